@@ -1,0 +1,200 @@
+//! The client's half of the handshake.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use ops::spawn::{Spawner, Worker};
+use protocol::codec::{DecodeError, EncodeError};
+use protocol::handshake::proof::login_message;
+use protocol::handshake::{Features, Hello, PeerLimits, Reject, ServerReply, VersionRange, Welcome};
+use protocol::id::{ClientId, CredentialId, InstanceId, SessionId, Slot};
+use protocol::limits::{DEAD_AFTER, HANDSHAKE_TIMEOUT};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::read_frame;
+use crate::frames::FrameError;
+use crate::login_key::{KeyError, LoginKey};
+use crate::session::{self, Inbound, Liveness, ReadAhead, Role, Session, SessionConfig};
+use crate::socket::tune_session;
+use crate::tls::{PinMismatch, exporter};
+
+/// What a client says of itself; the rest of the `Hello` follows from the connection.
+#[derive(Debug, Clone)]
+pub struct HelloDraft {
+    /// Which installation this is.
+    pub client: ClientId,
+    /// Which process.
+    pub instance: InstanceId,
+    /// Which of its parallel sessions.
+    pub slot: Slot,
+    /// The session that this one takes over from, make before break.
+    pub replaces: Option<SessionId>,
+    /// Whose login this is.
+    pub credential: CredentialId,
+    /// For people: the name in status and logs.
+    pub name: String,
+    /// For people: program and version.
+    pub agent: String,
+}
+
+/// A session that the server welcomed.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// Opens substreams.
+    pub session: Session,
+    /// The substreams that the server opens.
+    pub inbound: Inbound,
+    /// What the server said.
+    pub welcome: Welcome,
+}
+
+/// Why a login failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// The server's key is not the one expected. Trying again does not help.
+    #[error(
+        "{0}: either the server was set up anew (ask its operator for a new join string) or somebody is in between"
+    )]
+    WrongKey(PinMismatch),
+    /// The server's certificate is not acceptable. Trying again does not help.
+    #[error("the server's certificate is not trusted: {0}")]
+    Untrusted(rustls::Error),
+    /// TLS failed otherwise; for instance, this is no tunnel server.
+    #[error("no tunnel server answers there: {0}")]
+    Tls(rustls::Error),
+    /// The connection failed during the handshake.
+    #[error("the connection failed during the handshake: {0}")]
+    Io(io::Error),
+    /// The server took longer than the limit of 5 s for a step.
+    #[error("the server did not answer within {}", humantime(.0))]
+    Timeout(std::time::Duration),
+    /// The server refused the login.
+    #[error("the server refused the login: {}", .0.text)]
+    Rejected(Reject),
+    /// The server answered with something that is no answer.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(#[from] DecodeError),
+    /// The login can not be said on the wire; a name is too long.
+    #[error("the login can not be sent: {0}")]
+    Encode(#[from] EncodeError),
+    /// The secret of the join string is unusable.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+fn humantime(duration: &std::time::Duration) -> String {
+    format!("{} s", duration.as_secs())
+}
+
+impl LoginError {
+    /// Whether trying again can not help until somebody changes something.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::WrongKey(_) | Self::Untrusted(_) | Self::Encode(_) | Self::Key(_) => true,
+            Self::Rejected(reject) => reject.is_final(),
+            Self::Tls(_) | Self::Io(_) | Self::Timeout(_) | Self::Protocol(_) => false,
+        }
+    }
+}
+
+/// Logs in over a fresh TCP connection and starts the session on `worker`. Nothing secret leaves before the server has
+/// proved its key, and the proof of this login is good for this TLS connection only.
+///
+/// # Errors
+/// [`LoginError`], whose text says what to do.
+pub async fn login(
+    stream: TcpStream,
+    server_name: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+    draft: HelloDraft,
+    key: &LoginKey,
+    spawner: &Spawner,
+    worker: Worker,
+) -> Result<LoggedIn, LoginError> {
+    tune_session(&stream).map_err(LoginError::Io)?;
+    let liveness = Arc::new(Liveness::new());
+    let link = ReadAhead::new(stream, liveness.clone());
+    let mut stream = timeout(
+        HANDSHAKE_TIMEOUT,
+        TlsConnector::from(tls).connect(server_name, link),
+    )
+    .await
+    .map_err(|_| LoginError::Timeout(HANDSHAKE_TIMEOUT))?
+    .map_err(tls_error)?;
+
+    let binding = exporter(stream.get_ref().1).map_err(LoginError::Tls)?;
+    let proof = key.sign(&login_message(&binding, draft.client, draft.instance, draft.slot))?;
+    let hello = Hello {
+        versions: VersionRange::OURS,
+        features: Features::OURS,
+        client: draft.client,
+        instance: draft.instance,
+        slot: draft.slot,
+        replaces: draft.replaces,
+        limits: PeerLimits::OURS,
+        credential: draft.credential,
+        proof,
+        name: draft.name,
+        agent: draft.agent,
+    };
+    let mut out = BytesMut::new();
+    hello.encode(&mut out)?;
+
+    let mut buffer = BytesMut::new();
+    let exchange = async {
+        stream.write_all(&out).await?;
+        stream.flush().await?;
+        read_frame(&mut stream, &mut buffer).await
+    };
+    let frame = match timeout(HANDSHAKE_TIMEOUT, exchange).await {
+        Err(_) => return Err(LoginError::Timeout(HANDSHAKE_TIMEOUT)),
+        Ok(Err(FrameError::Io(error))) => return Err(tls_error(error)),
+        Ok(Err(FrameError::Decode(error))) => return Err(error.into()),
+        Ok(Ok(frame)) => frame,
+    };
+    let welcome = match ServerReply::decode(&frame)? {
+        ServerReply::Welcome(welcome) => welcome,
+        ServerReply::Reject(reject) => return Err(LoginError::Rejected(reject)),
+    };
+    let config = SessionConfig {
+        role: Role::Client,
+        max_opened: welcome.limits.max_substreams,
+        liveness,
+        dead_after: DEAD_AFTER,
+        early: buffer.freeze(),
+    };
+    let (session, inbound) = session::start(stream, config, spawner, worker);
+    Ok(LoggedIn {
+        session,
+        inbound,
+        welcome,
+    })
+}
+
+/// Tells a wrong key from an unacceptable certificate from a peer that does not speak our protocol.
+fn tls_error(error: io::Error) -> LoginError {
+    let Some(tls) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    else {
+        return LoginError::Io(error);
+    };
+    match tls {
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => {
+            match other.0.downcast_ref::<PinMismatch>() {
+                Some(mismatch) => LoginError::WrongKey(mismatch.clone()),
+                None => LoginError::Untrusted(tls.clone()),
+            }
+        }
+        rustls::Error::InvalidCertificate(_) => LoginError::Untrusted(tls.clone()),
+        other => LoginError::Tls(other.clone()),
+    }
+}

@@ -1,0 +1,235 @@
+//! The server's half of the handshake.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use ops::spawn::{Spawner, Worker};
+use protocol::codec::{DecodeError, EncodeError};
+use protocol::handshake::proof::login_message;
+use protocol::handshake::{ALPN, Features, Hello, Reject, RejectCode, ServerReply, Welcome, negotiate};
+use protocol::limits::{DEAD_AFTER, HANDSHAKE_TIMEOUT};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::read_frame;
+use crate::frames::FrameError;
+use crate::session::{self, Inbound, Liveness, ReadAhead, Role, Session, SessionConfig};
+use crate::socket::tune_session;
+use crate::tls::exporter;
+
+/// How long a refused peer may take to read why.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Why a connection became no session. In every case the peer has been told, if it speaks our protocol at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The peer took longer than the limit of 5 s.
+    #[error("the peer did not finish {0} in time")]
+    Timeout(&'static str),
+    /// The connection or TLS failed.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    /// TLS has no exporter; a defect of ours.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The peer did not ask for `tunnel/1`.
+    #[error("the peer did not ask for the protocol tunnel/1")]
+    NoAlpn,
+    /// The peer's first frame is no `Hello`.
+    #[error("no valid hello: {0}")]
+    Malformed(#[from] DecodeError),
+    /// The peer speaks no version of ours, or needs a feature that we do not have.
+    #[error("refused: {0}")]
+    Incompatible(String),
+    /// Our answer can not be encoded; a defect of ours.
+    #[error("the answer can not be sent: {0}")]
+    Encode(#[from] EncodeError),
+}
+
+/// A client that has said `Hello` in a version and with features that we have, and waits for its answer.
+#[derive(Debug)]
+pub struct Incoming {
+    stream: TlsStream<ReadAhead<TcpStream>>,
+    liveness: Arc<Liveness>,
+    buffer: BytesMut,
+    hello: Hello,
+    version: u16,
+    features: Features,
+    login_message: Vec<u8>,
+}
+
+impl Incoming {
+    /// Does TLS and reads the `Hello`, both within 5 s.
+    ///
+    /// # Errors
+    /// [`HandshakeError`]; the peer has been told where it could understand it.
+    pub async fn read(stream: TcpStream, tls: &TlsAcceptor) -> Result<Self, HandshakeError> {
+        tune_session(&stream)?;
+        let liveness = Arc::new(Liveness::new());
+        let link = ReadAhead::new(stream, liveness.clone());
+        let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+        let mut stream = timeout_at(deadline, tls.accept(link))
+            .await
+            .map_err(|_| HandshakeError::Timeout("the TLS handshake"))??;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err(HandshakeError::NoAlpn);
+        }
+        let binding = exporter(stream.get_ref().1)?;
+        let mut buffer = BytesMut::new();
+        let Ok(frame) = timeout_at(deadline, read_frame(&mut stream, &mut buffer)).await else {
+            let text = "no complete hello came in time".to_owned();
+            refuse(
+                stream,
+                Reject {
+                    code: RejectCode::MALFORMED,
+                    text: text.into(),
+                    retry_after: None,
+                },
+            )
+            .await?;
+            return Err(HandshakeError::Timeout("its hello"));
+        };
+        let hello = match frame {
+            Ok(frame) => Hello::decode(&frame),
+            Err(FrameError::Decode(error)) => Err(error),
+            Err(FrameError::Io(error)) => return Err(error.into()),
+        };
+        let hello = match hello {
+            Ok(hello) => hello,
+            Err(error) => {
+                let text = format!("the hello is not valid: {error}");
+                refuse(
+                    stream,
+                    Reject {
+                        code: RejectCode::MALFORMED,
+                        text: text.into(),
+                        retry_after: None,
+                    },
+                )
+                .await?;
+                return Err(error.into());
+            }
+        };
+        let (version, features) = match agree(&hello) {
+            Ok(agreed) => agreed,
+            Err(reject) => {
+                let text = reject.text.to_string();
+                refuse(stream, reject).await?;
+                return Err(HandshakeError::Incompatible(text));
+            }
+        };
+        let login_message = login_message(&binding, hello.client, hello.instance, hello.slot);
+        Ok(Self {
+            stream,
+            liveness,
+            buffer,
+            hello,
+            version,
+            features,
+            login_message,
+        })
+    }
+
+    /// What the client said.
+    #[must_use]
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// The version that both ends speak.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.version
+    }
+
+    /// The features that both ends have.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// What the proof of the `Hello` has to be a signature of.
+    #[must_use]
+    pub fn login_message(&self) -> &[u8] {
+        &self.login_message
+    }
+
+    /// Lets the client in and starts the session on `worker`, which should be the one this future runs on.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Io`] or [`HandshakeError::Timeout`] if the client is gone.
+    pub async fn welcome(
+        mut self,
+        welcome: Welcome,
+        spawner: &Spawner,
+        worker: Worker,
+    ) -> Result<(Session, Inbound), HandshakeError> {
+        let mut out = BytesMut::new();
+        ServerReply::Welcome(welcome).encode(&mut out)?;
+        send(&mut self.stream, &out).await?;
+        let config = SessionConfig {
+            role: Role::Server,
+            max_opened: self.hello.limits.max_substreams,
+            liveness: self.liveness,
+            dead_after: DEAD_AFTER,
+            early: self.buffer.freeze(),
+        };
+        Ok(session::start(self.stream, config, spawner, worker))
+    }
+
+    /// Refuses the client, and waits up to a second for it to have read why.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Io`] or [`HandshakeError::Timeout`] if the client is gone.
+    pub async fn reject(self, reject: Reject) -> Result<(), HandshakeError> {
+        refuse(self.stream, reject).await
+    }
+}
+
+/// The version and the features that both ends have.
+fn agree(hello: &Hello) -> Result<(u16, Features), Reject> {
+    let refuse = |code, text: String| Reject {
+        code,
+        text: text.into(),
+        retry_after: None,
+    };
+    let version =
+        negotiate(hello.versions).map_err(|error| refuse(RejectCode::VERSION, error.to_string()))?;
+    let features = hello
+        .features
+        .negotiate(Features::OURS)
+        .map_err(|error| refuse(RejectCode::CRITICAL_FEATURE, error.to_string()))?;
+    Ok((version, features))
+}
+
+async fn send(stream: &mut TlsStream<ReadAhead<TcpStream>>, out: &[u8]) -> Result<(), HandshakeError> {
+    let write = async {
+        stream.write_all(out).await?;
+        stream.flush().await
+    };
+    timeout(HANDSHAKE_TIMEOUT, write)
+        .await
+        .map_err(|_| HandshakeError::Timeout("reading our answer"))??;
+    Ok(())
+}
+
+async fn refuse(mut stream: TlsStream<ReadAhead<TcpStream>>, reject: Reject) -> Result<(), HandshakeError> {
+    let mut out = BytesMut::new();
+    ServerReply::Reject(reject).encode(&mut out)?;
+    send(&mut stream, &out).await?;
+    // Closing with unread bytes would be a reset, which may overtake the answer: read them away first.
+    let farewell = async {
+        stream.shutdown().await?;
+        let mut sink = [0; 1024];
+        while stream.read(&mut sink).await? > 0 {}
+        Ok::<(), io::Error>(())
+    };
+    // The peer has its answer; how it goes away does not matter.
+    let _ = timeout(FAREWELL, farewell).await;
+    Ok(())
+}

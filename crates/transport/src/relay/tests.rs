@@ -1,0 +1,214 @@
+use super::*;
+
+use std::sync::Arc;
+
+use ops::spawn::{Placement, Spawner};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::session::{Inbound, Liveness, MAX_OPENED, Role, Session, SessionConfig, start};
+
+const LIMITS: IdleLimits = IdleLimits {
+    open: None,
+    half_closed: Duration::from_secs(300),
+};
+
+struct Scene {
+    /// The visitor's end of the connection that is relayed.
+    visitor: TcpStream,
+    /// The far end of the substream.
+    far: Substream,
+    relayed: ops::spawn::Task<Relayed>,
+    session: Session,
+    _far_session: (Session, Inbound),
+}
+
+async fn scene(spawner: &Spawner, limits: IdleLimits) -> Scene {
+    let (a, b) = duplex(1 << 20);
+    let session = |io, role| {
+        let config = SessionConfig {
+            role,
+            max_opened: MAX_OPENED,
+            liveness: Arc::new(Liveness::new()),
+            dead_after: Duration::from_secs(15),
+            early: Bytes::new(),
+        };
+        start(io, config, spawner, spawner.here())
+    };
+    let (near, _near_inbound) = session(a, Role::Server);
+    let (far_session, mut inbound) = session(b, Role::Client);
+    let substream = near.open(Bytes::from_static(b"!")).await.unwrap();
+    let mut far = inbound.accept().await.unwrap();
+    assert_eq!(far.read_u8().await.unwrap(), b'!');
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let visitor = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (local, _) = listener.accept().await.unwrap();
+    let relayed = spawner.spawn(
+        spawner.here(),
+        "relay",
+        relay(
+            local.into(),
+            substream,
+            Bytes::from_static(b"early "),
+            false,
+            limits,
+        ),
+    );
+    Scene {
+        visitor,
+        far,
+        relayed,
+        session: near,
+        _far_session: (far_session, inbound),
+    }
+}
+
+fn run<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Spawner) -> F) {
+    let (spawner, workers) = Spawner::start(1, Placement::PerCore).unwrap();
+    let test = test(spawner);
+    workers.block_on(async { timeout(Duration::from_secs(20), test).await.unwrap() });
+    workers.shutdown(Duration::from_secs(2));
+}
+
+#[test]
+fn each_way_ends_by_itself() {
+    run(|spawner| async move {
+        let Scene {
+            mut visitor,
+            mut far,
+            relayed,
+            ..
+        } = scene(&spawner, LIMITS).await;
+        visitor.write_all(b"request").await.unwrap();
+        visitor.shutdown().await.unwrap();
+        let mut request = String::new();
+        far.read_to_string(&mut request).await.unwrap();
+        assert_eq!(request, "request");
+        // The other way is still open.
+        far.write_all(b"answer").await.unwrap();
+        far.shutdown().await.unwrap();
+        let mut answer = String::new();
+        visitor.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "early answer");
+        let relayed = relayed.await.unwrap();
+        assert_eq!(relayed.end, RelayEnd::Clean);
+        assert_eq!((relayed.to_substream, relayed.from_substream), (7, 12));
+    });
+}
+
+#[test]
+fn a_reset_of_the_connection_resets_the_substream() {
+    run(|spawner| async move {
+        let Scene {
+            visitor,
+            mut far,
+            relayed,
+            ..
+        } = scene(&spawner, LIMITS).await;
+        crate::socket::abort(visitor);
+        assert_eq!(
+            far.read_to_end(&mut Vec::new()).await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionReset
+        );
+        assert_eq!(relayed.await.unwrap().end, RelayEnd::LocalReset);
+    });
+}
+
+#[test]
+fn a_reset_of_the_substream_resets_the_connection() {
+    run(|spawner| async move {
+        let Scene {
+            mut visitor,
+            far,
+            relayed,
+            ..
+        } = scene(&spawner, LIMITS).await;
+        far.reset();
+        let error = visitor.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(relayed.await.unwrap().end, RelayEnd::SubstreamReset);
+    });
+}
+
+#[test]
+fn the_death_of_the_session_resets_the_connection_even_if_half_closed() {
+    run(|spawner| async move {
+        let Scene {
+            mut visitor,
+            mut far,
+            relayed,
+            session,
+            ..
+        } = scene(&spawner, LIMITS).await;
+        visitor.shutdown().await.unwrap();
+        assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
+        session.close();
+        let error = visitor.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(relayed.await.unwrap().end, RelayEnd::SessionLost);
+    });
+}
+
+#[test]
+fn silence_has_a_limit() {
+    run(|spawner| async move {
+        let limits = IdleLimits {
+            open: Some(Duration::from_millis(50)),
+            ..LIMITS
+        };
+        let Scene {
+            mut visitor,
+            relayed,
+            far: _far,
+            ..
+        } = scene(&spawner, limits).await;
+        visitor.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(relayed.await.unwrap().end, RelayEnd::Idle);
+        let limits = IdleLimits {
+            half_closed: Duration::from_millis(50),
+            ..LIMITS
+        };
+        let Scene {
+            mut visitor,
+            relayed,
+            far: _far,
+            ..
+        } = scene(&spawner, limits).await;
+        visitor.shutdown().await.unwrap();
+        assert_eq!(relayed.await.unwrap().end, RelayEnd::Idle);
+    });
+}
+
+#[test]
+fn bulk_passes_both_ways_at_once() {
+    run(|spawner| async move {
+        const SIZE: usize = 8 << 20;
+        let Scene {
+            visitor,
+            far,
+            relayed,
+            ..
+        } = scene(&spawner, LIMITS).await;
+        let (mut visitor_read, mut visitor_write) = visitor.into_split();
+        let (mut far_read, mut far_write) = tokio::io::split(far);
+        let send = async {
+            visitor_write.write_all(&vec![1; SIZE]).await.unwrap();
+            visitor_write.shutdown().await.unwrap();
+        };
+        let send_back = async {
+            far_write.write_all(&vec![2; SIZE]).await.unwrap();
+            far_write.shutdown().await.unwrap();
+        };
+        let (mut there, mut back) = (Vec::new(), Vec::new());
+        let (there_read, back_read) = (
+            far_read.read_to_end(&mut there),
+            visitor_read.read_to_end(&mut back),
+        );
+        let (_, _, there_read, back_read) = tokio::join!(send, send_back, there_read, back_read);
+        assert_eq!(there_read.unwrap(), SIZE);
+        assert_eq!(back_read.unwrap(), SIZE + "early ".len());
+        assert_eq!(relayed.await.unwrap().end, RelayEnd::Clean);
+    });
+}
