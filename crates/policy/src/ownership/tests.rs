@@ -83,10 +83,10 @@ fn the_newer_instance_takes_over_and_the_older_cannot_take_back() {
             name.claim(&ad_hoc("ann", newer.clone()), now),
             Decision::TakeOver { old: vec![old.clone()] }
         );
-        assert_eq!(name.members(), [newer.clone()]);
+        assert_eq!(name.members(), std::slice::from_ref(&newer));
         assert_eq!(name.claim(&ad_hoc("ann", old.clone()), now), Decision::Stale);
         assert_eq!(name.leave(old.instance, Leaving::Lost, now), Left::NotMember);
-        assert_eq!(name.members(), [newer.clone()]);
+        assert_eq!(name.members(), std::slice::from_ref(&newer));
     }
 }
 
@@ -174,7 +174,12 @@ fn well_formed(name: &Holding) -> bool {
 /// Whether `after` is what `decision` says about `claim`; `before` had expired if it could.
 fn as_decided(before: &Holding, claim: &Claim, decision: &Decision, after: &Holding) -> bool {
     let shared = matches!(before, Holding::Live { group, .. } if is_shared(group, claim));
-    let foreign = !shared && before.principal().is_some_and(|owner| *owner != claim.member.principal);
+    let other = |principal: &Principal| *principal != claim.member.principal;
+    let foreign = match before {
+        Holding::Free => false,
+        Holding::Reserved { principal, .. } => other(principal),
+        Holding::Live { .. } => !shared && before.members().iter().any(|member| other(&member.principal)),
+    };
     let was_member = before.members().contains(&claim.member);
     let has_it = after.members().contains(&claim.member);
     foreign == (*decision == Decision::InUse)
