@@ -1,0 +1,29 @@
+//! The admin socket: HTTP and JSON on a Unix socket in the state directory, for commands that
+//! speak to a running program. Whoever may open the socket (mode 0600) may do everything.
+
+mod call;
+mod problem;
+mod reachable;
+mod socket;
+
+use axum::Router;
+use tokio_util::sync::CancellationToken;
+
+pub use call::{AdminError, call};
+pub use problem::Problem;
+pub use socket::{AdminSocket, BindError};
+
+use crate::http_serve;
+use crate::spawn::Spawner;
+
+/// The name of the socket in the state directory.
+pub const SOCKET: &str = "admin.sock";
+
+/// Serves `router` on `socket` until `shutdown`, then lets requests in progress finish, at most
+/// 5 s, and removes the socket. At most 256 connections at once. The caller spawns it.
+pub async fn serve(socket: AdminSocket, router: Router, spawner: &Spawner, shutdown: &CancellationToken) {
+    http_serve::serve(socket.listener(), router, spawner, shutdown, "admin connection").await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Drain: no new work, finish old work, with a deadline.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::signals::Shutdown;
+
+/// What every part of a program listens to in order to end. A clone is the same drain.
+///
+/// Parts that take work in stop when [`start`](Self::start) is cancelled; work in progress holds a
+/// [`Work`] and ends at the latest when [`now`](Self::now) is cancelled.
+#[derive(Debug, Clone, Default)]
+pub struct Drain {
+    /// Cancelled when no new work may start.
+    pub start: CancellationToken,
+    /// Cancelled when work in progress must end as well.
+    pub now: CancellationToken,
+    work: TaskTracker,
+}
+
+/// A piece of work that a drain waits for, for as long as this lives.
+#[derive(Debug)]
+#[must_use = "the drain waits only as long as this lives"]
+pub struct Work(#[expect(dead_code, reason = "held for its drop")] TaskTrackerToken);
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// All work was finished.
+    Clean,
+    /// This many pieces of work were cut, by the deadline or by a second signal.
+    Cut(usize),
+}
+
+impl Drain {
+    /// A drain that nothing but [`finish`](Self::finish) starts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A drain that `shutdown` starts and cuts short.
+    pub fn of(shutdown: &Shutdown) -> Self {
+        Self { start: shutdown.drain.clone(), now: shutdown.now.clone(), work: TaskTracker::new() }
+    }
+
+    /// Counts a piece of work in progress. Work that starts during the drain is waited for too.
+    pub fn work(&self) -> Work {
+        Work(self.work.token())
+    }
+
+    /// How many pieces of work are in progress.
+    pub fn in_progress(&self) -> usize {
+        self.work.len()
+    }
+
+    /// Whether new work may start.
+    pub fn is_draining(&self) -> bool {
+        self.start.is_cancelled()
+    }
+
+    /// Starts the drain if nobody has, waits until all work is done, at most `deadline`, and cuts
+    /// what is left.
+    pub async fn finish(&self, deadline: Duration) -> Drained {
+        self.start.cancel();
+        self.work.close();
+        let cut = tokio::select! {
+            biased;
+            done = timeout(deadline, self.work.wait()) => done.is_err(),
+            () = self.now.cancelled() => true,
+        };
+        let left = self.in_progress();
+        self.now.cancel();
+        if cut && left > 0 { Drained::Cut(left) } else { Drained::Clean }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn waits_for_work_and_then_says_clean() {
+        let drain = Drain::new();
+        let work = drain.work();
+        let started = drain.start.clone();
+        let (ended, ()) = tokio::join!(drain.finish(LONG), async {
+            started.cancelled().await;
+            drop(work);
+        });
+        assert_eq!(ended, Drained::Clean);
+        assert!(drain.now.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn the_deadline_cuts_what_is_left() {
+        let drain = Drain::new();
+        let _work = (drain.work(), drain.work());
+        assert_eq!(drain.finish(Duration::ZERO).await, Drained::Cut(2));
+        assert!(drain.is_draining());
+    }
+
+    #[tokio::test]
+    async fn a_second_signal_cuts_at_once() {
+        let shutdown = Shutdown::default();
+        let drain = Drain::of(&shutdown);
+        let _work = drain.work();
+        shutdown.now.cancel();
+        assert_eq!(drain.finish(LONG).await, Drained::Cut(1));
+    }
+}

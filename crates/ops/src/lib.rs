@@ -1,0 +1,16 @@
+//! What both programs need to run as a process: placement of tasks, metrics, logs, the state
+//! directory, the admin socket, the ops listener, signals and drain. Nothing here knows the wire.
+
+pub mod admin;
+pub mod cli;
+pub mod drain;
+pub mod error_kind;
+pub mod fd_limit;
+mod http_serve;
+pub mod log;
+pub mod metrics;
+pub mod ops_listener;
+pub mod secret_file;
+pub mod signals;
+pub mod spawn;
+pub mod state_dir;

@@ -1,0 +1,175 @@
+//! The metrics of INTERFACE ("Ops listener"), by typed handles.
+//!
+//! Nothing on the hot path looks up labels: whoever holds a route holds its [`RouteMetrics`],
+//! whoever runs an ingress holds its [`IngressMetrics`]. Gauges move by guards only.
+
+mod bounded;
+mod gauge_guard;
+mod ingress;
+mod labels;
+mod registered;
+mod route;
+mod scraped;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+
+pub use gauge_guard::GaugeGuard;
+pub use ingress::IngressMetrics;
+pub use labels::{Direction, GuardReason, ReplacedReason, RetryOutcome};
+pub use route::RouteMetrics;
+
+use bounded::Bounded;
+use labels::{Ingress, Route};
+use registered::Registered;
+use scraped::Scraped;
+
+use crate::spawn::Spawner;
+
+/// The media type of [`Metrics::encode`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Distinct (route, group, service), and distinct ingresses, counted apart; the rest is `other`.
+const LABEL_SETS: usize = 2_048;
+const OTHER: &str = "other";
+
+/// All metrics of one process. A clone is the same metrics.
+#[derive(Clone)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    registered: Registered,
+    scraped: Scraped,
+    routes: Bounded<Route, RouteMetrics>,
+    ingresses: Bounded<Ingress, IngressMetrics>,
+}
+
+impl Metrics {
+    /// Metrics that start at zero. `version` is the program's, for `build_info`.
+    pub fn new(version: &'static str) -> Self {
+        let mut registry = Registry::with_prefix("tunnel");
+        let registered = Registered::new(&mut registry, version);
+        let scraped = Scraped::default();
+        registry.register_collector(Box::new(scraped.clone()));
+        let (routes, ingresses) = (Bounded::new(LABEL_SETS), Bounded::new(LABEL_SETS));
+        Self { inner: Arc::new(Inner { registry, registered, scraped, routes, ingresses }) }
+    }
+
+    /// The handle for one (route, group, service). Names only, never a raw host or path; an empty
+    /// text means that there is none. Beyond 2,048 distinct ones all share `other`.
+    pub fn route(&self, route: &str, group: &str, service: &str) -> RouteMetrics {
+        let set = |route: &str, group: &str, service: &str| Route {
+            route: route.into(),
+            group: group.into(),
+            service: service.into(),
+        };
+        let registered = &self.inner.registered;
+        let other = || set(OTHER, OTHER, OTHER);
+        self.inner.routes.get(&set(route, group, service), other, |labels| registered.route(labels))
+    }
+
+    /// The handle for what reached no route.
+    pub fn unrouted(&self) -> RouteMetrics {
+        self.route("", "", "")
+    }
+
+    /// The handle for one ingress, by its name in the configuration. Beyond 2,048 distinct ones
+    /// all share `other`.
+    pub fn ingress(&self, name: &str) -> IngressMetrics {
+        let registered = &self.inner.registered;
+        let other = || Ingress { ingress: OTHER.into() };
+        self.inner
+            .ingresses
+            .get(&Ingress { ingress: name.into() }, other, |labels| registered.ingress(labels))
+    }
+
+    /// Counts one session until the guard is dropped.
+    pub fn session(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.inner.registered.sessions)
+    }
+
+    /// Counts one open substream until the guard is dropped.
+    pub fn substream(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.inner.registered.substreams_open)
+    }
+
+    /// Adds `count` bytes of bodies and connections, as visitors and services see them.
+    pub fn bytes(&self, direction: Direction, count: u64) {
+        let registered = &self.inner.registered;
+        match direction {
+            Direction::In => registered.bytes_in.inc_by(count),
+            Direction::Out => registered.bytes_out.inc_by(count),
+        };
+    }
+
+    /// Counts a session that gave way to a newer one.
+    pub fn session_replaced(&self, reason: ReplacedReason) {
+        self.inner.registered.session_replaced.get_or_create(&reason).inc();
+    }
+
+    /// Notes the round-trip time of a heartbeat.
+    pub fn session_rtt(&self, rtt: Duration) {
+        self.inner.registered.session_rtt.observe(rtt.as_secs_f64());
+    }
+
+    /// Counts a retry, made or not.
+    pub fn retry(&self, outcome: RetryOutcome) {
+        self.inner.registered.retries.get_or_create(&outcome).inc();
+    }
+
+    /// Counts a login that failed for its credential or proof.
+    pub fn auth_failure(&self) {
+        self.inner.registered.auth_failures.inc();
+    }
+
+    /// Counts a connection or session closed by a guard.
+    pub fn guard_closed(&self, reason: GuardReason) {
+        self.inner.registered.guard_closed.get_or_create(&reason).inc();
+    }
+
+    /// Counts a failed accept.
+    pub fn accept_error(&self) {
+        self.inner.registered.accept_errors.inc();
+    }
+
+    /// Reports the tasks of `spawner` from now on.
+    pub fn watch_tasks(&self, spawner: &Spawner) {
+        self.inner.scraped.tasks_of(spawner);
+    }
+
+    /// Reports what `count` returns, which never goes down, as the lost log lines.
+    pub fn watch_dropped_logs(&self, count: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.inner.scraped.dropped_logs(count);
+    }
+
+    /// Reports the time left until `at`, when the first of the certificates in use expires.
+    pub fn certificate_expires(&self, at: SystemTime) {
+        self.inner.scraped.certificate_expiry(at);
+    }
+
+    /// All metrics as OpenMetrics text, of the type [`CONTENT_TYPE`].
+    ///
+    /// # Errors
+    /// Only if a metric cannot be written as text, which is a fault of ours.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.inner.registry)?;
+        Ok(out)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

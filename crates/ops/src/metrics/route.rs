@@ -1,0 +1,75 @@
+//! The metrics of one route: what the hot path holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::labels::{Code, Error, Request, Route};
+use crate::error_kind::ErrorKind;
+
+/// Status codes counted apart per route. A service chooses its codes: 900 of them times every
+/// route would let it fill memory.
+const CODES_PER_ROUTE: usize = 32;
+
+/// The metrics of one (route, group, service), to be kept by whoever holds the route. A clone is
+/// the same metrics.
+#[derive(Debug, Clone)]
+pub struct RouteMetrics {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    labels: Route,
+    duration: Histogram,
+    requests: Family<Request, Counter>,
+    errors: Family<Error, Counter>,
+    /// The counters of `requests` that this route has used. Few, so a scan is the fastest map.
+    codes: RwLock<Vec<(Code, Counter)>>,
+}
+
+impl RouteMetrics {
+    pub(super) fn new(
+        labels: Route,
+        duration: Histogram,
+        requests: Family<Request, Counter>,
+        errors: Family<Error, Counter>,
+    ) -> Self {
+        let codes = RwLock::new(Vec::new());
+        Self { inner: Arc::new(Inner { labels, duration, requests, errors, codes }) }
+    }
+
+    /// Counts a request that was answered with `status`, `took` after its head was read.
+    pub fn request(&self, status: u16, took: Duration) {
+        self.inner.duration.observe(took.as_secs_f64());
+        self.count(Code::Status(status));
+    }
+
+    /// Counts a failure of ours or of the service's.
+    pub fn error(&self, kind: ErrorKind) {
+        let Route { route, group, .. } = &self.inner.labels;
+        let labels = Error { kind, route: Arc::clone(route), group: Arc::clone(group) };
+        self.inner.errors.get_or_create(&labels).inc();
+    }
+
+    fn count(&self, code: Code) {
+        if let Some((_, counter)) = self.inner.codes.read().iter().find(|(known, _)| *known == code) {
+            counter.inc();
+            return;
+        }
+        let mut codes = self.inner.codes.write();
+        let code = if codes.len() < CODES_PER_ROUTE { code } else { Code::Other };
+        if let Some((_, counter)) = codes.iter().find(|(known, _)| *known == code) {
+            counter.inc();
+            return;
+        }
+        let labels = Request { route: self.inner.labels.clone(), code };
+        let counter = self.inner.requests.get_or_create_owned(&labels);
+        counter.inc();
+        codes.push((code, counter));
+    }
+}
