@@ -1,5 +1,9 @@
 //! Every file of the committed corpus through its target, on any toolchain.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "the helper of the tests stands outside of them")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "the helper of the tests stands outside of them"
+)]
 
 use std::fs;
 use std::path::Path;
