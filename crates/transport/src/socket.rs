@@ -24,16 +24,23 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
 /// The kernel's error.
 pub fn tune_session(stream: &TcpStream) -> io::Result<()> {
     tune(stream)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(Duration::from_secs(15))
-            .with_interval(Duration::from_secs(5))
-            .with_retries(3),
-    )?;
+    keep_alive(stream)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     Ok(())
+}
+
+/// Makes the kernel look after 15 s of silence, then every 5 s, three times, whether the peer is still there: for
+/// connections that may be idle for ever.
+///
+/// # Errors
+/// The kernel's error.
+pub fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(15))
+        .with_interval(Duration::from_secs(5))
+        .with_retries(3);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 /// Makes the next close of this socket a reset: what the peer sees then can not be mistaken for a clean end.

@@ -67,6 +67,13 @@ impl Substream {
         }
     }
 
+    /// Whether the peer has reset the substream or the session is over, even while bytes wait to be read. For those who
+    /// can not read now because nobody takes what they read.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.shared.is_over() || (self.stream.is_closed() && !self.write_closed)
+    }
+
     /// Resets the substream: the peer learns at once that this was no end.
     pub fn reset(self) {
         drop(self);
