@@ -1,4 +1,5 @@
 //! `spec/vectors/login.json`: message, public key and signature of a login are what the spec says.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
 use protocol::handshake::proof::login_message;
 use protocol::id::Slot;
