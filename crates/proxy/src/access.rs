@@ -1,0 +1,191 @@
+//! What is told of a request or a connection once it is over: to the log, the metrics and the live view.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use http::uri::PathAndQuery;
+use ops::drain::Work;
+use ops::error_kind::ErrorKind;
+use ops::metrics::{Direction, GaugeGuard, Metrics, RouteMetrics};
+use policy::host::Host;
+
+use crate::context::Context;
+use crate::directory::RouteLabels;
+use crate::trace::TraceId;
+
+/// What passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessKind {
+    /// An HTTP request and its response.
+    Http,
+    /// An HTTP request that became a connection: a WebSocket, or another upgrade.
+    Upgrade,
+    /// A TCP connection.
+    Tcp,
+}
+
+/// One request or connection that is over.
+#[derive(Debug, Clone)]
+pub struct AccessLine {
+    /// The trace it belongs to.
+    pub trace: [u8; 16],
+    /// What it was.
+    pub kind: AccessKind,
+    /// Who came, as far as it is known here.
+    pub visitor: Option<SocketAddr>,
+    /// The method; none for TCP.
+    pub method: Option<Method>,
+    /// The path with its query, which may hold secrets of the visitor: a log shows the path only.
+    pub path: Option<PathAndQuery>,
+    /// The canonical host; none for TCP, or if the request named none.
+    pub host: Option<Host>,
+    /// The rule or tunnel; none if nothing matched.
+    pub route: Option<Arc<str>>,
+    /// The service within its group; none if no route matched.
+    pub service: Option<Arc<str>>,
+    /// The member that answered, or that was tried last.
+    pub member: Option<Arc<str>>,
+    /// The status that the visitor got; none if it got none, and for TCP.
+    pub status: Option<u16>,
+    /// Bytes of bodies or connections from the visitor to the service.
+    pub bytes_up: u64,
+    /// Bytes of bodies or connections from the service to the visitor.
+    pub bytes_down: u64,
+    /// From the complete head, or the accept, to the end.
+    pub duration: Duration,
+    /// What went wrong, if something other than the visitor did.
+    pub error: Option<ErrorKind>,
+}
+
+/// Hears of every request and connection at its end. Called on the hot path: it must not block.
+pub trait RequestSink: Send + Sync {
+    /// A request or connection is over.
+    fn request(&self, line: &AccessLine);
+}
+
+/// Writes access lines to the log, target `access`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogSink;
+
+impl RequestSink for LogSink {
+    fn request(&self, line: &AccessLine) {
+        let host = line.host.as_ref().map(Host::as_str);
+        tracing::info!(
+            target: "access",
+            trace = %TraceId(line.trace),
+            visitor = line.visitor.map(tracing::field::display),
+            method = line.method.as_ref().map(Method::as_str),
+            host,
+            path = line.path.as_ref().map(PathAndQuery::path),
+            route = line.route.as_deref(),
+            service = line.service.as_deref(),
+            member = line.member.as_deref(),
+            status = line.status,
+            bytes_up = line.bytes_up,
+            bytes_down = line.bytes_down,
+            ms = u64::try_from(line.duration.as_millis()).unwrap_or(u64::MAX),
+            error = line.error.map(ErrorKind::as_str),
+            "{}",
+            match line.kind {
+                AccessKind::Http => "request",
+                AccessKind::Upgrade => "upgraded connection",
+                AccessKind::Tcp => "connection",
+            },
+        );
+    }
+}
+
+/// The line of a request or connection that is not over; when it is dropped, the line is told.
+pub(crate) struct Record {
+    pub(crate) line: AccessLine,
+    started: Instant,
+    route: Option<RouteMetrics>,
+    metrics: Metrics,
+    sink: Arc<dyn RequestSink>,
+    /// Held for as long as a drain is to wait.
+    work: Option<Work>,
+    substream: Option<GaugeGuard>,
+}
+
+impl Record {
+    pub(crate) fn start(context: &Context, kind: AccessKind, trace: [u8; 16]) -> Self {
+        Self {
+            line: AccessLine {
+                trace,
+                kind,
+                visitor: None,
+                method: None,
+                path: None,
+                host: None,
+                route: None,
+                service: None,
+                member: None,
+                status: None,
+                bytes_up: 0,
+                bytes_down: 0,
+                duration: Duration::ZERO,
+                error: None,
+            },
+            started: Instant::now(),
+            route: None,
+            metrics: context.metrics.clone(),
+            sink: context.sink.clone(),
+            work: match kind {
+                AccessKind::Http => Some(context.drain.work()),
+                AccessKind::Upgrade | AccessKind::Tcp => context.connection_work(),
+            },
+            substream: None,
+        }
+    }
+
+    /// The route is known.
+    pub(crate) fn routed(&mut self, labels: &RouteLabels) {
+        self.line.route = Some(labels.route.clone());
+        self.line.service = Some(labels.service.clone());
+        self.route = Some(labels.metrics.clone());
+    }
+
+    /// The request has become a connection.
+    pub(crate) fn upgraded(&mut self, context: &Context) {
+        self.line.kind = AccessKind::Upgrade;
+        self.work = context.connection_work();
+    }
+
+    /// A substream is opened for it.
+    pub(crate) fn opened(&mut self) {
+        self.substream.get_or_insert_with(|| self.metrics.substream());
+    }
+
+    /// Something went wrong; the first thing is the cause of the others.
+    pub(crate) fn failed(&mut self, kind: ErrorKind) {
+        self.line.error.get_or_insert(kind);
+    }
+
+    /// Bytes that went towards the service.
+    pub(crate) fn up(&mut self, bytes: u64) {
+        self.line.bytes_up = self.line.bytes_up.saturating_add(bytes);
+    }
+
+    /// Bytes that went towards the visitor.
+    pub(crate) fn down(&mut self, bytes: u64) {
+        self.line.bytes_down = self.line.bytes_down.saturating_add(bytes);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.line.duration = self.started.elapsed();
+        self.metrics.bytes(Direction::In, self.line.bytes_up);
+        self.metrics.bytes(Direction::Out, self.line.bytes_down);
+        let route = self.route.take().unwrap_or_else(|| self.metrics.unrouted());
+        if let Some(status) = self.line.status {
+            route.request(status, self.line.duration);
+        }
+        if let Some(kind) = self.line.error {
+            route.error(kind);
+        }
+        self.sink.request(&self.line);
+    }
+}

@@ -1,0 +1,62 @@
+//! A moment by which something has to happen, cheap to move.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A timer that is set once and looked at when it fires: moving the moment costs nothing until then, so that every read
+/// and write may move it.
+#[derive(Default)]
+pub(crate) struct Deadline {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    /// Ready once `due` has passed. The task is woken at `due` or earlier, and then asks again.
+    pub(crate) fn poll(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if sleep.deadline() > due {
+            sleep.as_mut().reset(due);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= due {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(due);
+        }
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadline").field("set", &self.sleep.is_some()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_moves_both_ways() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut deadline = Deadline::default();
+        let pending = poll_fn(|cx| Poll::Ready(deadline.poll(at(10), cx).is_pending())).await;
+        assert!(pending);
+        poll_fn(|cx| deadline.poll(at(5), cx)).await;
+        assert_eq!(Instant::now(), at(5));
+        poll_fn(|cx| deadline.poll(at(60), cx)).await;
+        assert_eq!(Instant::now(), at(60));
+        // What has passed needs no waiting.
+        poll_fn(|cx| deadline.poll(at(1), cx)).await;
+        assert_eq!(Instant::now(), at(60));
+    }
+}

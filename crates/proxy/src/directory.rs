@@ -1,0 +1,82 @@
+//! Who serves a public name or port: asked by the ingresses, answered by whoever keeps the registrations.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use ops::metrics::RouteMetrics;
+use policy::host::Host;
+use protocol::id::InstanceId;
+use protocol::service_name::ServiceName;
+use tokio::sync::watch;
+use transport::session::Session;
+
+/// Where public names lead. Asked once per request or connection, so its answers are cheap: nothing in them is made for
+/// the asking but the list of targets.
+pub trait Directory: Send + Sync + 'static {
+    /// Who serves requests for `host`.
+    fn http(&self, host: &Host) -> Lookup;
+
+    /// Who serves connections to a public TCP port.
+    fn tcp(&self, port: u16) -> Lookup;
+
+    /// Changes whenever an answer may have changed, so that a visitor can wait for a member.
+    fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// What a directory knows of a name.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    /// Members that serve it.
+    Found(Route),
+    /// It is reserved or configured, and nobody is there who could serve it.
+    Reserved(RouteLabels),
+    /// Nobody has it.
+    Unknown,
+}
+
+/// How a route is called in logs and metrics: names of tunnels and rules, never a raw host or path.
+#[derive(Debug, Clone)]
+pub struct RouteLabels {
+    /// The rule or tunnel.
+    pub route: Arc<str>,
+    /// The group.
+    pub group: Arc<str>,
+    /// The service within it.
+    pub service: Arc<str>,
+    /// The metrics of these three, looked up once.
+    pub metrics: RouteMetrics,
+}
+
+/// Where a request or a connection may go.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its names.
+    pub labels: RouteLabels,
+    /// The members, best first.
+    pub targets: Vec<Target>,
+    /// Which visitors may come; empty: all.
+    pub allow: Arc<[IpNet]>,
+}
+
+impl Route {
+    /// Whether a visitor from `address` may come.
+    #[must_use]
+    pub fn admits(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.allow.is_empty() || self.allow.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// One place where a substream can be opened.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The member.
+    pub member: InstanceId,
+    /// Its name for people.
+    pub member_name: Arc<str>,
+    /// The least busy of its sessions.
+    pub session: Session,
+    /// What to ask for there.
+    pub service: ServiceName,
+}

@@ -1,0 +1,241 @@
+//! A response that comes from a member, together with the rest of its request.
+
+use std::fmt;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+use ops::error_kind::ErrorKind;
+use protocol::exchange::{Message, ResponseHead};
+use tokio::time::Instant;
+
+use super::answer::{AnswerBody, Cut};
+use super::channel::WAITING_MAX;
+use super::sending::Sending;
+use super::{Broken, Channel, Opened};
+use crate::access::Record;
+use crate::context::Timeouts;
+use crate::deadline::Deadline;
+use crate::error::kind_of;
+use crate::headers::{content_length, restore_response, restore_trailers};
+use crate::ingress::Visiting;
+
+/// A body that is read from the substream when the visitor takes it. The rest of the request is sent at the same time.
+pub(crate) struct OpenedBody {
+    /// None once it is complete or cut.
+    channel: Option<Channel>,
+    upload: Option<Sending>,
+    record: Record,
+    visiting: Option<Visiting>,
+    /// What is left of the length that the head states.
+    remaining: Option<u64>,
+    /// What the head says of a body that does not follow: of a `HEAD` or a 304.
+    stated: Option<u64>,
+    /// The last piece, until it is known to be the last.
+    held: Option<Bytes>,
+    /// Since when nothing has come.
+    silent_since: Option<Instant>,
+    timeouts: Timeouts,
+    deadline: Deadline,
+}
+
+impl Opened {
+    /// Status and fields of the response; none if it is no valid one.
+    pub(crate) fn response(&self, method: &Method) -> Option<Response<()>> {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(self.head.status).ok()?;
+        *response.headers_mut() = restore_response(&self.head.fields)?;
+        let length = content_length(response.headers()).unwrap_or(0);
+        let cut = self.head.bodyless && length > 0 && !has_no_body(method, response.status());
+        (!cut).then_some(response)
+    }
+
+    /// The whole response for the visitor, whose head is `response`.
+    pub(crate) fn into_body(
+        self,
+        response: Response<()>,
+        method: &Method,
+        mut record: Record,
+        visiting: Visiting,
+        timeouts: Timeouts,
+    ) -> Response<AnswerBody> {
+        let Self { channel, head: ResponseHead { bodyless, .. }, upload, bytes } = self;
+        let length = content_length(response.headers());
+        record.line.status = Some(response.status().as_u16());
+        record.up(bytes);
+        let mut body = OpenedBody {
+            channel: Some(channel),
+            upload,
+            record,
+            visiting: Some(visiting),
+            remaining: if has_no_body(method, response.status()) { None } else { length },
+            stated: if bodyless { length.filter(|length| *length > 0) } else { None },
+            held: None,
+            silent_since: None,
+            timeouts,
+            deadline: Deadline::default(),
+        };
+        if bodyless {
+            body.finish();
+        }
+        response.map(|()| AnswerBody::Opened(Box::new(body)))
+    }
+}
+
+/// Whether a response has no body whatever its fields say (RFC 9112 section 6.3).
+fn has_no_body(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+impl OpenedBody {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if self.poll_upload(cx).is_err() {
+            return Poll::Ready(Some(Err(self.cut(None))));
+        }
+        loop {
+            let Some(channel) = &mut self.channel else { return Poll::Ready(None) };
+            let Poll::Ready(message) = channel.poll_message(cx) else { return self.poll_silence(cx) };
+            self.silent_since = None;
+            match message {
+                Ok(Message::Data(data)) => match self.take(data) {
+                    Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Ok(None) => {}
+                    Err(cut) => return Poll::Ready(Some(Err(cut))),
+                },
+                // With a stated length there is no room for them.
+                Ok(Message::Trailers(_)) if self.remaining.is_some() => {}
+                Ok(Message::Trailers(fields)) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(restore_trailers(&fields)))));
+                }
+                Ok(Message::End) if self.remaining.is_none_or(|remaining| remaining == 0) => {
+                    self.finish();
+                    return Poll::Ready(self.held.take().map(|data| Ok(Frame::data(data))));
+                }
+                Ok(Message::Stop { .. }) => {
+                    if let Some(upload) = &mut self.upload {
+                        upload.stop();
+                    }
+                }
+                Ok(Message::Reset { code, .. }) => {
+                    return Poll::Ready(Some(Err(self.cut(Some(kind_of(code))))));
+                }
+                // An end before the stated length, or a message that the order does not let through.
+                Ok(_) => return Poll::Ready(Some(Err(self.cut(Some(ErrorKind::ServiceCut))))),
+                Err(broken) => {
+                    let kind = match broken {
+                        Broken::SessionLost => ErrorKind::SessionLost,
+                        Broken::Ended | Broken::Reset => ErrorKind::ServiceCut,
+                        Broken::Malformed(_) | Broken::Misplaced(_) => ErrorKind::Internal,
+                    };
+                    return Poll::Ready(Some(Err(self.cut(Some(kind)))));
+                }
+            }
+        }
+    }
+
+    /// Counts a piece. The last one of a stated length is held back until the end has come, because nobody asks for more
+    /// once that length is there, and an exchange whose end nobody reads looks broken off.
+    fn take(&mut self, data: Bytes) -> Result<Option<Bytes>, Cut> {
+        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let Some(remaining) = self.remaining else {
+            self.record.down(length);
+            return Ok(Some(data));
+        };
+        let Some(rest) = remaining.checked_sub(length).filter(|_| self.held.is_none()) else {
+            return Err(self.cut(Some(ErrorKind::ServiceCut)));
+        };
+        self.record.down(length);
+        self.remaining = Some(rest);
+        if rest > 0 {
+            return Ok(Some(data));
+        }
+        self.held = Some(data);
+        Ok(None)
+    }
+
+    /// Sends what is ready of the request; an error if the visitor broke it off.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Cut> {
+        let Some(channel) = &mut self.channel else { return Ok(()) };
+        loop {
+            let encoded = match &mut self.upload {
+                Some(upload) => {
+                    let encoded = upload.poll_encode(&mut channel.out, WAITING_MAX, cx);
+                    self.record.up(upload.take_bytes());
+                    encoded
+                }
+                None => Poll::Ready(Ok(())),
+            };
+            if let Poll::Ready(Err(_)) = encoded {
+                return Err(Cut);
+            }
+            let more = encoded.is_pending() && !channel.has_room();
+            match channel.poll_flush(cx) {
+                Poll::Ready(Ok(())) if more => {}
+                Poll::Ready(Err(_)) => {
+                    // Whoever reads the channel learns why.
+                    self.upload = None;
+                    channel.out.clear();
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let since = *self.silent_since.get_or_insert_with(Instant::now);
+        // The other end notices first, and says so.
+        let limit = self.timeouts.silence.saturating_add(self.timeouts.open);
+        match since.checked_add(limit).map(|due| self.deadline.poll(due, cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Some(Err(self.cut(Some(ErrorKind::ServiceTimeout))))),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// All of the response is there.
+    fn finish(&mut self) {
+        let unread = self.upload.as_ref().is_some_and(|upload| !upload.is_ended());
+        self.upload = None;
+        if let Some(mut channel) = self.channel.take()
+            && !unread
+        {
+            // What can not be written now is of no use to anybody.
+            let _ = channel.poll_finish(&mut Context::from_waker(Waker::noop()));
+        }
+        if let Some(visiting) = self.visiting.take() {
+            visiting.finish(unread);
+        }
+    }
+
+    fn cut(&mut self, kind: Option<ErrorKind>) -> Cut {
+        self.channel = None;
+        self.held = None;
+        if let Some(kind) = kind {
+            self.record.failed(kind);
+        }
+        // The visitor's connection ends with a reset.
+        self.visiting = None;
+        Cut
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.channel.is_none() && self.held.is_none() && self.stated.is_none()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let held = self.held.as_ref().and_then(|held| u64::try_from(held.len()).ok());
+        match (self.stated, self.remaining) {
+            (Some(stated), _) => SizeHint::with_exact(stated),
+            (None, Some(remaining)) => SizeHint::with_exact(remaining.saturating_add(held.unwrap_or(0))),
+            (None, None) if self.channel.is_none() => SizeHint::with_exact(0),
+            (None, None) => SizeHint::default(),
+        }
+    }
+}
+
+impl fmt::Debug for OpenedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenedBody").field("remaining", &self.remaining).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,253 @@
+//! The end of the visitor: sends a request to a member and waits for the head of its response.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use hyper::body::Incoming;
+use ops::error_kind::ErrorKind;
+use policy::retry::Knowledge;
+use protocol::codec::EncodeError;
+use protocol::exchange::{RequestLine, ResponseHead, ResponseOrder, encode_end};
+use protocol::limits::TCP_AHEAD_MAX;
+use protocol::request::{Head, Kind, TraceContext};
+
+use super::channel::WAITING_MAX;
+use super::sending::{BodyFailed, Sending};
+use super::wait::Wait;
+use super::{Channel, Order};
+use crate::context::Timeouts;
+use crate::directory::Target;
+use crate::dispatch::kind_of_open;
+use crate::error::{Failure, Fault};
+use crate::headers::{FacingVisitor, Facts};
+
+/// A request on its way to a member, and what is needed to send it to another one.
+pub(crate) struct Opener<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) parts: &'a Parts,
+    pub(crate) visitor: SocketAddr,
+    pub(crate) facing: &'a FacingVisitor,
+    pub(crate) trace: TraceContext,
+    pub(crate) timeouts: Timeouts,
+    /// None if there is no body.
+    upload: Option<Sending>,
+    /// The frames of the body so far, for another member; what is longer than this can not be sent again.
+    ahead: BytesMut,
+    /// Whether `ahead` is all of it.
+    replayable: bool,
+    bytes: u64,
+}
+
+/// A member that answers.
+pub(crate) struct Opened {
+    pub(crate) channel: Channel,
+    pub(crate) head: ResponseHead,
+    /// The rest of the request's body, if there is any.
+    pub(crate) upload: Option<Sending>,
+    /// Bytes of the body that were sent before the response came.
+    pub(crate) bytes: u64,
+}
+
+/// Why a member gave no response.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The attempt failed; another member may do better.
+    Failed {
+        /// What the visitor is told if there is none.
+        failure: Failure,
+        /// What is known of the attempt.
+        known: Knowledge,
+    },
+    /// The visitor broke its request off: nobody is left to answer.
+    VisitorGone,
+    /// The visitor sent no more of its request.
+    VisitorSilent,
+}
+
+impl Unanswered {
+    pub(super) fn failed(kind: ErrorKind, known: Knowledge) -> Self {
+        Self::Failed { failure: kind.into(), known }
+    }
+}
+
+impl From<BodyFailed> for Unanswered {
+    fn from(failed: BodyFailed) -> Self {
+        match failed {
+            BodyFailed::Cut(_) => Self::VisitorGone,
+            BodyFailed::Silent => Self::VisitorSilent,
+            BodyFailed::Unfit => Self::Failed { failure: Fault::Fields.into(), known: Knowledge::Answered },
+        }
+    }
+}
+
+impl<'a> Opener<'a> {
+    /// Prepares to send a request with `body`, if it has one.
+    pub(crate) fn new(
+        facts: &'a Facts,
+        parts: &'a Parts,
+        body: Option<Incoming>,
+        visitor: SocketAddr,
+        facing: &'a FacingVisitor,
+        trace: TraceContext,
+        timeouts: Timeouts,
+    ) -> Self {
+        let upload = body.map(|body| Sending::new(body, timeouts.stalled));
+        let (ahead, replayable, bytes) = (BytesMut::new(), true, 0);
+        Self { facts, parts, visitor, facing, trace, timeouts, upload, ahead, replayable, bytes }
+    }
+
+    /// Whether the request can be sent again.
+    pub(crate) const fn is_replayable(&self) -> bool {
+        self.replayable
+    }
+
+    /// Whether the visitor may still be sending what nobody has read.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| !upload.is_ended())
+    }
+
+    /// Nobody reads the rest of the body.
+    pub(super) fn stop_upload(&mut self) {
+        if let Some(upload) = &mut self.upload {
+            upload.stop();
+        }
+    }
+
+    /// Whether the body is still on its way.
+    pub(super) fn is_uploading(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| !upload.is_over())
+    }
+
+    /// Takes what is ready of the body, so that a small request leaves in one write.
+    pub(crate) async fn take_ready(&mut self) -> Result<(), Unanswered> {
+        if self.facts.expect_continue {
+            return Ok(());
+        }
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        let mut asked = false;
+        poll_fn(|cx| match upload.poll_encode(&mut self.ahead, TCP_AHEAD_MAX, cx) {
+            // Asking makes the connection read what lies in its buffer; it is polled together with this.
+            Poll::Pending if !std::mem::replace(&mut asked, true) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Ready(Ok(())),
+            Poll::Ready(taken) => Poll::Ready(taken),
+        })
+        .await?;
+        self.bytes = self.bytes.saturating_add(upload.take_bytes());
+        Ok(())
+    }
+
+    /// Sends the request to `target` and waits for the head of the response, at most as long as the time-outs say.
+    ///
+    /// Dropping it resets the substream.
+    pub(crate) async fn send(&mut self, target: &Target) -> Result<Opened, Unanswered> {
+        let mut first = BytesMut::new();
+        self.encode(target, &mut first).map_err(|error| Unanswered::Failed {
+            failure: unfit(error).into(),
+            known: Knowledge::Answered,
+        })?;
+        let substream = target
+            .session
+            .open(first.freeze())
+            .await
+            .map_err(|error| Unanswered::failed(kind_of_open(error), Knowledge::NotConnected))?;
+        let order = Order::Response(ResponseOrder::new(self.facts.upgrade.is_some()));
+        let channel = Channel::new(substream, Bytes::new(), order);
+        let mut wait = Wait::new(channel, !self.facts.expect_continue);
+        let head = poll_fn(|cx| wait.poll(self, cx)).await?;
+        let mut channel = wait.channel;
+        if self.facts.upgrade.is_some() && head.status != 101 && encode_end(&mut channel.out).is_err() {
+            return Err(Unanswered::failed(ErrorKind::Internal, Knowledge::Answered));
+        }
+        if !wait.may_upload {
+            // The answer came without the body being asked for.
+            self.stop_upload();
+        }
+        Ok(Opened { channel, head, upload: self.upload.take(), bytes: self.bytes })
+    }
+
+    /// Everything that leaves at once.
+    fn encode(&self, target: &Target, out: &mut BytesMut) -> Result<(), EncodeError> {
+        Head {
+            kind: Kind::Exchange,
+            name: target.service.clone(),
+            visitor: Some(self.visitor),
+            ingress: 0,
+            trace: Some(self.trace),
+        }
+        .encode(out)?;
+        let bodyless = self.upload.is_none() && self.facts.upgrade.is_none();
+        let line = RequestLine {
+            method: self.parts.method.as_str().as_bytes(),
+            scheme: self.facing.scheme,
+            authority: self.facts.authority.as_bytes(),
+            path: self.facts.path.as_str().as_bytes(),
+            protocol: self.facts.upgrade.as_ref().map(|protocol| protocol.as_bytes()),
+            expect_continue: self.facts.expect_continue,
+            bodyless,
+        };
+        line.encode_with(self.facts.forward(&self.parts.headers, self.facing), out)?;
+        if bodyless {
+            encode_end(out)?;
+        }
+        out.extend_from_slice(&self.ahead);
+        Ok(())
+    }
+
+    /// Sends what is ready of the body, and keeps it while all of it can be kept. Until the request is accepted, no more
+    /// is sent than can be kept.
+    pub(super) fn poll_upload(
+        &mut self,
+        channel: &mut Channel,
+        accepted: bool,
+        cx: &mut TaskContext<'_>,
+    ) -> Result<(), BodyFailed> {
+        let Some(upload) = &mut self.upload else {
+            // Whoever reads the channel learns why it can not be written.
+            let _ = channel.poll_flush(cx);
+            return Ok(());
+        };
+        loop {
+            let before = channel.out.len();
+            let limit = if accepted || self.ahead.len() < TCP_AHEAD_MAX { WAITING_MAX } else { 0 };
+            let encoded = upload.poll_encode(&mut channel.out, limit, cx);
+            self.bytes = self.bytes.saturating_add(upload.take_bytes());
+            let new = channel.out.get(before..).unwrap_or_default();
+            if self.replayable && self.ahead.len() < TCP_AHEAD_MAX {
+                self.ahead.extend_from_slice(new);
+            } else if !new.is_empty() {
+                (self.ahead, self.replayable) = (BytesMut::new(), false);
+            }
+            if let Poll::Ready(Err(failed)) = encoded {
+                return Err(failed);
+            }
+            let more = encoded.is_pending() && !channel.has_room() && limit > 0;
+            match channel.poll_flush(cx) {
+                Poll::Ready(Ok(())) if more => {}
+                Poll::Ready(Err(_)) => {
+                    // Whoever reads the channel learns why.
+                    upload.stop();
+                    channel.out.clear();
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// A visitor's request that is above the limits of the wire.
+fn unfit(error: EncodeError) -> Fault {
+    match error {
+        EncodeError::TooLong { field: "path", .. } => Fault::Target,
+        EncodeError::BadValue { field: "authority" } | EncodeError::TooLong { field: "authority", .. } => {
+            Fault::Host
+        }
+        _ => Fault::Fields,
+    }
+}

@@ -1,0 +1,151 @@
+//! The body of a request on its way to the service: filled by the exchange, read by the connection.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
+use tokio_util::sync::PollSender;
+
+/// Pieces that wait for the connection. What is further back stays in the window of the substream.
+const WAITING: usize = 2;
+
+/// The opener broke off: the service must not take the body for complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the visitor broke off")]
+pub(crate) struct Cut;
+
+/// What travels from the exchange to the connection.
+#[derive(Debug)]
+enum Piece {
+    Data(Bytes),
+    Trailers(HeaderMap),
+    End,
+}
+
+/// The body as the connection reads it.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    /// None if there is no body, or it has ended.
+    pieces: Option<mpsc::Receiver<Piece>>,
+    length: Option<u64>,
+}
+
+/// The exchange's end of a body. Dropping it before the end cuts the body.
+#[derive(Debug)]
+pub(crate) struct BodyFeed(PollSender<Piece>);
+
+impl RequestBody {
+    /// No body.
+    pub(crate) const fn empty() -> Self {
+        Self { pieces: None, length: None }
+    }
+
+    /// A body that is still to come; `length` is what the head says of it.
+    pub(crate) fn streamed(length: Option<u64>) -> (BodyFeed, Self) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (BodyFeed(PollSender::new(sender)), Self { pieces: Some(receiver), length })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let Some(pieces) = &mut self.pieces else { return Poll::Ready(None) };
+        Poll::Ready(match ready!(pieces.poll_recv(cx)) {
+            Some(Piece::Data(data)) => {
+                if let Some(length) = &mut self.length {
+                    *length = length.saturating_sub(u64::try_from(data.len()).unwrap_or(u64::MAX));
+                }
+                Some(Ok(Frame::data(data)))
+            }
+            Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
+            Some(Piece::End) => {
+                self.pieces = None;
+                None
+            }
+            None => {
+                self.pieces = None;
+                Some(Err(Cut))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.pieces, self.length) {
+            (None, _) => SizeHint::with_exact(0),
+            (Some(_), Some(length)) => SizeHint::with_exact(length),
+            (Some(_), None) => SizeHint::default(),
+        }
+    }
+}
+
+impl BodyFeed {
+    /// Ready when the connection takes another piece; an error if it wants none any more.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NotWanted>> {
+        self.0.poll_reserve(cx).map_err(|_| NotWanted)
+    }
+
+    /// To be called after [`Self::poll_ready`] was ready.
+    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), NotWanted> {
+        self.send(Piece::Data(data))
+    }
+
+    /// As [`Self::data`].
+    pub(crate) fn trailers(&mut self, trailers: HeaderMap) -> Result<(), NotWanted> {
+        self.send(Piece::Trailers(trailers))
+    }
+
+    /// As [`Self::data`]; nothing may follow.
+    pub(crate) fn end(&mut self) -> Result<(), NotWanted> {
+        self.send(Piece::End)
+    }
+
+    fn send(&mut self, piece: Piece) -> Result<(), NotWanted> {
+        self.0.send_item(piece).map_err(|_| NotWanted)
+    }
+}
+
+/// The connection to the service reads no more of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotWanted;
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_body_that_was_ended_ends() {
+        let (mut feed, mut body) = RequestBody::streamed(None);
+        poll_fn(|cx| feed.poll_ready(cx)).await.unwrap();
+        feed.data(Bytes::from_static(b"a")).unwrap();
+        poll_fn(|cx| feed.poll_ready(cx)).await.unwrap();
+        feed.end().unwrap();
+        drop(feed);
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
+        assert!(body.frame().await.is_none() && body.is_end_stream());
+
+        let (feed, mut body) = RequestBody::streamed(Some(3));
+        drop(feed);
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), Cut);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_gone_is_noticed() {
+        let (mut feed, body) = RequestBody::streamed(None);
+        drop(body);
+        assert_eq!(poll_fn(|cx| feed.poll_ready(cx)).await, Err(NotWanted));
+    }
+}

@@ -1,0 +1,103 @@
+//! The end of the service: answers one exchange.
+
+use std::future::poll_fn;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use ops::error_kind::ErrorKind;
+use policy::host::Host;
+use protocol::code::Code;
+use protocol::exchange::{Message, RequestHead};
+use protocol::request::Status;
+use protocol::text::Text;
+use tokio::time::timeout;
+
+use super::serving::{Outcome, Serving, encode_head};
+use super::{Channel, bridge, wire_request};
+use crate::access::Record;
+use crate::context::Context;
+use crate::error::kind_of;
+use crate::poison::Poison;
+use crate::service::HttpPool;
+
+/// Accepts the exchange on `channel` and answers it with the service behind `pool`.
+///
+/// Dropping it breaks off towards both sides.
+pub(crate) async fn respond(
+    mut channel: Channel,
+    pool: &HttpPool,
+    set_host: Option<&HeaderValue>,
+    mut record: Record,
+    context: &Context,
+) {
+    let linger = context.timeouts.linger;
+    if Status::Accepted.encode(&mut channel.out).is_err() || channel.flush().await.is_err() {
+        return;
+    }
+    let Ok(Ok(Message::Request(head))) = timeout(context.timeouts.open, channel.message()).await else {
+        // Too slow, malformed, or gone: a reset says all that can be said.
+        record.failed(ErrorKind::BadRequest);
+        return;
+    };
+    describe(&mut record, &head);
+    let Ok(request) = wire_request::request(&head, set_host) else {
+        record.failed(ErrorKind::BadRequest);
+        drop(record);
+        return channel.reset(Code::BAD_REQUEST, &"the request head is not valid HTTP".into(), linger).await;
+    };
+    let mut serving = Serving::start(channel, record, head, request, pool, set_host, context);
+    let outcome = poll_fn(|cx| serving.poll(cx)).await;
+    if matches!(outcome, Outcome::Answered) {
+        serving.inbound.stop(&mut serving.channel);
+    }
+    let (channel, mut record) = serving.end();
+    match outcome {
+        Outcome::Answered => {
+            drop(record);
+            channel.close(linger).await;
+        }
+        Outcome::Gone => {}
+        Outcome::Failed(code, text) => {
+            record.failed(kind_of(code));
+            drop(record);
+            channel.reset(code, &text.into(), linger).await;
+        }
+        Outcome::Switched(response, poison) => switch(response, poison, channel, record, context).await,
+    }
+}
+
+async fn switch(
+    mut response: Box<Response<Incoming>>,
+    poison: Poison,
+    mut channel: Channel,
+    mut record: Record,
+    context: &Context,
+) {
+    let upgrade = hyper::upgrade::on(&mut *response);
+    let encoded = encode_head(&response, &mut channel.out);
+    channel.switched();
+    drop(response);
+    let Ok(Ok(upgraded)) = timeout(context.timeouts.open, upgrade).await else {
+        record.failed(ErrorKind::ServiceCut);
+        return channel.reset(Code::SERVICE_CUT, &Text::default(), context.timeouts.linger).await;
+    };
+    if encoded.is_err() || channel.flush().await.is_err() {
+        return poison.apply();
+    }
+    record.upgraded(context);
+    let bridged = bridge::bridge(TokioIo::new(upgraded), channel, &poison, &context.timeouts).await;
+    record.down(bridged.sent);
+    record.up(bridged.received);
+    if let Some(kind) = bridged.failure {
+        record.failed(kind);
+    }
+}
+
+fn describe(record: &mut Record, head: &RequestHead) {
+    record.line.method = Method::from_bytes(&head.method).ok();
+    record.line.path = PathAndQuery::from_maybe_shared(head.path.clone()).ok();
+    record.line.host =
+        std::str::from_utf8(&head.authority).ok().and_then(|text| Host::from_authority(text).ok());
+}

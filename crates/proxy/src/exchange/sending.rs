@@ -1,0 +1,122 @@
+//! A body on its way to the other end: from hyper to frames.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use hyper::body::Incoming;
+use protocol::exchange::{encode_data, encode_end, encode_trailers};
+use protocol::limits::DATA_MAX;
+use tokio::time::Instant;
+
+use crate::deadline::Deadline;
+use crate::headers::forward_trailers;
+
+/// Why a body did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyFailed {
+    /// Its sender broke off.
+    #[error("the body was cut: {0}")]
+    Cut(#[from] hyper::Error),
+    /// Its sender sent nothing for too long.
+    #[error("the body did not go on")]
+    Silent,
+    /// It holds what the wire can not carry.
+    #[error("the trailers can not be passed on")]
+    Unfit,
+}
+
+/// A body that is sent frame by frame.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    /// None once it has ended, or nobody wants the rest.
+    body: Option<Incoming>,
+    /// Whether `end` was encoded.
+    ended: bool,
+    bytes: u64,
+    silence: Duration,
+    moved: Option<Instant>,
+    deadline: Deadline,
+}
+
+impl Sending {
+    /// Sends `body`, which may be silent for `silence`.
+    pub(crate) fn new(body: Incoming, silence: Duration) -> Self {
+        Self { body: Some(body), ended: false, bytes: 0, silence, moved: None, deadline: Deadline::default() }
+    }
+
+    /// Encodes what is ready while `out` is below `limit`. Ready when there is nothing more to do; pending when the body
+    /// has nothing ready, or `out` is full.
+    ///
+    /// # Errors
+    /// The body failed; `end` was not encoded.
+    pub(crate) fn poll_encode(
+        &mut self,
+        out: &mut BytesMut,
+        limit: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BodyFailed>> {
+        while let Some(body) = &mut self.body {
+            if out.len() >= limit {
+                // Whoever empties `out` asks again.
+                self.moved = None;
+                return Poll::Pending;
+            }
+            let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else { return self.poll_silence(cx) };
+            self.moved = None;
+            match frame.transpose()? {
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => self.encode(&data, out)?,
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            let mut fields = forward_trailers(&trailers).peekable();
+                            if fields.peek().is_some() {
+                                encode_trailers(fields, out).map_err(|_| BodyFailed::Unfit)?;
+                            }
+                        }
+                    }
+                },
+                None => {
+                    self.body = None;
+                    self.ended = true;
+                    encode_end(out).map_err(|_| BodyFailed::Unfit)?;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn encode(&mut self, data: &Bytes, out: &mut BytesMut) -> Result<(), BodyFailed> {
+        self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(0));
+        data.chunks(DATA_MAX).try_for_each(|piece| encode_data(piece, out)).map_err(|_| BodyFailed::Unfit)
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailed>> {
+        let since = *self.moved.get_or_insert_with(Instant::now);
+        let Some(due) = since.checked_add(self.silence) else { return Poll::Pending };
+        ready!(self.deadline.poll(due, cx));
+        Poll::Ready(Err(BodyFailed::Silent))
+    }
+
+    /// The other end reads no more.
+    pub(crate) fn stop(&mut self) {
+        self.body = None;
+    }
+
+    /// Whether the whole body was encoded, with its end.
+    pub(crate) const fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether there is nothing more to encode.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// Bytes encoded since the last call.
+    pub(crate) const fn take_bytes(&mut self) -> u64 {
+        std::mem::replace(&mut self.bytes, 0)
+    }
+}

@@ -1,0 +1,134 @@
+//! The wait for the head of a response, while the request is sent.
+
+use std::task::{Context as TaskContext, Poll, ready};
+
+use ops::error_kind::ErrorKind;
+use policy::retry::Knowledge;
+use protocol::code::Code;
+use protocol::exchange::{Message, ResponseHead};
+use protocol::request::Status;
+use tokio::time::Instant;
+
+use super::opener::{Opener, Unanswered};
+use super::{Broken, Channel};
+use crate::deadline::Deadline;
+use crate::error::kind_of;
+
+/// The wait for the head.
+pub(super) struct Wait {
+    pub(super) channel: Channel,
+    accepted: bool,
+    /// A head without a body; its end is still to come.
+    head: Option<ResponseHead>,
+    pub(super) may_upload: bool,
+    /// Since when the other end has had what it waits for.
+    since: Instant,
+    deadline: Deadline,
+}
+
+impl Wait {
+    /// Waits on `channel`; the body is sent at once, or when it is asked for.
+    pub(super) fn new(channel: Channel, may_upload: bool) -> Self {
+        let deadline = Deadline::default();
+        Self { channel, accepted: false, head: None, may_upload, since: Instant::now(), deadline }
+    }
+
+    pub(super) fn poll(
+        &mut self,
+        opener: &mut Opener<'_>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<ResponseHead, Unanswered>> {
+        loop {
+            if self.may_upload {
+                let uploading = opener.is_uploading();
+                opener.poll_upload(&mut self.channel, self.accepted, cx)?;
+                if uploading && !opener.is_uploading() {
+                    self.since = Instant::now();
+                }
+            }
+            let Poll::Ready(message) = self.channel.poll_message(cx) else {
+                return self.poll_late(opener, cx);
+            };
+            let message = message.map_err(Self::broken)?;
+            match message {
+                Message::Status(Status::Accepted) => {
+                    self.accepted = true;
+                    self.since = Instant::now();
+                }
+                Message::Status(Status::Refused { code, .. }) => {
+                    return Poll::Ready(Err(Unanswered::failed(
+                        kind_of(code),
+                        Knowledge::RefusedBeforeAnyByte,
+                    )));
+                }
+                Message::Response(head) if head.informational => self.may_upload |= head.status == 100,
+                Message::Response(head) if head.bodyless => self.head = Some(head),
+                Message::Response(head) => return Poll::Ready(Ok(head)),
+                Message::End => {
+                    if let Some(head) = self.head.take() {
+                        return Poll::Ready(Ok(head));
+                    }
+                    return Poll::Ready(Err(Unanswered::failed(
+                        ErrorKind::Internal,
+                        Knowledge::NoAnswerByte,
+                    )));
+                }
+                Message::Reset { code, .. } => return Poll::Ready(Err(Self::reset(code))),
+                Message::Stop { .. } => {
+                    opener.stop_upload();
+                }
+                // The order of messages lets nothing else through.
+                _ => {
+                    return Poll::Ready(Err(Unanswered::failed(
+                        ErrorKind::Internal,
+                        Knowledge::NoAnswerByte,
+                    )));
+                }
+            }
+        }
+    }
+
+    fn broken(broken: Broken) -> Unanswered {
+        match broken {
+            // Also before it was accepted, as far as this end knows: the answer may have been on its way.
+            Broken::SessionLost => Unanswered::failed(ErrorKind::SessionLost, Knowledge::SessionLost),
+            Broken::Ended | Broken::Reset => {
+                Unanswered::failed(ErrorKind::ServiceCut, Knowledge::NoAnswerByte)
+            }
+            Broken::Malformed(_) | Broken::Misplaced(_) => {
+                Unanswered::failed(ErrorKind::Internal, Knowledge::Answered)
+            }
+        }
+    }
+
+    fn reset(code: Code) -> Unanswered {
+        let known = match code {
+            Code::SERVICE_REFUSED | Code::DRAINING | Code::OVER_LIMIT | Code::SESSION_FULL => {
+                Knowledge::FailedBeforeAnyByte
+            }
+            // It had its time; another member would take as much again.
+            Code::SERVICE_TIMEOUT | Code::BAD_REQUEST | Code::NOT_ALLOWED => Knowledge::Answered,
+            _ => Knowledge::NoAnswerByte,
+        };
+        Unanswered::failed(kind_of(code), known)
+    }
+
+    fn poll_late(
+        &mut self,
+        opener: &Opener<'_>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<ResponseHead, Unanswered>> {
+        let timeouts = &opener.timeouts;
+        let (limit, kind, known) = if !self.accepted {
+            (timeouts.open, ErrorKind::OpenTimeout, Knowledge::SessionLost)
+        } else if opener.is_uploading() && self.may_upload {
+            return Poll::Pending;
+        } else {
+            // The other end knows better what happened; it speaks first.
+            (timeouts.request.saturating_add(timeouts.open), ErrorKind::ServiceTimeout, Knowledge::Answered)
+        };
+        let Some(due) = self.since.checked_add(limit) else { return Poll::Pending };
+        ready!(self.deadline.poll(due, cx));
+        Poll::Ready(Err(Unanswered::failed(kind, known)))
+    }
+}

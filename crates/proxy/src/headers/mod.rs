@@ -1,0 +1,16 @@
+//! Which fields of a request or response pass, which are removed and which are set (RFC 9110 section 7.6.1).
+
+mod hop;
+mod length;
+mod request;
+mod response;
+mod trailers;
+mod upgrade;
+
+pub(crate) use hop::Listed;
+pub(crate) use length::content_length;
+pub use request::{FacingVisitor, Facts};
+pub(crate) use request::{HOPS, restore_request};
+pub(crate) use response::{forward_response, restore_response};
+pub(crate) use trailers::{forward_trailers, restore_trailers};
+pub(crate) use upgrade::upgrade_token;

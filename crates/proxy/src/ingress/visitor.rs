@@ -1,0 +1,288 @@
+//! A visitor's HTTP connection: how long it may take for what, and how it ends.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ops::metrics::{GuardReason, Metrics};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use transport::socket;
+
+use crate::context::Timeouts;
+use crate::deadline::Deadline;
+use crate::poison::Poison;
+
+/// A visitor that closes its way in the middle of a request is either gone, or waits for the answer: TCP does not tell. It
+/// is taken for gone when it has read nothing for so long. Below the second within which a service is to notice.
+const HALF_CLOSED: Duration = Duration::from_millis(700);
+
+/// Between requests.
+const IDLE: u8 = 0;
+/// A request is being answered.
+const BUSY: u8 = 1;
+/// The connection was upgraded.
+const SWITCHED: u8 = 2;
+
+/// What a visitor's connection and the requests on it share.
+#[derive(Debug, Default)]
+pub(crate) struct VisitorState {
+    mode: AtomicU8,
+    /// Counts the requests, so that the timers of one do not outlive it.
+    requests: AtomicU32,
+    poison: Poison,
+    /// Whether the visitor may still be sending what nobody reads.
+    unread: AtomicBool,
+}
+
+/// One request on a visitor's connection. Dropping it before [`Visiting::finish`] makes the connection end with a reset,
+/// so that what the visitor got so far never looks complete.
+#[derive(Debug)]
+pub(crate) struct Visiting(Option<Arc<VisitorState>>);
+
+impl Visiting {
+    /// A request begins.
+    pub(crate) fn begin(state: &Arc<VisitorState>) -> Self {
+        state.mode.store(BUSY, Ordering::Release);
+        state.unread.store(false, Ordering::Release);
+        state.requests.fetch_add(1, Ordering::Release);
+        Self(Some(state.clone()))
+    }
+
+    /// The response is complete. `unread`: the request is not.
+    pub(crate) fn finish(mut self, unread: bool) {
+        if let Some(state) = self.0.take() {
+            state.unread.store(unread, Ordering::Release);
+            state.mode.store(IDLE, Ordering::Release);
+        }
+    }
+
+    /// The connection becomes one of its own, whose end the poison decides.
+    pub(crate) fn switch(mut self) -> Poison {
+        let Some(state) = self.0.take() else { return Poison::default() };
+        state.mode.store(SWITCHED, Ordering::Release);
+        state.poison.clone()
+    }
+}
+
+impl Drop for Visiting {
+    fn drop(&mut self) {
+        if let Some(state) = self.0.take() {
+            state.poison.apply();
+        }
+    }
+}
+
+/// What the connection waits for between requests.
+#[derive(Debug, Clone, Copy)]
+enum Head {
+    /// The first byte of a request, until then.
+    Awaited(Instant),
+    /// The rest of its head, until then.
+    Begun(Instant),
+}
+
+/// A visitor's connection as hyper sees it.
+#[derive(Debug)]
+pub(crate) struct VisitorIo {
+    stream: TcpStream,
+    state: Arc<VisitorState>,
+    timeouts: Timeouts,
+    metrics: Metrics,
+    /// None while a request is being answered.
+    head: Option<Head>,
+    /// Requests that `head` is behind.
+    requests: u32,
+    /// The visitor has closed its way; when it is given up.
+    closed: Option<Instant>,
+    /// Since when nothing could be written.
+    write_blocked: Option<Instant>,
+    /// When reading what nobody wants ends.
+    linger_until: Option<Instant>,
+    read_timer: Deadline,
+    write_timer: Deadline,
+}
+
+impl VisitorIo {
+    /// Wraps a connection that was just accepted.
+    pub(crate) fn new(stream: TcpStream, timeouts: Timeouts, metrics: Metrics) -> (Self, Arc<VisitorState>) {
+        let state = Arc::new(VisitorState::default());
+        let io = Self {
+            stream,
+            state: state.clone(),
+            head: Some(Head::Begun(after(timeouts.head))),
+            requests: 0,
+            timeouts,
+            metrics,
+            closed: None,
+            write_blocked: None,
+            linger_until: None,
+            read_timer: Deadline::default(),
+            write_timer: Deadline::default(),
+        };
+        (io, state)
+    }
+
+    fn mode(&self) -> u8 {
+        self.state.mode.load(Ordering::Acquire)
+    }
+
+    /// What was awaited has become a request.
+    fn forget_head(&mut self) {
+        let requests = self.state.requests.load(Ordering::Acquire);
+        if requests != self.requests {
+            self.requests = requests;
+            self.head = None;
+        }
+    }
+
+    /// Bytes have come.
+    fn received(&mut self) {
+        self.forget_head();
+        if self.mode() == IDLE && !matches!(self.head, Some(Head::Begun(_))) {
+            self.head = Some(Head::Begun(after(self.timeouts.head)));
+        }
+    }
+
+    /// Nothing has come: is it too late for what is awaited?
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.forget_head();
+        if self.mode() != IDLE {
+            return Poll::Pending;
+        }
+        let head = *self.head.get_or_insert_with(|| Head::Awaited(after(self.timeouts.keep_alive)));
+        let (due, reason) = match head {
+            Head::Awaited(due) => (due, GuardReason::Idle),
+            Head::Begun(due) => (due, GuardReason::SlowHead),
+        };
+        ready!(self.read_timer.poll(due, cx));
+        self.metrics.guard_closed(reason);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The visitor has closed its way. In the middle of an answer that is told only once it reads no more.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // An answer is over when its last byte is written.
+        if self.mode() != BUSY && self.write_blocked.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        let due = *self.closed.get_or_insert_with(|| after(HALF_CLOSED));
+        self.read_timer.poll(due, cx).map(Ok)
+    }
+
+    fn wrote(&mut self, result: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if result.is_ready() {
+            self.write_blocked = None;
+            if self.closed.is_some() {
+                self.closed = Some(after(HALF_CLOSED));
+                // If that was the end of the answer, the visitor's end can be told.
+                cx.waker().wake_by_ref();
+            }
+            return result;
+        }
+        if self.mode() != SWITCHED {
+            let stalled = self.timeouts.stalled;
+            let since = *self.write_blocked.get_or_insert_with(Instant::now);
+            if let Some(due) = since.checked_add(stalled) {
+                ready!(self.write_timer.poll(due, cx));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Closing with bytes unread makes the kernel send a reset, which could destroy the end of the response on its way.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = *self.linger_until.get_or_insert_with(|| after(self.timeouts.linger));
+        let mut bytes = [0; 4096];
+        loop {
+            if self.read_timer.poll(until, cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+/// A wait that does not end, where the clock can not say when it would.
+fn after(duration: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or(now)
+}
+
+impl AsyncRead for VisitorIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.closed.is_some() {
+            return self.poll_closed(cx);
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Pending => self.poll_late(cx),
+            Poll::Ready(Ok(())) if buf.filled().len() == before => self.poll_closed(cx),
+            Poll::Ready(Ok(())) => {
+                self.received();
+                Poll::Ready(Ok(()))
+            }
+            failed => failed,
+        }
+    }
+}
+
+impl AsyncWrite for VisitorIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(result, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(result, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state.poison.is_applied() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.linger_until.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        if self.state.unread.load(Ordering::Acquire) {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for VisitorIo {
+    fn drop(&mut self) {
+        // What could not be written is as good as cut.
+        if self.state.poison.is_applied() || self.mode() == BUSY || self.write_blocked.is_some() {
+            // A failure means that the visitor was faster: there is nobody left to tell.
+            drop(socket::reset_on_close(&self.stream));
+        }
+    }
+}

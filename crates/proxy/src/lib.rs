@@ -1,0 +1,30 @@
+//! The data plane of both ends: visitors come in at an ingress, are routed to a member, and their request or connection
+//! comes out at a service, on the substream of a session.
+//!
+//! | module | what it is | DESIGN |
+//! |---|---|---|
+//! | [`ingress`] | listeners for visitors: HTTP by host, TCP by port | 5.1 |
+//! | [`directory`], [`dispatch`] | what a visitor asked for, and the member that serves it | 5.2 to 5.5 |
+//! | [`exchange`] | one HTTP request with its response on a substream, both ends | 5.6 |
+//! | [`responder`], [`service`] | the end that dials services | 5.7 |
+//! | [`headers`] | which fields pass, which are removed, which are set | 5.6 |
+//! | [`error`], [`page`] | the one table from what failed to what a visitor is told | 7 |
+//! | [`access`] | a line per request or connection | INTERFACE, "Logs" |
+
+pub mod access;
+pub mod context;
+mod deadline;
+pub mod directory;
+pub mod dispatch;
+pub mod error;
+pub mod exchange;
+pub mod headers;
+pub mod ingress;
+pub mod page;
+mod poison;
+pub mod responder;
+pub mod service;
+mod trace;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! The end that dials: serves the substreams that the peer of a session opens.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use ops::error_kind::ErrorKind;
+use ops::spawn::Worker;
+use protocol::code::Code;
+use protocol::exchange::RequestOrder;
+use protocol::request::{Head, Kind, Status};
+use tokio::time::timeout;
+use transport::relay::{IdleLimits, RelayEnd, relay};
+use transport::session::{Inbound, Substream};
+
+use crate::access::{AccessKind, Record};
+use crate::context::Context;
+use crate::error::kind_of;
+use crate::exchange::{Channel, Order, respond};
+use crate::service::{Reach, Service, ServiceTable, dial};
+use crate::trace;
+
+/// Serves every substream that the peer opens with the services in `table`, until the session is over. `worker` is the
+/// session's, where the substreams run too.
+///
+/// During a drain new substreams are refused; those in progress go on until its end.
+pub async fn serve(mut inbound: Inbound, worker: Worker, table: Arc<ServiceTable>, context: Context) {
+    while let Some(substream) = inbound.accept().await {
+        let (table, context) = (table.clone(), context.clone());
+        context.spawner.clone().spawn(worker, "substream", async move {
+            let _open = context.metrics.substream();
+            tokio::select! {
+                biased;
+                // Dropping it resets both sides.
+                () = context.drain.now.cancelled() => {}
+                () = serve_one(substream, &table, &context) => {}
+            }
+        });
+    }
+}
+
+async fn serve_one(mut substream: Substream, table: &ServiceTable, context: &Context) {
+    let linger = context.timeouts.linger;
+    let (head, rest) = match timeout(context.timeouts.open, read_head(&mut substream)).await {
+        Ok(Ok(read)) => read,
+        // It broke off by itself.
+        Ok(Err(Headless::Gone)) => return,
+        Ok(Err(Headless::Malformed)) | Err(_) => {
+            let channel = Channel::new(substream, Bytes::new(), Order::Statuses);
+            return refuse(channel, Code::BAD_REQUEST, linger).await;
+        }
+    };
+    let order = match head.kind {
+        Kind::Exchange => Order::Request(RequestOrder::new()),
+        Kind::Tcp => Order::Statuses,
+    };
+    let channel = Channel::new(substream, rest, order);
+    if context.drain.is_draining() {
+        return refuse(channel, Code::DRAINING, linger).await;
+    }
+    let Some(service) = table.get(&head.name) else {
+        return refuse(channel, Code::UNKNOWN_SERVICE, linger).await;
+    };
+    let trace = head.trace.unwrap_or_else(trace::fresh);
+    match (head.kind, &service.reach) {
+        (Kind::Exchange, Reach::Http { pool, set_host }) => {
+            let record = record(AccessKind::Http, &head, trace.trace_id, &service, context);
+            respond(channel, pool, set_host.as_ref(), record, context).await;
+        }
+        (Kind::Tcp, Reach::Tcp) => {
+            let record = record(AccessKind::Tcp, &head, trace.trace_id, &service, context);
+            connect(channel, &service, record, context).await;
+        }
+        // The name is known, but not as this.
+        _ => refuse(channel, Code::UNKNOWN_SERVICE, linger).await,
+    }
+}
+
+/// Why a substream has no head.
+enum Headless {
+    Gone,
+    Malformed,
+}
+
+/// The head, and what was read behind it.
+async fn read_head(substream: &mut Substream) -> Result<(Head, Bytes), Headless> {
+    let mut buffer = BytesMut::new();
+    poll_fn(|cx| {
+        loop {
+            match ready!(Pin::new(&mut *substream).poll_chunk(cx)) {
+                Ok(Some(chunk)) => buffer.extend_from_slice(&chunk),
+                Ok(None) | Err(_) => return Poll::Ready(Err(Headless::Gone)),
+            }
+            match Head::take(&mut buffer) {
+                Ok(Some(head)) => return Poll::Ready(Ok((head, buffer.split().freeze()))),
+                Ok(None) => {}
+                Err(_) => return Poll::Ready(Err(Headless::Malformed)),
+            }
+        }
+    })
+    .await
+}
+
+async fn refuse(mut channel: Channel, code: Code, linger: std::time::Duration) {
+    let status = Status::Refused { code, text: Default::default() };
+    // Without the status it is a reset, which says as much.
+    if status.encode(&mut channel.out).is_ok() {
+        channel.close(linger).await;
+    }
+}
+
+fn record(kind: AccessKind, head: &Head, trace: [u8; 16], service: &Service, context: &Context) -> Record {
+    let mut record = Record::start(context, kind, trace);
+    record.line.visitor = head.visitor;
+    record.routed(&service.labels);
+    record
+}
+
+/// Connects a substream to a service for raw bytes.
+async fn connect(mut channel: Channel, service: &Service, mut record: Record, context: &Context) {
+    let timeouts = &context.timeouts;
+    if Status::Accepted.encode(&mut channel.out).is_err() || channel.flush().await.is_err() {
+        return;
+    }
+    let local = match dial(&service.address, timeouts.dial).await {
+        Ok(local) => local,
+        Err(error) => {
+            record.failed(kind_of(error.code()));
+            drop(record);
+            let status = Status::Failed { code: error.code(), text: error.text().into() };
+            if status.encode(&mut channel.out).is_ok() {
+                channel.close(timeouts.linger).await;
+            }
+            return;
+        }
+    };
+    if Status::Connected.encode(&mut channel.out).is_err() || channel.flush().await.is_err() {
+        return;
+    }
+    let (substream, early) = channel.into_raw();
+    let limits = IdleLimits { open: None, half_closed: timeouts.half_closed_tcp };
+    let relayed = relay(local, substream, early, false, limits).await;
+    record.up(relayed.from_substream);
+    record.down(relayed.to_substream);
+    match relayed.end {
+        RelayEnd::SessionLost => record.failed(ErrorKind::SessionLost),
+        RelayEnd::LocalReset => record.failed(ErrorKind::ServiceCut),
+        RelayEnd::Clean | RelayEnd::SubstreamReset | RelayEnd::Idle => {}
+    }
+}

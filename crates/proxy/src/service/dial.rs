@@ -1,0 +1,139 @@
+//! Connecting to a service.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use protocol::code::Code;
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
+use transport::relay::LocalStream;
+use transport::socket;
+
+use super::{Address, HostName};
+
+/// Why there is no connection to a service.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Nobody accepts connections there.
+    #[error("the service refused the connection: {0}")]
+    Refused(#[source] io::Error),
+    /// The name of its host could not be resolved.
+    #[error("the name of the service's host does not resolve: {0}")]
+    Unresolved(#[source] io::Error),
+    /// Resolving and connecting took too long.
+    #[error("the service did not accept the connection in time")]
+    Timeout,
+    /// An address that belongs to the link or to the machine's cloud, where services of others answer with secrets.
+    #[error("{0} is a link-local or metadata address, which a tunnel does not reach")]
+    NotAllowed(IpAddr),
+}
+
+impl DialError {
+    /// What the opener is told.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Refused(_) | Self::Unresolved(_) => Code::SERVICE_REFUSED,
+            Self::Timeout => Code::SERVICE_TIMEOUT,
+            Self::NotAllowed(_) => Code::NOT_ALLOWED,
+        }
+    }
+
+    /// The same in words, without addresses: they concern this end only.
+    #[must_use]
+    pub const fn text(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "the service refused the connection",
+            Self::Unresolved(_) => "the name of the service's host does not resolve",
+            Self::Timeout => "the service did not accept the connection in time",
+            Self::NotAllowed(_) => "the service has an address that a tunnel does not reach",
+        }
+    }
+}
+
+/// Connects to `address`, trying every address that its name has, within `limit` in all.
+///
+/// # Errors
+/// [`DialError`]; with several addresses, that of the last one.
+pub async fn dial(address: &Address, limit: Duration) -> Result<LocalStream, DialError> {
+    timeout(limit, connect(address)).await.unwrap_or(Err(DialError::Timeout))
+}
+
+async fn connect(address: &Address) -> Result<LocalStream, DialError> {
+    match address {
+        Address::Unix(path) => {
+            UnixStream::connect(path).await.map(LocalStream::from).map_err(DialError::Refused)
+        }
+        Address::Tcp { host, port } => match host {
+            HostName::Ip(ip) => connect_tcp([SocketAddr::new(*ip, *port)]).await,
+            HostName::Localhost => {
+                let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+                connect_tcp(loopback.map(|ip| SocketAddr::new(ip, *port))).await
+            }
+            HostName::Name(name) => {
+                let found = lookup_host((name.as_str(), *port)).await.map_err(DialError::Unresolved)?;
+                connect_tcp(found).await
+            }
+        },
+    }
+}
+
+async fn connect_tcp(addresses: impl IntoIterator<Item = SocketAddr>) -> Result<LocalStream, DialError> {
+    let mut failure = DialError::Unresolved(io::ErrorKind::NotFound.into());
+    for address in addresses {
+        if is_forbidden(address.ip()) {
+            failure = DialError::NotAllowed(address.ip());
+            continue;
+        }
+        let connected = TcpStream::connect(address).await.and_then(|stream| {
+            socket::tune(&stream)?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => return Ok(stream.into()),
+            Err(error) => failure = DialError::Refused(error),
+        }
+    }
+    Err(failure)
+}
+
+/// Link-local addresses, and the metadata service of a cloud beyond them.
+fn is_forbidden(address: IpAddr) -> bool {
+    const METADATA: Ipv6Addr = Ipv6Addr::new(0xFD00, 0xEC2, 0, 0, 0, 0, 0, 0x254);
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address == METADATA,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn a_service_on_either_loopback_is_found() {
+        let listener = TcpListener::bind("[::1]:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(dial(&Address::Tcp { host: HostName::Localhost, port }, LIMIT).await.is_ok());
+        drop(listener);
+        let gone = dial(&Address::Tcp { host: HostName::Localhost, port }, LIMIT).await.unwrap_err();
+        assert!(matches!(gone, DialError::Refused(_)), "{gone}");
+        let unix = dial(&Address::Unix("/nonexistent/app.sock".into()), LIMIT).await.unwrap_err();
+        assert_eq!(unix.code(), Code::SERVICE_REFUSED);
+    }
+
+    #[tokio::test]
+    async fn metadata_services_are_out_of_reach() {
+        for address in
+            ["169.254.169.254:80", "[fe80::1]:80", "[fd00:ec2::254]:80", "[::ffff:169.254.169.254]:80"]
+        {
+            let error = dial(&address.parse().unwrap(), LIMIT).await.unwrap_err();
+            assert_eq!(error.code(), Code::NOT_ALLOWED, "{address}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Both ends in one process: an ingress, two sessions over a pipe, and small services on the loopback.
+
+mod bodies;
+mod fixture;
+mod hostile;
+mod http;
+mod tcp;
+mod upgrades;
