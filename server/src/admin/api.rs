@@ -1,0 +1,237 @@
+//! What the admin socket speaks: the JSON that `--json` prints is the answer as it came.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Answer of `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the running server.
+    pub version: String,
+    /// Seconds since its start.
+    pub uptime_seconds: u64,
+    /// `ready` or `draining`.
+    pub state: String,
+    /// Names without a dot are under it.
+    pub domain: String,
+    /// Where it listens, as bound.
+    pub listen: ListenInfo,
+    /// Number of the configuration in use; 0 without one.
+    pub revision: u64,
+    /// Every session, by number.
+    pub sessions: Vec<SessionInfo>,
+    /// Every name that is held or reserved, in order.
+    pub names: Vec<NameInfo>,
+}
+
+/// Bound addresses; of a listener with several, the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenInfo {
+    /// For clients.
+    pub tunnel: String,
+    /// For visitors.
+    pub http: String,
+    /// For operators.
+    pub ops: String,
+}
+
+/// Answer of `GET /v1/sessions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sessions {
+    /// Every session, by number.
+    pub sessions: Vec<SessionInfo>,
+}
+
+/// One session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// Its number.
+    pub session: u64,
+    /// Who authenticated.
+    pub principal: String,
+    /// With which credential.
+    pub credential: String,
+    /// The installation.
+    pub client: String,
+    /// The process.
+    pub instance: String,
+    /// Which of the process' sessions.
+    pub slot: u16,
+    /// Newer is greater.
+    pub generation: u64,
+    /// What the client calls itself.
+    pub name: String,
+    /// Program and version.
+    pub agent: String,
+    /// Where it comes from.
+    pub peer: String,
+    /// Seconds since its login.
+    pub age_seconds: u64,
+    /// Round-trip time by the last heartbeat, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Requests and connections on it.
+    pub substreams: usize,
+    /// `ready` or `draining`.
+    pub state: String,
+}
+
+/// One host or port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NameInfo {
+    /// The host, or the port as text.
+    pub name: String,
+    /// `http` or `tcp`.
+    pub kind: String,
+    /// What visitors type.
+    pub url: String,
+    /// Whose it is.
+    pub principal: String,
+    /// The group that shares it; `~CLIENT` for one client alone.
+    pub group: String,
+    /// What its tunnel is called.
+    pub service: String,
+    /// `live` or `reserved`.
+    pub state: String,
+    /// Who serves it.
+    pub members: Vec<MemberInfo>,
+    /// Failures since somebody held it first, by error kind.
+    pub failures: BTreeMap<String, u64>,
+}
+
+/// One instance behind a name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberInfo {
+    /// The installation.
+    pub client: String,
+    /// The process.
+    pub instance: String,
+    /// What the client calls itself.
+    pub name: String,
+    /// `ready`, `draining` or `absent`.
+    pub state: String,
+    /// Round-trip time of its fastest session, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Its sessions.
+    pub sessions: usize,
+}
+
+/// Answer of `GET /v1/principals`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Principals {
+    /// In order of their names.
+    pub principals: Vec<PrincipalInfo>,
+}
+
+/// One principal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PrincipalInfo {
+    /// Its name.
+    pub name: String,
+    /// Host patterns; the principal `default` has every name under the domain.
+    pub hosts: Vec<String>,
+    /// Port ranges.
+    pub ports: Vec<String>,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// Names it may hold at once.
+    pub max_names: u32,
+    /// Sessions it may have at once.
+    pub max_sessions: u32,
+    /// Sessions it has.
+    pub sessions: usize,
+    /// Its credentials.
+    pub credentials: Vec<CredentialInfo>,
+}
+
+/// One credential. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialInfo {
+    /// Its id, the part of a join string before the colon.
+    pub id: String,
+    /// The public key, `ed25519:…`.
+    pub key: String,
+    /// When it was made.
+    pub created: u64,
+    /// When it ends.
+    pub expires: Option<u64>,
+    /// The last login, to the minute.
+    pub last_used: Option<u64>,
+    /// Whether it is good for one client only.
+    pub once: bool,
+    /// The client it is bound to by its first login.
+    pub client: Option<String>,
+}
+
+/// Body of `POST /v1/invite`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invite {
+    /// The principal: made if new, else these grants are added to what it has.
+    pub name: String,
+    /// Groups it may join.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Host patterns; a name without a dot is under the domain.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Port ranges.
+    #[serde(default)]
+    pub ports: Vec<String>,
+    /// `names=N` and `sessions=N`.
+    #[serde(default)]
+    pub quotas: Vec<String>,
+    /// For how many seconds the credential is good.
+    #[serde(default)]
+    pub expires_seconds: Option<u64>,
+    /// Bind the credential to the first client that uses it.
+    #[serde(default)]
+    pub once: bool,
+}
+
+/// Answer of `POST /v1/invite`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Invited {
+    /// The join string, which holds the only copy of the secret.
+    pub join: String,
+    /// The new credential's id.
+    pub credential: String,
+    /// The principal as it is now.
+    pub principal: PrincipalInfo,
+}
+
+/// Body of `POST /v1/revoke`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// The principal.
+    pub name: String,
+    /// Only this credential of it.
+    #[serde(default)]
+    pub credential: Option<String>,
+}
+
+/// Answer of `POST /v1/revoke`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// Credentials that are no more.
+    pub credentials: Vec<String>,
+    /// Sessions that were ended.
+    pub sessions: usize,
+}
+
+impl Status {
+    /// Leaves only what `of` means: a host (also one without its domain), a port, a group, or a client by name or id.
+    pub fn narrow(&mut self, of: &str) {
+        let (of, domain) = (of.trim_end_matches('.').to_ascii_lowercase(), self.domain.clone());
+        let is_client = |client: &str, name: &str| client == of || name.eq_ignore_ascii_case(&of);
+        self.sessions.retain(|session| is_client(&session.client, &session.name));
+        self.names.retain(|name| {
+            name.name == of
+                || name.name.strip_suffix(&domain).and_then(|label| label.strip_suffix('.')) == Some(&of)
+                || name.group.eq_ignore_ascii_case(&of)
+                || name.service.eq_ignore_ascii_case(&of)
+                || name.members.iter().any(|member| is_client(&member.client, &member.name))
+        });
+    }
+}

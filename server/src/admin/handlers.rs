@@ -1,0 +1,167 @@
+//! One function per page.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Json;
+use ops::admin::Problem;
+use policy::grant::Quotas;
+use policy::principal::Principal;
+use protocol::id::CredentialId;
+
+use super::api::{
+    CredentialInfo, Invite, Invited, ListenInfo, PrincipalInfo, Principals, Revoke, Revoked, Sessions, Status,
+};
+use super::{Admin, VERSION};
+use crate::identity::{
+    Book, BookError, Change, Credential, DEFAULT, Granted, JoinMaker, NewGrants, is_default,
+};
+
+/// The word for a mistake in what was asked: the command exits as for wrong usage.
+pub const WRONG_USAGE: &str = "wrong-usage";
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
+    let bound = admin.bound;
+    Json(Status {
+        version: VERSION.to_owned(),
+        uptime_seconds: admin.started.elapsed().as_secs(),
+        state: if admin.drain.is_cancelled() { "draining" } else { "ready" }.to_owned(),
+        domain: admin.registry.naming().domain.to_string(),
+        listen: ListenInfo {
+            tunnel: bound.tunnel.to_string(),
+            http: bound.http.to_string(),
+            ops: bound.ops.to_string(),
+        },
+        revision: 0,
+        sessions: admin.registry.session_infos(),
+        names: admin.registry.name_infos(),
+    })
+}
+
+pub(super) async fn sessions(State(admin): State<Arc<Admin>>) -> Json<Sessions> {
+    Json(Sessions { sessions: admin.registry.session_infos() })
+}
+
+pub(super) async fn principals(State(admin): State<Arc<Admin>>) -> Json<Principals> {
+    let book = admin.identity.book();
+    let default = book.has_default().then(|| default_info(&admin, &book)).flatten();
+    let invited = book.principals().map(|granted| info(&admin, &book, granted));
+    let mut principals: Vec<PrincipalInfo> = default.into_iter().chain(invited).collect();
+    principals.sort_by(|a, b| a.name.cmp(&b.name));
+    Json(Principals { principals })
+}
+
+pub(super) async fn invite(State(admin): State<Arc<Admin>>, Json(asked): Json<Invite>) -> Answer<Invited> {
+    let now = SystemTime::now();
+    let name = Principal::parse(&asked.name).map_err(|error| wrong(format!("{:?}: {error}", asked.name)))?;
+    let domain = &admin.registry.naming().domain;
+    let grants = NewGrants::parse(domain, &asked.hosts, &asked.ports, &asked.groups, &asked.quotas)
+        .map_err(|error| wrong(error.to_string()))?;
+    let expires = asked
+        .expires_seconds
+        .map(|seconds| {
+            now.checked_add(Duration::from_secs(seconds)).ok_or_else(|| wrong("--expires is too far away"))
+        })
+        .transpose()?;
+    let (credential, join) = admin
+        .joins
+        .invite(name.clone(), expires, asked.once, now)
+        .map_err(|error| failed(error.to_string()))?;
+    let id = credential.id.0.to_string();
+    change(&admin, move |book| book.invite(grants, credential)).await?;
+    tracing::info!(principal = %name, credential = id, "invited");
+    let book = admin.identity.book();
+    let granted = book.principals().find(|granted| granted.name.0 == name);
+    let principal = granted.map(|granted| info(&admin, &book, granted));
+    let principal = principal.ok_or_else(|| failed(format!("{name} was revoked in the same moment")))?;
+    Ok(Json(Invited { join: join.to_string(), credential: id, principal }))
+}
+
+pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Json(asked): Json<Revoke>) -> Answer<Revoked> {
+    let Revoke { name, credential } = asked;
+    let (whose, which) = (name.clone(), credential.clone());
+    // First the book: a login that is under way finds its credential gone.
+    let gone = change(&admin, move |book| book.revoke(&whose, which.as_deref())).await?;
+    let principal = Principal::parse(&name).map_err(|error| wrong(error.to_string()))?;
+    let only = credential.as_deref().map(CredentialId::parse).transpose();
+    let only = only.map_err(|error| wrong(error.to_string()))?;
+    let sessions = admin.registry.revoke(&principal, only.as_ref(), Instant::now());
+    if is_default(&principal) {
+        JoinMaker::forget_default(&admin.state).map_err(|error| failed(error.to_string()))?;
+    }
+    tracing::info!(%principal, credential = credential.as_deref(), sessions, "revoked");
+    Ok(Json(Revoked { credentials: gone.iter().map(ToString::to_string).collect(), sessions }))
+}
+
+/// Changes the book where blocking on the disk holds up nobody.
+async fn change<T: Send + 'static>(
+    admin: &Arc<Admin>,
+    edit: impl FnOnce(&mut Book) -> Result<T, BookError> + Send + 'static,
+) -> Result<T, Problem> {
+    let identity = admin.identity.clone();
+    match tokio::task::spawn_blocking(move || identity.change(edit)).await {
+        Ok(Ok(changed)) => Ok(changed),
+        Ok(Err(Change::Book(error @ BookError::Default))) => Err(wrong(error.to_string())),
+        Ok(Err(Change::Book(error))) => {
+            Err(Problem::new(StatusCode::NOT_FOUND, "not-found", error.to_string()))
+        }
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed("the change was not made")),
+    }
+}
+
+fn wrong(message: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, WRONG_USAGE, message)
+}
+
+fn failed(message: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
+}
+
+fn info(admin: &Admin, book: &Book, granted: &Granted) -> PrincipalInfo {
+    let grants = granted.grants();
+    let principal = &granted.name.0;
+    PrincipalInfo {
+        name: principal.to_string(),
+        hosts: grants.hosts.iter().map(ToString::to_string).collect(),
+        ports: grants.ports.iter().map(ToString::to_string).collect(),
+        groups: grants.groups,
+        max_names: grants.quotas.names,
+        max_sessions: grants.quotas.sessions,
+        sessions: admin.registry.count_sessions(principal),
+        credentials: book.credentials_of(principal).map(credential_info).collect(),
+    }
+}
+
+fn default_info(admin: &Admin, book: &Book) -> Option<PrincipalInfo> {
+    let principal = Principal::parse(DEFAULT).ok()?;
+    let domain = &admin.registry.naming().domain;
+    let grants = book.grants(&principal, domain)?;
+    let Quotas { names, sessions } = grants.quotas;
+    Some(PrincipalInfo {
+        name: principal.to_string(),
+        hosts: vec![format!("every name under {domain}")],
+        ports: grants.ports.iter().map(ToString::to_string).collect(),
+        groups: Vec::new(),
+        max_names: names,
+        max_sessions: sessions,
+        sessions: admin.registry.count_sessions(&principal),
+        credentials: book.credentials_of(&principal).map(credential_info).collect(),
+    })
+}
+
+fn credential_info(credential: &Credential) -> CredentialInfo {
+    CredentialInfo {
+        id: credential.id.0.to_string(),
+        key: credential.key.0.to_string(),
+        created: credential.created,
+        expires: credential.expires,
+        last_used: credential.last_used.at(),
+        once: credential.once,
+        client: credential.client.as_ref().map(|client| client.0.to_string()),
+    }
+}

@@ -1,0 +1,190 @@
+//! One connection, from its first byte to its session: TLS, `Hello`, and the decision.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ops::metrics::GuardReason;
+use ops::spawn::Worker;
+use policy::admission::Busy;
+use policy::throttle::Banned;
+use protocol::handshake::{Hello, PeerLimits, Reject, RejectCode, Welcome};
+use protocol::id::{Generation, SessionId};
+use tokio::net::TcpStream;
+use transport::handshake::{HandshakeError, Incoming};
+use transport::session::Inbound;
+
+use super::Door;
+use crate::identity::{Admit, Proved, Refusal};
+use crate::registry::OverQuota;
+use crate::session::{self, Live, Login, Orders};
+
+/// When a client may try again at a server that is about to stop.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A client that is in.
+pub(super) struct Session {
+    live: Arc<Live>,
+    inbound: Inbound,
+    orders: Orders,
+}
+
+impl Session {
+    /// Runs it to its end.
+    pub(super) async fn run(self, door: &Door) {
+        session::run(door.sessions.clone(), self.live, self.inbound, self.orders).await;
+    }
+}
+
+/// Decides on one connection. None: it was refused, or it went away, and there is nothing left to do.
+pub(super) async fn run(
+    door: &Door,
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    worker: Worker,
+) -> Option<Session> {
+    let stream = TcpStream::from_std(stream).ok()?;
+    let incoming = match Incoming::read(stream, &door.tls).await {
+        Ok(incoming) => incoming,
+        Err(error) => {
+            note(door, peer, &error);
+            return None;
+        }
+    };
+    let admitted = match decide(door, &incoming, peer).await {
+        Ok(admitted) => admitted,
+        Err(reject) => {
+            // Whether it hears why is its own affair.
+            drop(incoming.reject(reject).await);
+            return None;
+        }
+    };
+    let (login, id, generation) = admitted;
+    let welcome = Welcome {
+        version: incoming.version(),
+        features: incoming.features(),
+        session: id,
+        generation,
+        limits: PeerLimits::OURS,
+        domain: door.registry.naming().domain.to_string(),
+    };
+    let (link, inbound) = match incoming.welcome(welcome, &door.spawner, worker).await {
+        Ok(session) => session,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a client went away during its login");
+            return None;
+        }
+    };
+    door.identity.used(&login.credential, SystemTime::now());
+    let (live, orders) = Live::new(id, generation, login, link);
+    let live = Arc::new(live);
+    door.registry.attach(&live, Instant::now());
+    tell(&live);
+    Some(Session { live, inbound, orders })
+}
+
+fn tell(live: &Live) {
+    let login = &live.login;
+    tracing::info!(
+        session = %live.id,
+        principal = %login.principal,
+        client = login.name,
+        client_id = %login.client,
+        slot = %login.slot,
+        peer = %login.peer,
+        "session began"
+    );
+}
+
+async fn decide(
+    door: &Door,
+    incoming: &Incoming,
+    peer: SocketAddr,
+) -> Result<(Login, SessionId, Generation), Reject> {
+    let hello = incoming.hello();
+    if door.drain.is_cancelled() {
+        return Err(reject(RejectCode::DRAINING, "the server is about to stop", Some(RETRY)));
+    }
+    door.throttle.lock().check(Instant::now(), peer.ip(), &hello.credential).map_err(banned)?;
+    let proved = door
+        .identity
+        .prove(&hello.credential, incoming.login_message(), &hello.proof, hello.client, SystemTime::now())
+        .map_err(|refusal| failed(door, hello, peer, refusal))?;
+    // Only who could prove itself takes a turn: others must not be able to use them up.
+    door.admission.lock().admit(Instant::now(), &mut rand::rng()).map_err(busy)?;
+    if proved.admit == Admit::Bind {
+        bind(door, &proved, hello).await.map_err(|refusal| failed(door, hello, peer, refusal))?;
+    }
+    let login = Login {
+        principal: proved.credential.principal.0.clone(),
+        credential: hello.credential.clone(),
+        expires: proved.credential.ends(),
+        client: hello.client,
+        instance: hello.instance,
+        slot: hello.slot,
+        replaces: hello.replaces,
+        name: hello.name.clone(),
+        agent: hello.agent.clone(),
+        peer,
+    };
+    let (id, generation) = door.registry.admit(&login).map_err(|error| over_quota(&error))?;
+    Ok((login, id, generation))
+}
+
+/// Binds a `--once` credential to this client; two that come at once do not both get in.
+async fn bind(door: &Door, proved: &Proved, hello: &Hello) -> Result<(), Refusal> {
+    let (identity, id, client) = (door.identity.clone(), proved.credential.id.0.clone(), hello.client);
+    let bound = tokio::task::spawn_blocking(move || identity.change(|book| book.bind(&id, client))).await;
+    match bound {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(credential = %hello.credential, %error, "a credential can not be bound to its client");
+            Err(Refusal::UsedUp)
+        }
+        Err(_) => Err(Refusal::Denied),
+    }
+}
+
+fn failed(door: &Door, hello: &Hello, peer: SocketAddr, refusal: Refusal) -> Reject {
+    door.metrics.auth_failure();
+    let now = Instant::now();
+    if refusal == Refusal::Denied {
+        door.throttle.lock().failed(now, peer.ip(), &hello.credential);
+    }
+    if let Some(left_out) = door.warnings.take(now) {
+        let credential = &hello.credential;
+        tracing::warn!(%peer, %credential, client = hello.name, reason = ?refusal, left_out, "login failed");
+    }
+    let code = match refusal {
+        Refusal::Denied | Refusal::UsedUp => RejectCode::DENIED,
+        Refusal::Expired => RejectCode::EXPIRED,
+    };
+    reject(code, &refusal.to_string(), None)
+}
+
+fn banned(error: Banned) -> Reject {
+    reject(RejectCode::THROTTLED, &error.to_string(), Some(error.retry_after))
+}
+
+fn busy(error: Busy) -> Reject {
+    reject(RejectCode::BUSY, &error.to_string(), Some(error.retry_after))
+}
+
+fn over_quota(error: &OverQuota) -> Reject {
+    reject(RejectCode::OVER_QUOTA, &error.to_string(), None)
+}
+
+fn reject(code: RejectCode, text: &str, retry_after: Option<Duration>) -> Reject {
+    Reject { code, text: text.into(), retry_after }
+}
+
+/// Who does not even speak the protocol is counted; a line for each would be a gift to whoever scans ports.
+fn note(door: &Door, peer: SocketAddr, error: &HandshakeError) {
+    let reason = match error {
+        HandshakeError::Timeout(_) => GuardReason::SlowHandshake,
+        HandshakeError::Malformed(_) | HandshakeError::Incompatible(_) => GuardReason::BadHandshake,
+        _ => GuardReason::Tls,
+    };
+    door.metrics.guard_closed(reason);
+    tracing::debug!(%peer, %error, "no login");
+}

@@ -1,0 +1,72 @@
+//! How clients get in: connections that have proved nothing yet are few, short, and cost nobody else anything.
+
+mod addresses;
+mod listener;
+mod login;
+mod warnings;
+
+pub use listener::listen;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ops::metrics::Metrics;
+use ops::spawn::Spawner;
+use parking_lot::Mutex;
+use policy::admission::Admission;
+use policy::throttle::Throttle;
+use rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::Store;
+use crate::registry::Registry;
+use crate::session::Context;
+use addresses::Addresses;
+use warnings::Warnings;
+
+/// Connections that have not logged in yet, from everywhere together.
+const UNAUTHENTICATED: usize = 512;
+/// The same from one address, or one IPv6 network of 64 bits.
+const UNAUTHENTICATED_PER_ADDRESS: u32 = 32;
+
+/// Everything that a login is decided with.
+pub struct Door {
+    tls: TlsAcceptor,
+    identity: Arc<Store>,
+    registry: Arc<Registry>,
+    sessions: Context,
+    metrics: Metrics,
+    spawner: Spawner,
+    drain: CancellationToken,
+    addresses: Addresses,
+    throttle: Mutex<Throttle>,
+    admission: Mutex<Admission>,
+    warnings: Warnings,
+}
+
+impl Door {
+    /// A door with nobody in front of it. After `drain` nobody is let in.
+    #[must_use]
+    pub fn new(
+        tls: Arc<ServerConfig>,
+        identity: Arc<Store>,
+        sessions: Context,
+        drain: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            tls: tls.into(),
+            identity,
+            registry: sessions.registry.clone(),
+            metrics: sessions.metrics.clone(),
+            spawner: sessions.spawner.clone(),
+            sessions,
+            drain,
+            addresses: Addresses::new(UNAUTHENTICATED_PER_ADDRESS),
+            throttle: Mutex::new(Throttle::new()),
+            admission: Mutex::new(Admission::new(now)),
+            warnings: Warnings::new(now),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Asking the running server.
+
+use axum::http::Method;
+use ops::admin::{AdminError, SOCKET, call};
+use ops::cli::Exit;
+use ops::state_dir::{Program, StateDir};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::admin::WRONG_USAGE;
+use crate::settings::Flags;
+
+/// The server of one state directory, which may or may not run.
+pub(super) struct Server {
+    state: Option<std::path::PathBuf>,
+}
+
+impl Server {
+    /// The server that `--state` or the environment means; every other flag belongs to `run`.
+    pub(super) fn new(flags: Flags) -> Result<Self, Exit> {
+        let Flags { state, tunnel, http, ops, domain, public_url, advertise, log } = flags;
+        let of_run = [
+            ("--tunnel", tunnel),
+            ("--http", http),
+            ("--ops", ops),
+            ("--domain", domain),
+            ("--public-url", public_url),
+            ("--advertise", advertise),
+            ("--log", log),
+        ];
+        match of_run.into_iter().find(|(_, value)| value.is_some()) {
+            Some((flag, _)) => Err(Exit::usage(format_args!("{flag} belongs to `tunneld run`"))),
+            None => Ok(Self { state }),
+        }
+    }
+
+    /// What a page answers.
+    pub(super) fn get(&self, uri: &str) -> Result<Value, Exit> {
+        self.ask(Method::GET, uri, None)
+    }
+
+    /// What a page answers to `body`.
+    pub(super) fn post(&self, uri: &str, body: &impl Serialize) -> Result<Value, Exit> {
+        let body = serde_json::to_value(body).map_err(Exit::failed)?;
+        self.ask(Method::POST, uri, Some(&body))
+    }
+
+    fn ask(&self, method: Method, uri: &str, body: Option<&Value>) -> Result<Value, Exit> {
+        let state = StateDir::resolve(Program::Tunneld, self.state.clone(), |name| std::env::var_os(name));
+        let state = state.map_err(Exit::usage)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
+        let answer = runtime.block_on(call(&state.file(SOCKET), method, uri, body));
+        answer.map_err(|error| match error {
+            AdminError::NobodyAnswers(path) => Exit::failed(format_args!(
+                "no tunneld at {} (state from {}); is it running?",
+                path.display(),
+                state.origin()
+            )),
+            AdminError::Status { code, message, .. } if code == WRONG_USAGE => Exit::usage(message),
+            error => Exit::failed(error),
+        })
+    }
+}
+
+/// Reads an answer; one that can not be read comes from another version.
+pub(super) fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Exit> {
+    serde_json::from_value(answer)
+        .map_err(|error| Exit::failed(format_args!("the server answers as another version would: {error}")))
+}
+
+/// The answer as it came, for programs.
+pub(super) fn json(answer: &Value) -> Exit {
+    Exit::done(format!("{answer:#}\n"))
+}

@@ -1,0 +1,160 @@
+//! The command line of `tunneld`.
+
+mod ask;
+mod duration;
+mod invite;
+mod principals;
+mod report;
+mod revoke;
+mod run;
+mod sessions;
+mod status;
+mod version;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use argh::{ArgsInfo, FromArgs};
+use ops::cli::{Exit, parse};
+
+use crate::settings::Flags;
+
+/// The program in messages.
+const PROGRAM: &str = "tunneld";
+
+/// What the interface has and this version has not.
+const LATER: &[&str] = &[
+    "check", "explain", "config", "drain", "upgrade", "doctor", "disable", "enable", "kick", "routes",
+    "unban", "--config", "--https", "--reach",
+];
+
+/// Lets services that the world can not reach be reached by the world: clients (tunnelc) log in here, visitors come here.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    example = "Start a server for this machine alone, and copy the line that it prints:\n$ tunneld",
+    example = "Start a server for the world, with names under t.example.com:\n$ tunneld --domain t.example.com --http '[::]:80'",
+    example = "Let somebody in, with one name and one port:\n$ tunneld invite bob --host wiki --port 2222",
+    example = "What is behind a name:\n$ tunneld status wiki.t.example.com"
+)]
+struct Tunneld {
+    /// the state directory
+    #[argh(option, arg_name = "DIR")]
+    state: Option<PathBuf>,
+    /// where clients connect (default [::]:7443)
+    #[argh(option, arg_name = "ADDR")]
+    tunnel: Option<String>,
+    /// where visitors connect (default port 8080, on this machine alone for the domain localhost)
+    #[argh(option, arg_name = "ADDR")]
+    http: Option<String>,
+    /// where /healthz, /readyz and /metrics are (default 127.0.0.1:7480)
+    #[argh(option, arg_name = "ADDR")]
+    ops: Option<String>,
+    /// names without a dot are under it (default localhost)
+    #[argh(option, arg_name = "NAME")]
+    domain: Option<String>,
+    /// what visitors type, as in https://{{host}}
+    #[argh(option, arg_name = "URL")]
+    public_url: Option<String>,
+    /// HOST:PORT for join strings
+    #[argh(option, arg_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// text or json
+    #[argh(option, arg_name = "FORMAT")]
+    log: Option<String>,
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand)]
+enum Command {
+    Run(run::Run),
+    Invite(invite::Invite),
+    Principals(principals::Principals),
+    Revoke(revoke::Revoke),
+    Status(status::Status),
+    Sessions(sessions::Sessions),
+    Version(version::Version),
+}
+
+/// Does what `argv` says.
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
+    match parse::<Tunneld>(PROGRAM, argv, LATER) {
+        Ok(tunneld) => tunneld.execute().unwrap_or_else(|exit| exit),
+        Err(exit) => exit,
+    }
+}
+
+impl Tunneld {
+    fn execute(self) -> Result<Exit, Exit> {
+        let Self { state, tunnel, http, ops, domain, public_url, advertise, log, command } = self;
+        let flags = Flags { state, tunnel, http, ops, domain, public_url, advertise, log };
+        let command = match command {
+            None | Some(Command::Run(run::Run {})) => return run::execute(flags),
+            Some(command) => command,
+        };
+        let server = ask::Server::new(flags)?;
+        match command {
+            Command::Run(_) => Ok(Exit::done("")),
+            Command::Invite(invite) => invite.execute(&server),
+            Command::Principals(principals) => principals.execute(&server),
+            Command::Revoke(revoke) => revoke.execute(&server),
+            Command::Status(status) => status.execute(&server),
+            Command::Sessions(sessions) => sessions.execute(&server),
+            Command::Version(version) => Ok(version.execute()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ops::cli::ExitCode;
+
+    use super::*;
+
+    fn said(line: &str) -> Exit {
+        main(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_refused_as_such() {
+        let commands =
+            ["check f", "explain GET /", "config show", "drain", "upgrade", "doctor", "kick x", "routes"];
+        let options = ["--config f", "--https [::]:443", "invite bob --reach billing", "run --config=f"];
+        for words in commands.into_iter().chain(options) {
+            let exit = said(&format!("tunneld {words}"));
+            assert_eq!(exit.code, ExitCode::Usage, "{words}");
+            assert!(exit.text.contains("is not in this version"), "{words}: {}", exit.text);
+        }
+    }
+
+    #[test]
+    fn options_of_run_are_not_ignored_elsewhere() {
+        let exit = said("tunneld status --domain x");
+        assert_eq!(exit.code, ExitCode::Usage);
+        assert!(exit.text.contains("--domain"), "{}", exit.text);
+    }
+
+    #[test]
+    fn wrong_usage_says_what_was_meant() {
+        let exit = said("tunneld statsu");
+        assert_eq!(exit.code, ExitCode::Usage);
+        assert!(exit.text.contains("`status`"), "{}", exit.text);
+        assert_eq!(said("tunneld --tunnel nowhere").code, ExitCode::Usage);
+    }
+
+    #[test]
+    fn nobody_answers_is_a_failure_that_names_the_place() {
+        let empty = tempfile::tempdir().unwrap();
+        let exit = said(&format!("tunneld status --state {}", empty.path().display()));
+        assert_eq!(exit.code, ExitCode::Failed);
+        assert!(exit.text.contains("no tunneld at") && exit.text.contains("--state"), "{}", exit.text);
+    }
+
+    #[test]
+    fn the_version_is_one_line() {
+        let exit = said("tunneld version");
+        assert_eq!((exit.code, exit.text.lines().count()), (ExitCode::Done, 1));
+        assert!(said("tunneld --version").text.starts_with("tunneld "));
+    }
+}

@@ -1,0 +1,232 @@
+//! What people read: a few aligned lines.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::admin::api::{
+    CredentialInfo, Invited, MemberInfo, NameInfo, PrincipalInfo, Revoked, SessionInfo, Status,
+};
+
+/// Digits of a client's id that tell it apart on a screen.
+const SHORT_ID: usize = 8;
+
+/// The whole server.
+pub(super) fn status(status: &Status) -> String {
+    let Status { version, state, domain, listen, uptime_seconds, sessions, names, .. } = status;
+    let mut text = format!(
+        "tunneld {version}, {state}, up {}\ndomain {domain}\nlisten tunnel {}, http {}, ops {}\n",
+        span(*uptime_seconds),
+        listen.tunnel,
+        listen.http,
+        listen.ops
+    );
+    text.push_str(&format!("\nnames ({})\n{}", names.len(), names_table(names)));
+    text.push_str(&format!("\nsessions ({})\n{}", sessions.len(), self::sessions(sessions)));
+    text
+}
+
+/// What one word means.
+pub(super) fn matches(status: &Status) -> String {
+    let mut text: String = status.names.iter().map(name).collect();
+    if !status.sessions.is_empty() {
+        text.push_str(&sessions(&status.sessions));
+    }
+    text
+}
+
+/// What is behind one name.
+fn name(info: &NameInfo) -> String {
+    let NameInfo { name, kind, url, principal, group, service, state, members, failures } = info;
+    let mut text =
+        format!("{name} ({kind}) {state}, {url}\n  tunnel {service} of {principal}, group {group}\n");
+    if members.is_empty() {
+        text.push_str(
+            "  nobody is connected who serves it; visitors wait a moment, then get 503 no-member\n",
+        );
+    }
+    members.iter().for_each(|info| text.push_str(&member(info)));
+    if !failures.is_empty() {
+        let kinds: Vec<_> = failures.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        text.push_str(&format!("  failures {}\n", kinds.join(", ")));
+    }
+    text
+}
+
+fn member(info: &MemberInfo) -> String {
+    let MemberInfo { client, name, state, rtt_ms, sessions, .. } = info;
+    let rtt = milliseconds(*rtt_ms);
+    format!("  member {name} ({}) {state}, round trip {rtt}, sessions {sessions}\n", short(client))
+}
+
+fn names_table(names: &[NameInfo]) -> String {
+    let rows = names.iter().map(|info| {
+        let members: Vec<_> =
+            info.members.iter().map(|member| format!("{} {}", member.name, member.state)).collect();
+        let members = if members.is_empty() { "-".to_owned() } else { members.join(", ") };
+        [info.url.clone(), info.state.clone(), info.principal.clone(), group(&info.group), members]
+    });
+    table(["URL", "STATE", "PRINCIPAL", "GROUP", "MEMBERS"], rows)
+}
+
+/// One line per session.
+pub(super) fn sessions(sessions: &[SessionInfo]) -> String {
+    let rows = sessions.iter().map(|info| {
+        [
+            info.session.to_string(),
+            info.principal.clone(),
+            format!("{} ({})", info.name, short(&info.client)),
+            info.slot.to_string(),
+            info.peer.clone(),
+            span(info.age_seconds),
+            milliseconds(info.rtt_ms),
+            info.substreams.to_string(),
+            info.state.clone(),
+        ]
+    });
+    table(["SESSION", "PRINCIPAL", "CLIENT", "SLOT", "FROM", "AGE", "RTT", "SUBSTREAMS", "STATE"], rows)
+}
+
+/// One line per credential, under its principal.
+pub(super) fn principals(principals: &[PrincipalInfo], now: SystemTime) -> String {
+    let mut text = String::new();
+    for info in principals {
+        text.push_str(&format!("{}  {}\n", info.name, grants(info)));
+        let rows = info.credentials.iter().map(|it| credential(it, now));
+        text.push_str(&table(["  CREDENTIAL", "MADE", "LAST USED", "EXPIRES", "FOR"], rows));
+    }
+    if text.is_empty() {
+        text.push_str("nobody may log in; `tunneld invite NAME` lets somebody in\n");
+    }
+    text
+}
+
+fn credential(info: &CredentialInfo, now: SystemTime) -> [String; 5] {
+    let client = match (&info.client, info.once) {
+        (Some(client), _) => short(client),
+        (None, true) => "first client".to_owned(),
+        (None, false) => "any client".to_owned(),
+    };
+    [
+        format!("  {}", info.id),
+        ago(info.created, now),
+        info.last_used.map_or_else(|| "never".to_owned(), |at| ago(at, now)),
+        info.expires.map_or_else(|| "never".to_owned(), |at| until(at, now)),
+        client,
+    ]
+}
+
+fn grants(info: &PrincipalInfo) -> String {
+    let part = |what: &str, list: &[String]| match list {
+        [] => None,
+        list => Some(format!("{what} {}", list.join(", "))),
+    };
+    let parts = [part("hosts", &info.hosts), part("ports", &info.ports), part("groups", &info.groups)];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    match parts.as_slice() {
+        [] => "one random name per tunnel".to_owned(),
+        parts => parts.join("; "),
+    }
+}
+
+/// What to send to whoever was invited.
+pub(super) fn invited(invited: &Invited) -> String {
+    let info = &invited.principal;
+    format!(
+        "{}: {}\nThis is the only copy of the secret (credential {}). On the client's machine:\n\n  tunnelc join '{}'\n",
+        info.name,
+        grants(info),
+        invited.credential,
+        invited.join
+    )
+}
+
+/// What is gone.
+pub(super) fn revoked(name: &str, revoked: &Revoked) -> String {
+    let Revoked { credentials, sessions } = revoked;
+    format!("{name}: revoked credentials: {}; sessions ended: {sessions}\n", credentials.join(", "))
+}
+
+/// Aligned columns; nothing at all without a row.
+fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    if rows.len() == 1 {
+        return String::new();
+    }
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A client's own group is as long as its id.
+fn group(group: &str) -> String {
+    match group.strip_prefix('~') {
+        Some(client) => format!("~{}", short(client)),
+        None => group.to_owned(),
+    }
+}
+
+fn short(id: &str) -> String {
+    id.chars().take(SHORT_ID).collect()
+}
+
+fn milliseconds(time: Option<f64>) -> String {
+    time.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"))
+}
+
+/// The two largest units of a time span.
+fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match () {
+        () if days > 0 => format!("{days}d{}h", hours % 24),
+        () if hours > 0 => format!("{hours}h{}m", minutes % 60),
+        () if minutes > 0 => format!("{minutes}m{}s", seconds % 60),
+        () => format!("{seconds}s"),
+    }
+}
+
+fn since_epoch(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+fn ago(at: u64, now: SystemTime) -> String {
+    format!("{} ago", span(since_epoch(now).saturating_sub(at)))
+}
+
+fn until(at: u64, now: SystemTime) -> String {
+    match at.checked_sub(since_epoch(now)) {
+        Some(left) if left > 0 => format!("in {}", span(left)),
+        _ => "expired".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_need_to_be() {
+        let rows = [["a".to_owned(), "long one".to_owned()], ["ää".to_owned(), "x".to_owned()]];
+        assert_eq!(table(["A", "B"], rows.into_iter()), "A   B\na   long one\nää  x\n");
+    }
+
+    #[test]
+    fn times_are_told_roughly() {
+        assert_eq!(span(59), "59s");
+        assert_eq!(span(61), "1m1s");
+        assert_eq!(span(7_260), "2h1m");
+        assert_eq!(span(90_000), "1d1h");
+        let now = UNIX_EPOCH + Duration::from_secs(100);
+        assert_eq!(ago(40, now), "1m0s ago");
+        assert_eq!((until(160, now), until(100, now)), ("in 1m0s".to_owned(), "expired".to_owned()));
+    }
+}

@@ -1,0 +1,215 @@
+//! For tests: a registry with principals, and clients that are logged in over pipes instead of TLS.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use ops::metrics::Metrics;
+use ops::spawn::{Placement, Spawner, Worker, Workers};
+use ops::state_dir::{Program, StateDir};
+use parking_lot::Mutex;
+use policy::host::Host;
+use policy::principal::Principal;
+use protocol::control::{CloseReason, Outcome, Registration, RegistrationKind};
+use protocol::id::{ClientId, CredentialId, InstanceId, SessionId, Slot};
+use tokio::io::DuplexStream;
+use tokio_util::sync::CancellationToken;
+use transport::session::{Inbound, Liveness, Role, Session, SessionConfig, start};
+
+use crate::identity::{JoinMaker, NewGrants, StateKey, Store};
+use crate::registry::{Naming, Ports, Registry};
+use crate::session::{Live, Login, Orders};
+use crate::settings::PublicUrl;
+
+pub(crate) struct World {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) identity: Arc<Store>,
+    pub(crate) state: StateDir,
+    pub(crate) spawner: Spawner,
+    pub(crate) now: Instant,
+    pub(crate) workers: Workers,
+    /// The other ends of links: a client that is only there.
+    peers: Mutex<Vec<DuplexStream>>,
+    _directory: Arc<tempfile::TempDir>,
+}
+
+/// Both ends of a link.
+pub(crate) struct Linked {
+    pub(crate) live: Arc<Live>,
+    pub(crate) inbound: Inbound,
+    pub(crate) orders: Orders,
+    pub(crate) client: Session,
+}
+
+impl World {
+    /// With the principals `default`, `bob` (host `bob`, port 2222, group `web`, two names, two sessions), and `eve` and
+    /// `mallory` (nothing, and group `web`).
+    pub(crate) fn new() -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let world = Self::at(directory);
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let quotas = texts(&["names=2", "sessions=2"]);
+        world.invite("bob", &texts(&["bob"]), &texts(&["2222"]), &texts(&["web"]), &quotas, None);
+        world.invite("eve", &[], &[], &[], &[], None);
+        world.invite("mallory", &[], &[], &texts(&["web"]), &[], None);
+        joins().keep_default(&world.state, &world.identity, SystemTime::now()).unwrap();
+        world
+    }
+
+    /// The same state directory after a restart.
+    pub(crate) fn restart(self) -> Self {
+        let next = Self::at(self._directory.clone());
+        next.registry.restore(&next.state, next.now);
+        next
+    }
+
+    fn at(directory: Arc<tempfile::TempDir>) -> Self {
+        let flag = Some(directory.path().to_owned());
+        let state = StateDir::resolve(Program::Tunneld, flag, |_| None).unwrap();
+        let identity = Arc::new(Store::load(state.clone()).unwrap());
+        let key = StateKey::load_or_create(&state).unwrap();
+        let naming = Naming { domain: domain(), public_url: PublicUrl::plain(8080), key };
+        let ports =
+            Ports::new(vec![IpAddr::from([127, 0, 0, 1])], CancellationToken::new(), Box::new(hold_port));
+        let metrics = Metrics::new("0");
+        let registry = Arc::new(Registry::new(naming, identity.clone(), metrics, ports, SystemTime::now()));
+        let (spawner, workers) = Spawner::start(1, Placement::PerCore).unwrap();
+        let (now, peers) = (Instant::now(), Mutex::default());
+        Self { registry, identity, state, spawner, now, workers, peers, _directory: directory }
+    }
+
+    pub(crate) fn invite(
+        &self,
+        name: &str,
+        hosts: &[String],
+        ports: &[String],
+        groups: &[String],
+        quotas: &[String],
+        expires: Option<SystemTime>,
+    ) {
+        let grants = NewGrants::parse(&domain(), hosts, ports, groups, quotas).unwrap();
+        let principal = Principal::parse(name).unwrap();
+        let (mut credential, _) = joins().invite(principal, expires, false, SystemTime::now()).unwrap();
+        credential.id.0 = CredentialId::parse(name).unwrap();
+        self.identity.change(|book| book.invite(grants, credential)).unwrap();
+    }
+
+    /// A client that has logged in and got its session.
+    pub(crate) fn client(&self, principal: &str, client: u8, instance: u8) -> Arc<Live> {
+        self.session(principal, client, instance, 0, None)
+    }
+
+    pub(crate) fn session(
+        &self,
+        principal: &str,
+        client: u8,
+        instance: u8,
+        slot: u16,
+        replaces: Option<SessionId>,
+    ) -> Arc<Live> {
+        let login = login(principal, client, instance, slot, replaces);
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        self.peers.lock().push(theirs);
+        let (link, _) = start(ours, config(Role::Server), &self.spawner, Worker(0));
+        let (id, generation) = self.registry.admit(&login).unwrap();
+        let live = Arc::new(Live::new(id, generation, login, link).0);
+        self.registry.attach(&live, self.now);
+        live
+    }
+
+    /// A client with both ends of its link in hand.
+    pub(crate) fn linked(&self, principal: &str) -> Linked {
+        let login = login(principal, 1, 1, 0, None);
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let (link, inbound) = start(ours, config(Role::Server), &self.spawner, Worker(0));
+        let (client, _) = start(theirs, config(Role::Client), &self.spawner, Worker(0));
+        let (id, generation) = self.registry.admit(&login).unwrap();
+        let (live, orders) = Live::new(id, generation, login, link);
+        let live = Arc::new(live);
+        self.registry.attach(&live, self.now);
+        Linked { live, inbound, orders, client }
+    }
+
+    /// Registers one tunnel; what it got, or the code it was refused with.
+    pub(crate) fn register(&self, live: &Live, item: Registration) -> Result<String, String> {
+        let answers = self.registry.register(live, vec![item], self.now);
+        match answers.into_iter().next().unwrap().outcome {
+            Outcome::Granted { public, .. } => Ok(public),
+            Outcome::Refused { code, text } => Err(format!("{code}: {text}")),
+        }
+    }
+
+    /// Time passes.
+    pub(crate) fn after(&mut self, time: Duration) {
+        self.now += time;
+        self.registry.sweep(self.now, SystemTime::now());
+    }
+}
+
+pub(crate) fn domain() -> Host {
+    Host::parse("t.example.com").unwrap()
+}
+
+pub(crate) fn joins() -> JoinMaker {
+    JoinMaker { address: "127.0.0.1:7443".parse().unwrap(), pin: protocol::join::Pin([7; 32]) }
+}
+
+pub(crate) fn http(id: u32, host: &str) -> Registration {
+    let host = Some(host.to_owned()).filter(|host| !host.is_empty());
+    Registration {
+        id,
+        name: "web".to_owned(),
+        kind: RegistrationKind::Http { host },
+        group: None,
+        allow: vec![],
+    }
+}
+
+pub(crate) fn tcp(id: u32, port: Option<u16>) -> Registration {
+    let kind = RegistrationKind::Tcp { port };
+    Registration { id, name: "ssh".to_owned(), kind, group: None, allow: vec![] }
+}
+
+pub(crate) fn grouped(mut item: Registration, group: &str) -> Registration {
+    item.group = Some(group.to_owned());
+    item
+}
+
+/// Why a session was cut, if it was.
+pub(crate) fn cut(live: &Live) -> Option<CloseReason> {
+    futures_util::FutureExt::now_or_never(live.was_cut()).map(|close| close.reason)
+}
+
+fn login(principal: &str, client: u8, instance: u8, slot: u16, replaces: Option<SessionId>) -> Login {
+    Login {
+        principal: Principal::parse(principal).unwrap(),
+        credential: CredentialId::parse(principal).unwrap(),
+        expires: None,
+        client: ClientId([client; 16]),
+        instance: InstanceId([instance; 16]),
+        slot: Slot(slot),
+        replaces,
+        name: "laptop".to_owned(),
+        agent: "test/0".to_owned(),
+        peer: "127.0.0.1:1".parse().unwrap(),
+    }
+}
+
+fn config(role: Role) -> SessionConfig {
+    SessionConfig {
+        role,
+        max_opened: 16,
+        liveness: Arc::new(Liveness::new()),
+        dead_after: Duration::from_secs(15),
+        early: Bytes::new(),
+    }
+}
+
+/// Keeps the sockets of a port open until it is given back.
+fn hold_port(_: u16, sockets: Vec<std::net::TcpListener>, closed: CancellationToken) {
+    std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(closed.cancelled());
+        drop(sockets);
+    });
+}

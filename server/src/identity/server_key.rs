@@ -1,0 +1,142 @@
+//! The key and certificate that clients know the server by: made at the first start, or put there by the operator.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ops::state_dir::StateDir;
+use protocol::join::Pin;
+use rcgen::{CertificateParams, DnType, KeyPair};
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use transport::tls::{server_config, spki_pin};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::parse_x509_certificate;
+
+use super::IdentityError;
+
+/// The private key, PEM.
+const KEY_FILE: &str = "tls.key";
+/// The certificate chain, leaf first, PEM.
+const CERTIFICATE_FILE: &str = "tls.crt";
+/// The subject by which we know a certificate of our own making.
+const COMMON_NAME: &str = "tunneld, self-signed";
+/// How long before its end a certificate is worth a warning.
+pub const NEAR: Duration = Duration::from_secs(21 * 24 * 3600);
+
+/// What TLS and join strings need to know of the server's key.
+#[derive(Debug)]
+pub struct ServerKey {
+    /// TLS with this key.
+    pub tls: Arc<ServerConfig>,
+    /// What clients check the key by.
+    pub pin: Pin,
+    /// When the certificate ends.
+    pub expires: SystemTime,
+}
+
+impl ServerKey {
+    /// Key and certificate of this state directory; both are made if there is neither. A certificate of our own making
+    /// follows `names` (DNS names and IP addresses) with its key unchanged; one that an operator put there stays as it is.
+    ///
+    /// # Errors
+    /// A file can not be read or written, only one of the two is there, or they do not fit each other.
+    pub fn load_or_create(state: &StateDir, names: &[String]) -> Result<Self, IdentityError> {
+        let path = |file: &str| state.file(file);
+        let (key, certificate) = (state.read_optional(KEY_FILE)?, state.read_optional(CERTIFICATE_FILE)?);
+        match (key, certificate) {
+            (Some(key), Some(certificate)) => {
+                let loaded = Self::from_pem(&key, &certificate, path(CERTIFICATE_FILE))?;
+                if loaded.is_outdated(names) {
+                    return Self::issue(state, &key_pair(&key, path(KEY_FILE))?, names);
+                }
+                Ok(loaded.key)
+            }
+            (None, None) => {
+                let pair = KeyPair::generate().map_err(IdentityError::Generate)?;
+                state.write_atomic(KEY_FILE, pair.serialize_pem().as_bytes())?;
+                Self::issue(state, &pair, names)
+            }
+            // A start that was cut between the two files, or a key that the operator brought alone.
+            (Some(key), None) => Self::issue(state, &key_pair(&key, path(KEY_FILE))?, names),
+            (None, Some(_)) => {
+                Err(IdentityError::KeyMissing { key: path(KEY_FILE), certificate: path(CERTIFICATE_FILE) })
+            }
+        }
+    }
+
+    /// How much longer the certificate is valid, if it ends within [`NEAR`]; zero if it has ended.
+    #[must_use]
+    pub fn ends_soon(&self, now: SystemTime) -> Option<Duration> {
+        let left = self.expires.duration_since(now).unwrap_or_default();
+        (left < NEAR).then_some(left)
+    }
+
+    fn issue(state: &StateDir, pair: &KeyPair, names: &[String]) -> Result<Self, IdentityError> {
+        let mut params = CertificateParams::new(names).map_err(IdentityError::Generate)?;
+        params.distinguished_name.push(DnType::CommonName, COMMON_NAME);
+        let certificate = params.self_signed(pair).map_err(IdentityError::Generate)?.pem();
+        state.write_atomic(CERTIFICATE_FILE, certificate.as_bytes())?;
+        let path = state.file(CERTIFICATE_FILE);
+        Ok(Self::from_pem(pair.serialize_pem().as_bytes(), certificate.as_bytes(), path)?.key)
+    }
+
+    fn from_pem(key: &[u8], certificate: &[u8], path: PathBuf) -> Result<Loaded, IdentityError> {
+        let unusable = |reason: String| IdentityError::Certificate { file: path.clone(), reason };
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate)
+            .collect::<Result<_, _>>()
+            .map_err(|error| unusable(error.to_string()))?;
+        let leaf = chain.first().ok_or_else(|| unusable("it holds no certificate".to_owned()))?.clone();
+        let (_, parsed) = parse_x509_certificate(&leaf).map_err(|error| unusable(error.to_string()))?;
+        let expires = parsed.validity().not_after.timestamp();
+        let expires = u64::try_from(expires).map_or(UNIX_EPOCH, |s| UNIX_EPOCH + Duration::from_secs(s));
+        let (ours, names) = (is_ours(&parsed), names_of(&parsed));
+        let pin = spki_pin(&leaf).map_err(|error| unusable(error.to_string()))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key).map_err(|error| unusable(format!("its key: {error}")))?;
+        let tls = server_config(chain, key).map_err(|error| unusable(error.to_string()))?;
+        Ok(Loaded { key: Self { tls, pin, expires }, ours, names })
+    }
+}
+
+/// A key with what decides whether we may make its certificate anew.
+struct Loaded {
+    key: ServerKey,
+    ours: bool,
+    names: Vec<String>,
+}
+
+impl Loaded {
+    fn is_outdated(&self, names: &[String]) -> bool {
+        self.ours && !names.iter().all(|name| self.names.contains(name))
+    }
+}
+
+fn key_pair(pem: &[u8], file: PathBuf) -> Result<KeyPair, IdentityError> {
+    std::str::from_utf8(pem)
+        .map_err(|error| error.to_string())
+        .and_then(|pem| KeyPair::from_pem(pem).map_err(|error| error.to_string()))
+        .map_err(|reason| IdentityError::Certificate { file, reason })
+}
+
+fn is_ours(certificate: &X509Certificate<'_>) -> bool {
+    certificate.subject().iter_common_name().any(|name| name.as_str() == Ok(COMMON_NAME))
+}
+
+fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    extension.value.general_names.iter().filter_map(name_text).collect()
+}
+
+fn name_text(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|ip| std::net::Ipv4Addr::from(ip).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|ip| std::net::Ipv6Addr::from(ip).to_string()),
+        },
+        _ => None,
+    }
+}

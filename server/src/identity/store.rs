@@ -1,0 +1,136 @@
+//! Where the book is kept: read by every login without a lock, written to disk before anybody sees a change.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use arc_swap::{ArcSwap, Guard};
+use ops::state_dir::{StateDir, StateDirError};
+use parking_lot::Mutex;
+use protocol::id::{ClientId, CredentialId};
+use transport::login_key::{LoginKey, PublicKey};
+
+use super::IdentityError;
+use super::book::{Book, BookError};
+use super::credentials::{Admit, Credential, Refusal};
+
+/// The file in the state directory.
+const FILE: &str = "credentials.json";
+
+/// The book and its file.
+#[derive(Debug)]
+pub struct Store {
+    state: StateDir,
+    book: ArcSwap<Book>,
+    /// One change at a time; held while the disk writes.
+    writing: Mutex<()>,
+    used: AtomicBool,
+    /// Nobody's: a login with an unknown credential costs what one with a known credential costs.
+    nobody: PublicKey,
+}
+
+/// Why a change did not happen. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum Change {
+    /// It made no sense.
+    #[error(transparent)]
+    Book(#[from] BookError),
+    /// It could not be kept.
+    #[error(transparent)]
+    State(#[from] StateDirError),
+    /// It could not be written down; a defect of ours.
+    #[error("the book can not be written: {0}")]
+    Document(String),
+}
+
+/// A client that has proved who it is.
+#[derive(Debug, Clone)]
+pub struct Proved {
+    /// The credential it used.
+    pub credential: Credential,
+    /// What is to be done before it is let in.
+    pub admit: Admit,
+}
+
+impl Store {
+    /// The book of this state directory; empty at the first start.
+    ///
+    /// # Errors
+    /// The file can not be read, or is damaged.
+    pub fn load(state: StateDir) -> Result<Self, IdentityError> {
+        let book = match state.read_optional(FILE)? {
+            None => Book::default(),
+            Some(bytes) => Book::from_json(&bytes)
+                .map_err(|reason| IdentityError::Book { file: state.file(FILE), reason })?,
+        };
+        Ok(Self {
+            state,
+            book: ArcSwap::from_pointee(book),
+            writing: Mutex::new(()),
+            used: AtomicBool::new(false),
+            nobody: LoginKey::from_seed(&rand::random())?.public()?,
+        })
+    }
+
+    /// The book as it is.
+    pub fn book(&self) -> Guard<Arc<Book>> {
+        self.book.load()
+    }
+
+    /// Changes the book, on disk first. Blocks for as long as the disk does.
+    ///
+    /// # Errors
+    /// [`Change`]; nothing has changed.
+    pub fn change<T>(&self, edit: impl FnOnce(&mut Book) -> Result<T, BookError>) -> Result<T, Change> {
+        let _writing = self.writing.lock();
+        let mut book = Book::clone(&self.book.load());
+        let result = edit(&mut book)?;
+        self.write(&book)?;
+        self.book.store(Arc::new(book));
+        Ok(result)
+    }
+
+    /// Checks a login: that the holder of `id`'s key signed `message`, and that it may come in as `client`.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn prove(
+        &self,
+        id: &CredentialId,
+        message: &[u8],
+        proof: &[u8; 64],
+        client: ClientId,
+        now: SystemTime,
+    ) -> Result<Proved, Refusal> {
+        let book = self.book.load();
+        let credential = book.credential(id);
+        let key = credential.map_or(self.nobody, |credential| credential.key.0);
+        let proved = key.verify(message, proof);
+        let credential = credential.filter(|_| proved).ok_or(Refusal::Denied)?;
+        let admit = credential.admit(client, now)?;
+        Ok(Proved { credential: credential.clone(), admit })
+    }
+
+    /// Notes that a credential was used; [`Store::keep_used`] writes it down.
+    pub fn used(&self, id: &CredentialId, now: SystemTime) {
+        self.book.load().used(id, now);
+        self.used.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes down which credentials were used since the last time, if any were. Blocks for as long as the disk does.
+    ///
+    /// # Errors
+    /// The disk's; it is tried again the next time.
+    pub fn keep_used(&self) -> Result<(), Change> {
+        if !self.used.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let _writing = self.writing.lock();
+        self.write(&self.book.load()).inspect_err(|_| self.used.store(true, Ordering::Relaxed))
+    }
+
+    fn write(&self, book: &Book) -> Result<(), Change> {
+        let bytes = book.to_json().map_err(Change::Document)?;
+        Ok(self.state.write_atomic(FILE, &bytes)?)
+    }
+}

@@ -1,0 +1,143 @@
+//! Listening sockets, bound before anything else is promised.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::settings::Listen;
+
+/// Connections that the kernel keeps for us while we do not accept.
+const BACKLOG: i32 = 4096;
+
+/// The sockets of one flag, all on one port.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    /// Non-blocking, ready for a runtime.
+    pub(crate) sockets: Vec<TcpListener>,
+    /// Where they listen, in the order of the flag.
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+/// A flag's address can not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{flag}: cannot listen on {address}: {error}{}", hint(.error, .flag))]
+pub(crate) struct BindError {
+    flag: &'static str,
+    address: SocketAddr,
+    error: io::Error,
+}
+
+fn hint(error: &io::Error, flag: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("; another program is there: stop it, or choose another address with {flag} ADDR")
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address".to_owned(),
+        _ => String::new(),
+    }
+}
+
+impl Listeners {
+    /// Binds all addresses of `listen`, which came by `flag`.
+    ///
+    /// # Errors
+    /// The first address that can not be bound. A machine without IPv6 does without it where nobody asked for it.
+    pub(crate) fn bind(flag: &'static str, listen: &Listen) -> Result<Self, BindError> {
+        let mut bound = Self { sockets: Vec::new(), addresses: Vec::new() };
+        for &ip in listen.addresses() {
+            let address = SocketAddr::new(ip, bound.port().unwrap_or(listen.port()));
+            match bound.add(address) {
+                Err(error) if no_ipv6(&error) => match listen.without_ipv6(ip) {
+                    Some(ip) => bound.add(SocketAddr::new(ip, address.port())),
+                    None if listen.may_lack(ip) => Ok(()),
+                    None => Err(error),
+                },
+                result => result,
+            }
+            .map_err(|error| BindError { flag, address, error })?;
+        }
+        Ok(bound)
+    }
+
+    /// The port of all of them.
+    #[must_use]
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.addresses.first().map(SocketAddr::port)
+    }
+
+    /// The address to show where one is enough.
+    #[must_use]
+    pub(crate) fn first(&self) -> Option<SocketAddr> {
+        self.addresses.first().copied()
+    }
+
+    fn add(&mut self, address: SocketAddr) -> io::Result<()> {
+        let socket = bind_one(address)?;
+        self.addresses.push(socket.local_addr()?);
+        self.sockets.push(socket);
+        Ok(())
+    }
+}
+
+/// Binds `port` on each of `ips`, all or nothing.
+///
+/// # Errors
+/// The kernel's, for the first address that it refuses.
+pub(crate) fn bind_port(ips: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
+    ips.iter().map(|&ip| bind_one(SocketAddr::new(ip, port))).collect()
+}
+
+/// Binds one address; `[::]` takes IPv4 as well, whatever the machine's default is.
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // Connections in TIME_WAIT must not keep a restarted server away from its port.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// EAFNOSUPPORT and EADDRNOTAVAIL: what a machine without IPv6, or with it switched off, says.
+fn no_ipv6(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(text: &str) -> Listen {
+        Listen::parse(text, &["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]).unwrap()
+    }
+
+    #[test]
+    fn all_addresses_get_one_port() {
+        let bound = Listeners::bind("--http", &listen("0")).unwrap();
+        let port = bound.port().unwrap();
+        assert_ne!(port, 0);
+        assert!(bound.addresses.iter().all(|address| address.port() == port));
+    }
+
+    #[test]
+    fn a_port_in_use_names_the_flag() {
+        let taken = Listeners::bind("--http", &listen("127.0.0.1:0")).unwrap();
+        let text = taken.first().unwrap().to_string();
+        let error = Listeners::bind("--ops", &listen(&text)).unwrap_err().to_string();
+        assert!(error.starts_with("--ops: cannot listen on 127.0.0.1:"), "{error}");
+        assert!(error.contains("--ops ADDR"), "{error}");
+    }
+
+    #[test]
+    fn a_port_of_any_address_conflicts_with_one_on_all() {
+        let taken = Listeners::bind("--http", &listen("127.0.0.1:0")).unwrap();
+        let all = ["::".parse().unwrap()];
+        let error = bind_port(&all, taken.port().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

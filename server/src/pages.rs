@@ -1,0 +1,33 @@
+//! What the ops listener shows.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use ops::drain::Drain;
+use ops::metrics::Metrics;
+use ops::ops_listener::{Readiness, router};
+use serde_json::json;
+
+use crate::admin::VERSION;
+use crate::registry::Registry;
+
+/// `/healthz`, `/readyz` and `/metrics` of this server.
+pub(crate) fn pages(registry: &Arc<Registry>, metrics: Metrics, started: Instant, drain: &Drain) -> Router {
+    let (registry, health, ready) = (registry.clone(), drain.clone(), drain.clone());
+    let health = move || {
+        json!({
+            "status": if health.is_draining() { "draining" } else { "healthy" },
+            "clients": registry.clients(),
+            "sessions": registry.sessions().len(),
+            "uptime": started.elapsed().as_secs(),
+            "version": VERSION,
+            "revision": 0,
+        })
+    };
+    let readiness = move || match ready.is_draining() {
+        true => Readiness::NotReady(vec!["the server is draining".to_owned()]),
+        false => Readiness::Ready,
+    };
+    router(metrics, health, readiness)
+}

@@ -1,0 +1,108 @@
+//! One running process of a client: the member behind names, with its sessions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::ownership::Member;
+use policy::principal::Principal;
+use protocol::id::{ClientId, Generation, InstanceId};
+
+use super::slots::Slots;
+use crate::session::Live;
+
+/// What names an instance: its own id is chosen by the client, so it means nothing without whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceKey {
+    /// Who logged in.
+    pub principal: Principal,
+    /// The installation.
+    pub client: ClientId,
+    /// The process.
+    pub instance: InstanceId,
+}
+
+/// An instance, as long as it has a session.
+#[derive(Debug)]
+pub struct Instance {
+    /// What it is found by.
+    pub key: InstanceKey,
+    /// Of its first session: tells which of two instances is the newer.
+    pub generation: Generation,
+    /// What it calls itself.
+    pub name: Arc<str>,
+    /// Its sessions.
+    pub slots: Slots,
+}
+
+/// How an instance is, as operators see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberState {
+    /// It takes work.
+    Ready,
+    /// It finishes its work.
+    Draining,
+    /// It has no session that lives.
+    Absent,
+}
+
+impl MemberState {
+    /// The word in `status`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+impl Instance {
+    pub(super) fn new(live: &Live) -> Self {
+        Self {
+            key: InstanceKey::of(live),
+            generation: live.generation,
+            name: live.login.name.as_str().into(),
+            slots: Slots::default(),
+        }
+    }
+
+    /// As the owner of names.
+    #[must_use]
+    pub fn member(&self) -> Member {
+        let InstanceKey { principal, client, instance } = self.key.clone();
+        Member { principal, client, instance, generation: self.generation }
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn state(&self) -> MemberState {
+        let sessions = self.slots.all();
+        match () {
+            () if sessions.iter().any(|live| live.takes_work()) => MemberState::Ready,
+            () if sessions.iter().any(|live| !live.is_over()) => MemberState::Draining,
+            () => MemberState::Absent,
+        }
+    }
+
+    /// The round-trip time of its fastest session.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        self.slots.all().iter().filter_map(|live| live.rtt()).min()
+    }
+}
+
+impl InstanceKey {
+    /// That of a session.
+    #[must_use]
+    pub fn of(live: &Live) -> Self {
+        let login = &live.login;
+        Self { principal: login.principal.clone(), client: login.client, instance: login.instance }
+    }
+
+    /// Whether both are of one installation.
+    #[must_use]
+    pub fn is_same_client(&self, other: &Self) -> bool {
+        self.principal == other.principal && self.client == other.client
+    }
+}

@@ -1,0 +1,315 @@
+//! Sessions and names: who is there, and who holds what.
+//!
+//! What changes goes through one lock, held for short and never across a wait; what visitors read takes no part in it.
+//! Everything that removes compares first: a session that is no longer the one that is known removes nothing.
+
+mod directory;
+mod instance;
+mod name;
+mod names;
+mod ports;
+mod register;
+mod reservations;
+mod slots;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use instance::{Instance, InstanceKey, MemberState};
+pub use name::Name;
+pub use names::{Entry, Names};
+pub use ports::{Ports, Serve};
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ops::metrics::{Metrics, ReplacedReason};
+use parking_lot::Mutex;
+use policy::host::Host;
+use policy::ownership::Leaving;
+use policy::principal::Principal;
+use protocol::control::CloseReason;
+use protocol::id::{CredentialId, Generation, SessionId};
+use proxy::directory::RouteLabels;
+
+use crate::identity::{StateKey, Store};
+use crate::session::{DrainCause, Live, Login};
+use crate::settings::PublicUrl;
+use register::Held;
+
+/// How long a session that was replaced on purpose may finish its work.
+pub const DRAIN: Duration = Duration::from_secs(30);
+/// How often what has run out is looked for.
+pub const SWEEP: Duration = Duration::from_secs(1);
+
+/// What names look like here.
+#[derive(Debug)]
+pub struct Naming {
+    /// Names without a dot are under it.
+    pub domain: Host,
+    /// What visitors type.
+    pub public_url: PublicUrl,
+    /// What random names are made of.
+    pub key: StateKey,
+}
+
+/// Who is there, and who holds what.
+#[derive(Debug)]
+pub struct Registry {
+    naming: Naming,
+    identity: Arc<Store>,
+    metrics: Metrics,
+    ports: Ports,
+    names: Names,
+    state: Mutex<State>,
+}
+
+/// What the lock protects.
+#[derive(Debug)]
+struct State {
+    /// The sessions that are let in and not replaced, cut or over.
+    sessions: BTreeMap<SessionId, Arc<Live>>,
+    /// The instances that have one of them.
+    instances: HashMap<InstanceKey, Held>,
+    last_session: u64,
+    last_generation: u64,
+}
+
+/// A principal has as many sessions as it may have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{principal} has {max} sessions, which is all it may have")]
+pub struct OverQuota {
+    principal: Principal,
+    max: u32,
+}
+
+impl Registry {
+    /// Nobody and nothing. Generations begin at `now`, in microseconds, so that they grow across restarts.
+    #[must_use]
+    pub fn new(
+        naming: Naming,
+        identity: Arc<Store>,
+        metrics: Metrics,
+        ports: Ports,
+        now: SystemTime,
+    ) -> Self {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let state = State {
+            sessions: BTreeMap::new(),
+            instances: HashMap::new(),
+            last_session: 0,
+            last_generation: u64::try_from(since.as_micros()).unwrap_or(0),
+        };
+        Self { naming, identity, metrics, ports, names: Names::default(), state: Mutex::new(state) }
+    }
+
+    /// The names.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// How names look here.
+    #[must_use]
+    pub fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// The numbers of a session that is about to begin.
+    ///
+    /// # Errors
+    /// [`OverQuota`].
+    pub fn admit(&self, login: &Login) -> Result<(SessionId, Generation), OverQuota> {
+        let max = self
+            .identity
+            .book()
+            .grants(&login.principal, &self.naming.domain)
+            .map_or(0, |grants| grants.quotas.sessions);
+        let mut state = self.state.lock();
+        // Sessions that this one takes the place of do not stand in its way.
+        let stays = |live: &&Arc<Live>| {
+            let other = &live.login;
+            other.principal == login.principal
+                && (other.client != login.client
+                    || (other.instance == login.instance && other.slot != login.slot))
+        };
+        let others = state.sessions.values().filter(stays).count();
+        if u32::try_from(others).unwrap_or(u32::MAX) >= max {
+            return Err(OverQuota { principal: login.principal.clone(), max });
+        }
+        state.last_session = state.last_session.saturating_add(1);
+        state.last_generation = state.last_generation.saturating_add(1);
+        Ok((SessionId(state.last_session), Generation(state.last_generation)))
+    }
+
+    /// A session begins. Sessions that it takes the place of are told so; if it is itself the older one, it is.
+    pub fn attach(&self, live: &Arc<Live>, now: Instant) {
+        let mut state = self.state.lock();
+        if self.identity.book().credential(&live.login.credential).is_none() {
+            // Revoked while this login was under way.
+            live.cut(CloseReason::REVOKED, "the operator has revoked this credential");
+            return;
+        }
+        let key = InstanceKey::of(live);
+        let others: Vec<InstanceKey> = state
+            .instances
+            .keys()
+            .filter(|other| other.is_same_client(&key) && **other != key)
+            .cloned()
+            .collect();
+        let newer = |held: &Held| held.instance.slots.newest() > Some(live.generation);
+        if others.iter().filter_map(|other| state.instances.get(other)).any(newer) {
+            live.cut(CloseReason::SUPERSEDED, "another process of this client has logged in");
+            return;
+        }
+        for other in &others {
+            self.supersede(&mut state, other, now);
+        }
+        let held = state.instances.entry(key).or_insert_with(|| Held::new(Instance::new(live)));
+        let instance = held.instance.clone();
+        let before = instance.slots.in_slot(live.login.slot);
+        if before.iter().any(|old| old.generation > live.generation) {
+            live.cut(CloseReason::REPLACED, "a newer session has this slot");
+            return;
+        }
+        // The new one first: the instance is never without a session.
+        instance.slots.add(live.clone());
+        for old in before {
+            self.replace(&mut state, &instance, &old, live);
+        }
+        state.sessions.insert(live.id, live.clone());
+        drop(state);
+        self.names.tick();
+    }
+
+    /// A session is over. Its names stay reserved if it was the last of its instance.
+    pub fn detach(&self, live: &Live, now: Instant) {
+        let mut state = self.state.lock();
+        self.remove(&mut state, live, Leaving::Lost, now);
+        drop(state);
+        self.names.tick();
+    }
+
+    /// Ends the sessions of `principal`, those of one credential if it is given, and frees their names at once. Says how
+    /// many sessions that were.
+    pub fn revoke(&self, principal: &Principal, only: Option<&CredentialId>, now: Instant) -> usize {
+        let mut state = self.state.lock();
+        let is_meant = |login: &Login| {
+            login.principal == *principal && only.is_none_or(|only| login.credential == *only)
+        };
+        let meant = state.select(is_meant);
+        for live in &meant {
+            live.cut(CloseReason::REVOKED, "the operator has revoked this credential");
+            self.remove(&mut state, live, Leaving::Unregistered, now);
+        }
+        if only.is_none() {
+            self.names.revoke(principal);
+        }
+        drop(state);
+        self.names.tick();
+        meant.len()
+    }
+
+    /// Ends what has run out: credentials, reservations, and ports that nobody needs. To be called every [`SWEEP`].
+    pub fn sweep(&self, now: Instant, clock: SystemTime) {
+        let mut state = self.state.lock();
+        for live in state.select(|login| login.expires.is_some_and(|end| end <= clock)) {
+            live.cut(CloseReason::EXPIRED, "the credential has expired");
+            self.remove(&mut state, &live, Leaving::Lost, now);
+        }
+        self.names.expire(now);
+        self.ports.keep(|port| self.names.look(&Name::Tcp(port), |_| ()).is_some());
+    }
+
+    /// Every session, by number.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Arc<Live>> {
+        self.state.lock().sessions.values().cloned().collect()
+    }
+
+    /// How many clients have a session.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        // Of one client at most one instance is let in.
+        self.state.lock().instances.len()
+    }
+
+    /// How many sessions `principal` has.
+    #[must_use]
+    pub fn count_sessions(&self, principal: &Principal) -> usize {
+        self.state.lock().sessions.values().filter(|live| live.login.principal == *principal).count()
+    }
+
+    /// Puts a name aside for its principal, as after a restart.
+    fn reserve(&self, name: &Name, principal: Principal, labels: RouteLabels, now: Instant) {
+        let _state = self.state.lock();
+        self.names.restore(name, principal, labels, now);
+        if let Name::Tcp(port) = name
+            && let Err(error) = self.ports.open(*port)
+        {
+            tracing::warn!(port, %error, "a reserved port can not be bound");
+        }
+    }
+
+    /// How a tunnel is called in logs and metrics.
+    fn labels(&self, tunnel: &str, group: &str) -> RouteLabels {
+        let metrics = self.metrics.route(tunnel, group, tunnel);
+        RouteLabels { route: tunnel.into(), group: group.into(), service: tunnel.into(), metrics }
+    }
+
+    /// The older instance of a client whose newer one has logged in.
+    fn supersede(&self, state: &mut State, key: &InstanceKey, now: Instant) {
+        let Some(held) = state.instances.remove(key) else { return };
+        for old in held.instance.slots.all().iter() {
+            state.sessions.remove(&old.id);
+            old.cut(CloseReason::SUPERSEDED, "another process of this client has logged in");
+            self.metrics.session_replaced(ReplacedReason::Superseded);
+        }
+        self.give_back(&held, Leaving::Lost, now);
+    }
+
+    /// The older session of a slot.
+    fn replace(&self, state: &mut State, instance: &Instance, old: &Live, new: &Live) {
+        if old.is_draining() && !old.is_over() {
+            return;
+        }
+        if new.login.replaces == Some(old.id) {
+            old.drain(DRAIN, DrainCause::Replaced);
+            self.metrics.session_replaced(ReplacedReason::Replaces);
+            return;
+        }
+        instance.slots.remove(old.id);
+        state.sessions.remove(&old.id);
+        old.cut(CloseReason::REPLACED, "this slot has logged in anew");
+        self.metrics.session_replaced(ReplacedReason::Reconnected);
+    }
+
+    fn remove(&self, state: &mut State, live: &Live, how: Leaving, now: Instant) {
+        let key = InstanceKey::of(live);
+        if state.sessions.remove(&live.id).is_none() {
+            return;
+        }
+        let Some(held) = state.instances.get(&key) else { return };
+        held.instance.slots.remove(live.id);
+        if held.instance.slots.is_empty()
+            && let Some(held) = state.instances.remove(&key)
+        {
+            self.give_back(&held, how, now);
+        }
+    }
+
+    fn give_back(&self, held: &Held, how: Leaving, now: Instant) {
+        let member = held.instance.member();
+        for name in held.names() {
+            self.names.leave(name, &member, how, now);
+        }
+    }
+}
+
+impl State {
+    fn select(&self, which: impl Fn(&Login) -> bool) -> Vec<Arc<Live>> {
+        self.sessions.values().filter(|live| which(&live.login)).cloned().collect()
+    }
+}

@@ -1,0 +1,321 @@
+//! Registrations: an instance asks for names and ports, and gives them back.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipnet::IpNet;
+use policy::grant::{Grants, HostRight, NotGranted};
+use policy::group::GroupKey;
+use policy::host::Host;
+use policy::ownership::{Claim, Decision, Leaving, Member};
+use policy::port_pick::port_pick;
+use policy::subdomain::subdomain;
+use protocol::control::{
+    Notice, NoticeCode, NoticeLevel, Outcome, RegisterCode, Registration, RegistrationAnswer,
+    RegistrationKind,
+};
+use protocol::service_name::is_name;
+
+use super::instance::{Instance, InstanceKey};
+use super::name::Name;
+use super::names::{Behind, Bid};
+use super::{Registry, State};
+use crate::session::Live;
+
+/// Ports that are tried for a tunnel that asks for none in particular.
+const PICKS: usize = 1024;
+
+/// An instance with what it has registered.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) instance: Arc<Instance>,
+    registrations: BTreeMap<u32, Registered>,
+}
+
+#[derive(Debug)]
+struct Registered {
+    asked: Registration,
+    name: Name,
+}
+
+impl Held {
+    pub(super) fn new(instance: Instance) -> Self {
+        Self { instance: Arc::new(instance), registrations: BTreeMap::new() }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.registrations.values().map(|registered| &registered.name)
+    }
+
+    fn id_of(&self, name: &Name) -> Option<u32> {
+        self.registrations.iter().find(|(_, registered)| registered.name == *name).map(|(id, _)| *id)
+    }
+}
+
+/// Why a registration is refused; the client shows it to a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refused(RegisterCode, String);
+
+impl Refused {
+    fn not_granted(text: impl Into<String>) -> Self {
+        Self(RegisterCode::NOT_GRANTED, text.into())
+    }
+
+    fn bad_name(text: impl Into<String>) -> Self {
+        Self(RegisterCode::BAD_NAME, text.into())
+    }
+
+    fn in_use(name: &Name) -> Self {
+        let text = match name {
+            Name::Http(host) => format!("{host} is in use"),
+            Name::Tcp(port) => format!("port {port} is in use by another tunnel"),
+        };
+        Self(RegisterCode::NAME_IN_USE, text)
+    }
+}
+
+impl From<NotGranted> for Refused {
+    fn from(error: NotGranted) -> Self {
+        Self::not_granted(error.to_string())
+    }
+}
+
+/// A registration whose words make sense.
+struct Wanted {
+    id: u32,
+    tunnel: String,
+    group: GroupKey,
+    allow: Arc<[IpNet]>,
+}
+
+impl Registry {
+    /// Answers the registrations of a session, each for itself. The same one again gets the same answer.
+    pub fn register(&self, live: &Live, items: Vec<Registration>, now: Instant) -> Vec<RegistrationAnswer> {
+        let mut state = self.state.lock();
+        let grants = self.identity.book().grants(&live.login.principal, &self.naming.domain);
+        let grants = grants.unwrap_or_default();
+        items
+            .into_iter()
+            .map(|item| {
+                let id = item.id;
+                let outcome = match self.register_one(&mut state, live, &grants, item, now) {
+                    Ok(name) => Outcome::Granted { public: name.public(), url: self.url(&name) },
+                    Err(Refused(code, text)) => {
+                        tracing::info!(session = %live.id, registration = id, %code, text, "registration refused");
+                        Outcome::Refused { code, text: text.into() }
+                    }
+                };
+                RegistrationAnswer { id, outcome }
+            })
+            .collect()
+    }
+
+    /// Frees registrations of the session's instance at once; unknown ones are no matter.
+    pub fn unregister(&self, live: &Live, ids: &[u32], now: Instant) {
+        let mut state = self.state.lock();
+        if !state.sessions.contains_key(&live.id) {
+            return;
+        }
+        if let Some(held) = state.instances.get_mut(&InstanceKey::of(live)) {
+            ids.iter().for_each(|id| self.free(held, *id, now));
+        }
+    }
+
+    /// What visitors type for a name.
+    #[must_use]
+    pub fn url(&self, name: &Name) -> String {
+        match name {
+            Name::Http(host) => self.naming.public_url.of(host),
+            Name::Tcp(port) => format!("tcp://{}:{port}", self.naming.domain),
+        }
+    }
+
+    fn register_one(
+        &self,
+        state: &mut State,
+        live: &Live,
+        grants: &Grants,
+        asked: Registration,
+        now: Instant,
+    ) -> Result<Name, Refused> {
+        let over = || Refused(RegisterCode::INTERNAL, "the session is over".to_owned());
+        if !state.sessions.contains_key(&live.id) {
+            return Err(over());
+        }
+        let held = state.instances.get_mut(&InstanceKey::of(live)).ok_or_else(over)?;
+        match held.registrations.get(&asked.id) {
+            Some(known) if known.asked == asked => return Ok(known.name.clone()),
+            Some(_) => self.free(held, asked.id, now),
+            None => {}
+        }
+        let wanted = Wanted::new(live, grants, &asked)?;
+        let quota = grants.quotas.names;
+        if self.names.count(&live.login.principal) >= quota {
+            let text = format!("{} holds {quota} names, which is all it may have", live.login.principal);
+            return Err(Refused(RegisterCode::OVER_QUOTA, text));
+        }
+        let claim = Claim { group: wanted.group.clone(), member: held.instance.member() };
+        let name = match &asked.kind {
+            RegistrationKind::Http { host } => {
+                Name::Http(self.host(live, grants, host.as_deref(), &wanted.tunnel)?)
+            }
+            RegistrationKind::Tcp { port: Some(port) } => self.port(grants, *port, &claim, now)?,
+            RegistrationKind::Tcp { port: None } => self.pick(live, grants, &wanted.tunnel, &claim, now)?,
+        };
+        if let Some(other) = held.id_of(&name) {
+            let text = format!("registration {other} of this client has {} already", name.public());
+            return Err(Refused(RegisterCode::NAME_IN_USE, text));
+        }
+        let bid = Bid {
+            behind: Behind { instance: held.instance.clone(), registration: wanted.id },
+            labels: self.labels(&wanted.tunnel, &wanted.group.to_string()),
+            allow: wanted.allow,
+            claim,
+        };
+        match self.names.claim(&name, bid, now) {
+            Decision::Take | Decision::Keep | Decision::Join => {}
+            Decision::TakeOver { old } => self.withdraw(state, live, &name, &old),
+            Decision::Stale | Decision::InUse => return Err(Refused::in_use(&name)),
+        }
+        if let Some(held) = state.instances.get_mut(&InstanceKey::of(live)) {
+            held.registrations.insert(wanted.id, Registered { asked, name: name.clone() });
+        }
+        Ok(name)
+    }
+
+    fn host(&self, live: &Live, grants: &Grants, asked: Option<&str>, tunnel: &str) -> Result<Host, Refused> {
+        let domain = &self.naming.domain;
+        let random = subdomain(&self.naming.key.for_host(live.login.client, tunnel));
+        let random = Host::under(&random, domain).map_err(|error| Refused::bad_name(error.to_string()))?;
+        let asked = asked
+            .map(|host| Host::complete(host, domain))
+            .transpose()
+            .map_err(|error| Refused::bad_name(error.to_string()))?;
+        HostRight::new(grants, domain).host_for(asked.as_ref(), random).map_err(|error| {
+            let granted = granted_hosts(grants, domain);
+            match error {
+                NotGranted::Host(_) => Refused::not_granted(format!("{error}; granted: {granted}")),
+                other => other.into(),
+            }
+        })
+    }
+
+    /// The port that was asked for, bound if the claim will succeed.
+    fn port(&self, grants: &Grants, port: u16, claim: &Claim, now: Instant) -> Result<Name, Refused> {
+        if !grants.allows_port(port) {
+            let granted = granted_ports(grants);
+            return Err(Refused::not_granted(format!("port {port} is not granted; granted: {granted}")));
+        }
+        let name = Name::Tcp(port);
+        match self.names.decide(&name, claim, now) {
+            Decision::Stale | Decision::InUse => return Err(Refused::in_use(&name)),
+            Decision::Take | Decision::Keep | Decision::Join | Decision::TakeOver { .. } => {}
+        }
+        self.ports.open(port).map_err(|error| {
+            let text = format!("port {port} can not be listened on: {error}");
+            Refused(RegisterCode::PORT_UNAVAILABLE, text)
+        })?;
+        Ok(name)
+    }
+
+    /// The first port of this tunnel's own order that nobody has.
+    fn pick(
+        &self,
+        live: &Live,
+        grants: &Grants,
+        tunnel: &str,
+        claim: &Claim,
+        now: Instant,
+    ) -> Result<Name, Refused> {
+        let hash = self.naming.key.for_port(live.login.client, tunnel);
+        let mut ports = port_pick(&grants.ports, &hash).take(PICKS).peekable();
+        if ports.peek().is_none() {
+            return Err(Refused::not_granted(
+                "no port is granted that could be picked; ask for one with --port",
+            ));
+        }
+        ports
+            .map(Name::Tcp)
+            .filter(|name| self.names.decide(name, claim, now) == Decision::Take)
+            .find(|name| matches!(name, Name::Tcp(port) if self.ports.open(*port).is_ok()))
+            .ok_or_else(|| {
+                let text = "none of the granted ports is free".to_owned();
+                Refused(RegisterCode::PORT_UNAVAILABLE, text)
+            })
+    }
+
+    fn free(&self, held: &mut Held, id: u32, now: Instant) {
+        if let Some(registered) = held.registrations.remove(&id) {
+            let member = held.instance.member();
+            self.names.leave(&registered.name, &member, Leaving::Unregistered, now);
+        }
+    }
+
+    /// Tells older members of the same principal that a newer one has taken a name over.
+    fn withdraw(&self, state: &mut State, live: &Live, name: &Name, old: &[Member]) {
+        for member in old {
+            let key = InstanceKey {
+                principal: member.principal.clone(),
+                client: member.client,
+                instance: member.instance,
+            };
+            let Some(held) = state.instances.get_mut(&key) else { continue };
+            let Some(id) = held.id_of(name) else { continue };
+            held.registrations.remove(&id);
+            let text =
+                format!("{} was taken over by a newer client of {}", name.public(), live.login.principal);
+            for session in held.instance.slots.all().iter() {
+                session.notify(Notice {
+                    level: NoticeLevel::Warning,
+                    code: NoticeCode::NAME_WITHDRAWN,
+                    registration: Some(id),
+                    text: text.as_str().into(),
+                });
+            }
+        }
+    }
+}
+
+impl Wanted {
+    fn new(live: &Live, grants: &Grants, asked: &Registration) -> Result<Self, Refused> {
+        if !is_name(&asked.name) {
+            let text = "a tunnel's name is 1 to 64 letters, digits, '.', '_' or '-'";
+            return Err(Refused::bad_name(text));
+        }
+        let group = match &asked.group {
+            None => GroupKey::Own(live.login.client),
+            Some(name) if !grants.allows_group(name) => {
+                let granted = listed(&grants.groups);
+                let text = format!("group {name:?} is not granted; granted: {granted}");
+                return Err(Refused::not_granted(text));
+            }
+            Some(name) => GroupKey::named(name).map_err(|error| Refused::bad_name(error.to_string()))?,
+        };
+        let allow: Result<Arc<[IpNet]>, Refused> = asked.allow.iter().map(|text| network(text)).collect();
+        Ok(Self { id: asked.id, tunnel: asked.name.clone(), group, allow: allow? })
+    }
+}
+
+/// `192.0.2.0/24`, or one address.
+fn network(text: &str) -> Result<IpNet, Refused> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    network.ok_or_else(|| {
+        Refused::bad_name(format!("--allow {text:?}: write an address or a range like 192.0.2.0/24"))
+    })
+}
+
+fn granted_hosts(grants: &Grants, domain: &Host) -> String {
+    let all = grants.any_host_under.is_some().then(|| format!("every name under {domain}"));
+    let hosts: Vec<String> = all.into_iter().chain(grants.hosts.iter().map(ToString::to_string)).collect();
+    listed(&hosts)
+}
+
+fn granted_ports(grants: &Grants) -> String {
+    listed(&grants.ports.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+fn listed(granted: &[String]) -> String {
+    if granted.is_empty() { "none".to_owned() } else { granted.join(", ") }
+}

@@ -1,0 +1,87 @@
+//! What `status` and `sessions` say of the registry.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ops::error_kind::ErrorKind;
+use policy::ownership::Holding;
+
+use super::Registry;
+use super::instance::Instance;
+use super::name::Name;
+use super::names::Entry;
+use crate::admin::api::{MemberInfo, NameInfo, SessionInfo};
+use crate::session::Live;
+
+impl Registry {
+    /// Every session, by number.
+    #[must_use]
+    pub fn session_infos(&self) -> Vec<SessionInfo> {
+        self.sessions().iter().map(|live| session_info(live)).collect()
+    }
+
+    /// Every name that is held or reserved, in order.
+    #[must_use]
+    pub fn name_infos(&self) -> Vec<NameInfo> {
+        let mut names = BTreeMap::new();
+        self.names().each(|name, entry| {
+            names.insert(name.clone(), self.name_info(name, entry));
+        });
+        names.into_values().collect()
+    }
+
+    fn name_info(&self, name: &Name, entry: &Entry) -> NameInfo {
+        let labels = &entry.labels;
+        let failures = ErrorKind::ALL
+            .iter()
+            .map(|kind| (kind.as_str().to_owned(), labels.metrics.errors(*kind)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        NameInfo {
+            name: name.public(),
+            kind: name.kind().to_owned(),
+            url: self.url(name),
+            principal: entry.holding.principal().map(ToString::to_string).unwrap_or_default(),
+            group: labels.group.to_string(),
+            service: labels.service.to_string(),
+            state: if matches!(entry.holding, Holding::Live { .. }) { "live" } else { "reserved" }.to_owned(),
+            members: entry.behind.iter().map(|behind| member_info(&behind.instance)).collect(),
+            failures,
+        }
+    }
+}
+
+fn session_info(live: &Live) -> SessionInfo {
+    let login = &live.login;
+    SessionInfo {
+        session: live.id.0,
+        principal: login.principal.to_string(),
+        credential: login.credential.to_string(),
+        client: login.client.to_string(),
+        instance: login.instance.to_string(),
+        slot: login.slot.0,
+        generation: live.generation.0,
+        name: login.name.clone(),
+        agent: login.agent.clone(),
+        peer: login.peer.to_string(),
+        age_seconds: live.since.elapsed().as_secs(),
+        rtt_ms: live.rtt().map(milliseconds),
+        substreams: live.load(),
+        state: if live.is_draining() { "draining" } else { "ready" }.to_owned(),
+    }
+}
+
+fn member_info(instance: &Instance) -> MemberInfo {
+    MemberInfo {
+        client: instance.key.client.to_string(),
+        instance: instance.key.instance.to_string(),
+        name: instance.name.to_string(),
+        state: instance.state().as_str().to_owned(),
+        rtt_ms: instance.rtt().map(milliseconds),
+        sessions: instance.slots.all().len(),
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,248 @@
+//! One task per session: its control substream, its heartbeats, and the orders of the rest of the program.
+
+mod control;
+mod further;
+mod live;
+
+pub use control::ControlError;
+pub use live::{DrainCause, DrainOrder, Live, Login, Orders};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ops::metrics::Metrics;
+use ops::spawn::Spawner;
+use protocol::control::{Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Register, Registered};
+use protocol::limits::{CONTROL_TIMEOUT, HEARTBEAT_INTERVAL};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use transport::session::{Inbound, SessionEnd, Substream};
+
+use crate::registry::Registry;
+use control::ControlSubstream;
+
+/// How long a client that is sent away may take to be told why.
+const FAREWELL: Duration = Duration::from_millis(300);
+/// How often a draining session looks whether its work is done.
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+/// Answers in one message: with the longest texts they stay below the maximum of a control frame.
+const ANSWERS: usize = 32;
+
+/// How a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum End {
+    /// We sent the client away.
+    #[error("{} ({})", .0.reason, .0.text)]
+    Cut(Close),
+    /// The client said goodbye.
+    #[error("the client said {} ({})", .0.reason, .0.text)]
+    Goodbye(Close),
+    /// The client broke the rules of the control substream, or does not read it.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The link is over.
+    #[error("{0}")]
+    Link(SessionEnd),
+    /// The client opened no control substream.
+    #[error("no control substream within {} s", CONTROL_TIMEOUT.as_secs())]
+    NoControl,
+}
+
+/// What a session's task works with.
+#[derive(Clone)]
+pub struct Context {
+    /// Names and sessions.
+    pub registry: Arc<Registry>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// For the substreams that are refused.
+    pub spawner: Spawner,
+}
+
+/// Runs the session until it is over, and takes it out of the registry.
+pub async fn run(context: Context, live: Arc<Live>, mut inbound: Inbound, orders: Orders) {
+    let counted = context.metrics.session();
+    let end = serve(&context, &live, &mut inbound, orders).await;
+    live.link().close();
+    context.registry.detach(&live, std::time::Instant::now());
+    let (session, principal, client) = (live.id, &live.login.principal, &live.login.name);
+    tracing::info!(%session, %principal, client, end = %end, "session ended");
+    drop(counted);
+}
+
+async fn serve(context: &Context, live: &Arc<Live>, inbound: &mut Inbound, orders: Orders) -> End {
+    let first = tokio::select! {
+        biased;
+        close = live.was_cut() => match timeout(FAREWELL, inbound.accept()).await {
+            Ok(first) => Ok(first),
+            Err(_) => return End::Cut(close),
+        },
+        first = timeout(CONTROL_TIMEOUT, inbound.accept()) => first,
+    };
+    let control = match first {
+        Ok(Some(substream)) => ControlSubstream::new(substream),
+        Ok(None) => return End::Link(live.link().closed().await),
+        Err(_) => return End::NoControl,
+    };
+    let mut driver = Driver {
+        context,
+        live,
+        control,
+        beat: None,
+        nonce: 0,
+        refusing: Arc::new(Semaphore::new(further::ANSWERED_AT_ONCE)),
+    };
+    let end = driver.run(inbound, orders).await;
+    driver.farewell(end).await
+}
+
+/// The state of the task.
+struct Driver<'a> {
+    context: &'a Context,
+    live: &'a Arc<Live>,
+    control: ControlSubstream,
+    /// The heartbeat that waits for its acknowledgement.
+    beat: Option<(u64, Instant)>,
+    nonce: u64,
+    refusing: Arc<Semaphore>,
+}
+
+impl Driver<'_> {
+    async fn run(&mut self, inbound: &mut Inbound, mut orders: Orders) -> End {
+        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut drained = interval(DRAIN_POLL);
+        drained.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Set once the session is to end when its work is done.
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let step = tokio::select! {
+                biased;
+                close = self.live.was_cut() => return End::Cut(close),
+                end = self.live.link().closed() => return End::Link(end),
+                message = self.control.next() => match message {
+                    Ok(message) => self.handle(message).await,
+                    Err(error) => Err(error.into()),
+                },
+                Ok(()) = orders.drain.changed() => {
+                    let order = *orders.drain.borrow_and_update();
+                    deadline = order.filter(|it| it.cause != DrainCause::Shutdown).map(|it| it.until);
+                    self.announce_drain(order).await
+                }
+                Some(notice) = orders.notices.recv() => self.send(notice.into()).await,
+                _ = heartbeat.tick() => self.beat().await,
+                Some(substream) = inbound.accept() => {
+                    self.refuse(substream);
+                    Ok(())
+                }
+                _ = drained.tick(), if deadline.is_some() && self.live.load() == 0 => return drained_end(),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return drained_end();
+                }
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    async fn handle(&mut self, message: Control) -> Result<(), End> {
+        match message {
+            Control::Register(register) => self.register(register).await,
+            Control::Unregister(unregister) => {
+                self.context.registry.unregister(self.live, &unregister.ids, std::time::Instant::now());
+                Ok(())
+            }
+            Control::Heartbeat(Heartbeat { nonce }) => self.send(HeartbeatAck { nonce }.into()).await,
+            Control::HeartbeatAck(HeartbeatAck { nonce }) => {
+                if let Some((_, sent)) = self.beat.take_if(|(beat, _)| *beat == nonce) {
+                    let rtt = sent.elapsed();
+                    self.live.measured(rtt);
+                    self.context.metrics.session_rtt(rtt);
+                }
+                Ok(())
+            }
+            Control::Drain(Drain { deadline }) => {
+                self.live.drain(deadline, DrainCause::Asked);
+                self.context.registry.names().tick();
+                Ok(())
+            }
+            Control::Close(close) => Err(End::Goodbye(close)),
+            Control::Notice(notice) => {
+                let (session, level) = (self.live.id, notice.level);
+                tracing::info!(%session, ?level, text = %notice.text, "the client says");
+                Ok(())
+            }
+            Control::Registered(_) => Err(misplaced()),
+        }
+    }
+
+    async fn register(&mut self, register: Register) -> Result<(), End> {
+        let answers = self.context.registry.register(self.live, register.items, std::time::Instant::now());
+        for results in answers.chunks(ANSWERS) {
+            self.send(Registered { results: results.to_vec() }.into()).await?;
+        }
+        Ok(())
+    }
+
+    async fn announce_drain(&mut self, order: Option<DrainOrder>) -> Result<(), End> {
+        let Some(order) = order.filter(|order| order.cause != DrainCause::Asked) else { return Ok(()) };
+        let deadline = order.until.saturating_duration_since(Instant::now());
+        self.send(Drain { deadline }.into()).await
+    }
+
+    async fn beat(&mut self) -> Result<(), End> {
+        self.nonce = self.nonce.wrapping_add(1);
+        self.beat = Some((self.nonce, Instant::now()));
+        self.send(Heartbeat { nonce: self.nonce }.into()).await
+    }
+
+    /// A client that does not read must not keep its session from being cut.
+    async fn send(&mut self, message: Control) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            close = self.live.was_cut() => Err(End::Cut(close)),
+            sent = self.control.send(message) => Ok(sent?),
+        }
+    }
+
+    fn refuse(&self, substream: Substream) {
+        if let Ok(permit) = self.refusing.clone().try_acquire_owned() {
+            let live = self.live.clone();
+            let spawner = &self.context.spawner;
+            spawner.spawn(live.link().worker(), "refuse", async move {
+                further::refuse(live, substream).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Tells the client why its session ends, if that was our decision and it still listens.
+    async fn farewell(&mut self, end: End) -> End {
+        let close = match &end {
+            End::Cut(close) => close.clone(),
+            End::Control(ControlError::Flood) => said(CloseReason::FLOOD, &end),
+            End::Control(ControlError::Decode(_)) => said(CloseReason::PROTOCOL_ERROR, &end),
+            _ => return end,
+        };
+        // A client that does not take it sees its link close.
+        drop(timeout(FAREWELL, self.control.send(close.into())).await);
+        end
+    }
+}
+
+fn said(reason: CloseReason, end: &End) -> Close {
+    Close { reason, text: end.to_string().into() }
+}
+
+fn drained_end() -> End {
+    End::Cut(Close { reason: CloseReason::DRAINED, text: "drained".into() })
+}
+
+fn misplaced() -> End {
+    let kind = protocol::frame::FrameType::REGISTERED;
+    End::Control(ControlError::Decode(protocol::codec::DecodeError::UnknownType { kind }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! What the flags ask for, checked: every mistake is named at once, and nothing is guessed.
+
+mod advertise;
+mod listen;
+mod public_url;
+
+pub use advertise::{AdvertiseError, advertise, implied};
+pub use listen::{Listen, ListenError};
+pub use public_url::{PublicUrl, PublicUrlError};
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use ops::log::LogFormat;
+use policy::host::Host;
+use protocol::join::HostPort;
+
+/// Port of the listener for clients.
+const TUNNEL_PORT: u16 = 7443;
+/// Port of the listener for visitors.
+const HTTP_PORT: u16 = 8080;
+/// Port of the listener for operators.
+const OPS_PORT: u16 = 7480;
+/// The domain of the quick start: everything stays on this machine.
+const LOCALHOST: &str = "localhost";
+
+/// The flags of `run`, as they were typed.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--state`
+    pub state: Option<PathBuf>,
+    /// `--tunnel`
+    pub tunnel: Option<String>,
+    /// `--http`
+    pub http: Option<String>,
+    /// `--ops`
+    pub ops: Option<String>,
+    /// `--domain`
+    pub domain: Option<String>,
+    /// `--public-url`
+    pub public_url: Option<String>,
+    /// `--advertise`
+    pub advertise: Option<String>,
+    /// `--log`
+    pub log: Option<String>,
+}
+
+/// What `run` does.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `--state`, else the order of INTERFACE decides.
+    pub state: Option<PathBuf>,
+    /// For clients.
+    pub tunnel: Listen,
+    /// For visitors.
+    pub http: Listen,
+    /// For operators.
+    pub ops: Listen,
+    /// Names without a dot are under it.
+    pub domain: Host,
+    /// What visitors type; none: `http`, the host and the port of the listener.
+    pub public_url: Option<PublicUrl>,
+    /// What goes into join strings; none: what the tunnel listener implies.
+    pub advertise: Option<HostPort>,
+    /// How logs look.
+    pub log: LogFormat,
+}
+
+/// Everything that is wrong with the flags, a line each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct SettingsError(pub Vec<String>);
+
+impl Settings {
+    /// The settings that `flags` ask for.
+    ///
+    /// # Errors
+    /// All mistakes, each with the flag it is in.
+    pub fn new(flags: Flags) -> Result<Self, SettingsError> {
+        let mut mistakes = Mistakes::default();
+        let domain = mistakes.take("--domain", Host::parse(flags.domain.as_deref().unwrap_or(LOCALHOST)));
+        let local = domain.as_ref().is_none_or(is_localhost);
+        let tunnel = mistakes.take("--tunnel", listen(flags.tunnel.as_deref(), &everywhere(), TUNNEL_PORT));
+        let visitors = if local { loopback() } else { everywhere() };
+        let http = mistakes.take("--http", listen(flags.http.as_deref(), &visitors, HTTP_PORT));
+        let ops =
+            mistakes.take("--ops", listen(flags.ops.as_deref(), &[Ipv4Addr::LOCALHOST.into()], OPS_PORT));
+        let public_url =
+            mistakes.take("--public-url", flags.public_url.as_deref().map(PublicUrl::parse).transpose());
+        let advertised = mistakes.take("--advertise", flags.advertise.as_deref().map(advertise).transpose());
+        let log = mistakes.take("--log", flags.log.as_deref().map_or(Ok(LogFormat::Auto), str::parse));
+        match (domain, tunnel, http, ops, public_url, advertised, log) {
+            (
+                Some(domain),
+                Some(tunnel),
+                Some(http),
+                Some(ops),
+                Some(public_url),
+                Some(advertise),
+                Some(log),
+            ) => Ok(Self { state: flags.state, tunnel, http, ops, domain, public_url, advertise, log }),
+            _ => Err(SettingsError(mistakes.0)),
+        }
+    }
+
+    /// Whether this is the quick start, which nobody outside of this machine can reach by name.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        is_localhost(&self.domain)
+    }
+}
+
+/// Collects what is wrong.
+#[derive(Default)]
+struct Mistakes(Vec<String>);
+
+impl Mistakes {
+    fn take<T, E: std::fmt::Display>(&mut self, flag: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.0.push(format!("{flag}: {error}"))).ok()
+    }
+}
+
+fn listen(text: Option<&str>, addresses: &[IpAddr], port: u16) -> Result<Listen, ListenError> {
+    match text {
+        Some(text) => Listen::parse(text, addresses),
+        None => Ok(Listen::standard(addresses, port)),
+    }
+}
+
+fn is_localhost(domain: &Host) -> bool {
+    domain.as_str() == LOCALHOST
+}
+
+fn everywhere() -> Vec<IpAddr> {
+    vec![Ipv6Addr::UNSPECIFIED.into()]
+}
+
+fn loopback() -> Vec<IpAddr> {
+    vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_interface() {
+        let settings = Settings::new(Flags::default()).unwrap();
+        assert_eq!(settings.domain.as_str(), "localhost");
+        assert_eq!((settings.tunnel.addresses(), settings.tunnel.port()), (&everywhere()[..], 7443));
+        assert_eq!((settings.http.addresses(), settings.http.port()), (&loopback()[..], 8080));
+        assert_eq!((settings.ops.addresses(), settings.ops.port()), (&loopback()[..1], 7480));
+        let flags = Flags { domain: Some("t.example.com".to_owned()), ..Flags::default() };
+        let settings = Settings::new(flags).unwrap();
+        assert_eq!((settings.http.addresses(), settings.http.port()), (&everywhere()[..], 8080));
+    }
+
+    #[test]
+    fn all_mistakes_are_named_at_once() {
+        let bad = || Some("no such thing".to_owned());
+        let flags = Flags {
+            state: None,
+            tunnel: bad(),
+            http: bad(),
+            ops: bad(),
+            domain: bad(),
+            public_url: bad(),
+            advertise: bad(),
+            log: bad(),
+        };
+        let SettingsError(mistakes) = Settings::new(flags).unwrap_err();
+        let flags: Vec<_> = mistakes.iter().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(
+            flags,
+            ["--domain", "--tunnel", "--http", "--ops", "--public-url", "--advertise", "--log"]
+        );
+    }
+}

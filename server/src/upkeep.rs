@@ -1,0 +1,57 @@
+//! What is done by the clock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ops::signals::Hangups;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::identity::{ServerKey, Store};
+use crate::registry::{Registry, SWEEP};
+
+/// How often it is written down which credentials were used.
+const KEEP_USED: Duration = Duration::from_secs(60);
+/// How often the certificate is looked at.
+const CERTIFICATE: Duration = Duration::from_secs(24 * 3600);
+
+/// Ends what has run out, for ever.
+pub(crate) async fn sweep(registry: Arc<Registry>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        registry.sweep(Instant::now(), SystemTime::now());
+    }
+}
+
+/// Writes down which credentials were used, for ever.
+pub(crate) async fn keep_used(identity: Arc<Store>) {
+    let mut ticks = interval(KEEP_USED);
+    loop {
+        ticks.tick().await;
+        let identity = identity.clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || identity.keep_used()).await {
+            tracing::warn!(%error, "the last use of credentials can not be kept");
+        }
+    }
+}
+
+/// Warns when the certificate ends soon, for ever. Clients that check it by its pin do not mind; those that check names do.
+pub(crate) async fn watch_certificate(key: Arc<ServerKey>) {
+    let mut ticks = interval(CERTIFICATE);
+    loop {
+        ticks.tick().await;
+        if let Some(left) = key.ends_soon(SystemTime::now()) {
+            let days = left.as_secs() / (24 * 3600);
+            tracing::warn!(days, "tls.crt in the state directory ends soon; put a new one there and restart");
+        }
+    }
+}
+
+/// Keeps SIGHUP from ending the process, for ever.
+pub(crate) async fn hear_hangups(mut hangups: Hangups) {
+    loop {
+        hangups.next().await;
+        tracing::warn!("SIGHUP: reading a configuration again is not in this version");
+    }
+}
