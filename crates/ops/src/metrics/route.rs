@@ -56,6 +56,13 @@ impl RouteMetrics {
         self.inner.errors.get_or_create(&labels).inc();
     }
 
+    /// How many failures of `kind` this route and its group have had so far.
+    pub fn errors(&self, kind: ErrorKind) -> u64 {
+        let Route { route, group, .. } = &self.inner.labels;
+        let labels = Error { kind, route: Arc::clone(route), group: Arc::clone(group) };
+        self.inner.errors.get(&labels).map_or(0, |count| count.get())
+    }
+
     fn count(&self, code: Code) {
         if let Some((_, counter)) = self.inner.codes.read().iter().find(|(known, _)| *known == code) {
             counter.inc();

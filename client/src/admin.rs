@@ -1,0 +1,93 @@
+//! What `tunnelc status` asks: `GET /v1/status` on the admin socket.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::response::Json;
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use crate::instance::Instance;
+use crate::sessions::{SlotState, Up};
+use crate::tunnel::TunnelKind;
+use crate::tunnels::Standing;
+
+/// Where the status is.
+pub(crate) const STATUS: &str = "/v1/status";
+
+/// The pages of the admin socket.
+pub(crate) fn router(instance: Arc<Instance>) -> Router {
+    Router::new().route(STATUS, get(async move || Json(status(&instance))))
+}
+
+/// All about the instance, without secrets. Durations are in milliseconds.
+pub(crate) fn status(instance: &Instance) -> Value {
+    let now = Instant::now();
+    let sessions = instance.sessions.all();
+    let sessions: Vec<_> =
+        sessions.iter().enumerate().map(|(slot, state)| slot_status(slot, state, now)).collect();
+    let standings = instance.tunnels.standings();
+    let tunnels: Vec<_> = instance
+        .tunnels
+        .iter()
+        .zip(standings)
+        .map(|((_, tunnel), standing)| {
+            let kind = match tunnel.kind {
+                TunnelKind::Http { .. } => "http",
+                TunnelKind::Tcp { .. } => "tcp",
+            };
+            let mut shown = json!({ "name": tunnel.name, "kind": kind, "to": tunnel.to.to_string() });
+            let more = match standing {
+                Standing::Waiting => json!({ "state": "waiting" }),
+                Standing::Ready { url } => json!({ "state": "ready", "url": url }),
+                Standing::Refused { code, text } => {
+                    json!({ "state": "refused", "code": code.name(), "reason": text.as_str() })
+                }
+            };
+            merge(&mut shown, more);
+            shown
+        })
+        .collect();
+    json!({
+        "name": instance.name,
+        "version": crate::VERSION,
+        "client": instance.client.to_string(),
+        "instance": instance.id.to_string(),
+        "credential": instance.credential.as_str(),
+        "state": if instance.drain().is_draining() { "draining" } else { "running" },
+        "uptime_ms": millis(now, instance.started),
+        "sessions": sessions,
+        "tunnels": tunnels,
+    })
+}
+
+fn slot_status(slot: usize, state: &SlotState, now: Instant) -> Value {
+    let mut shown = json!({ "slot": slot });
+    let more = match state {
+        SlotState::Dialling(server) => json!({ "state": "connecting", "server": server.to_string() }),
+        SlotState::Up(Up { server, session, since, rtt }) => json!({
+            "state": "connected",
+            "server": server.to_string(),
+            "session": session.0,
+            "since_ms": millis(now, *since),
+            "rtt_ms": rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+        }),
+        SlotState::Waiting { reason, until } => {
+            json!({ "state": "waiting", "reason": reason, "retry_in_ms": millis(*until, now) })
+        }
+        SlotState::Over => json!({ "state": "over" }),
+    };
+    merge(&mut shown, more);
+    shown
+}
+
+fn merge(into: &mut Value, more: Value) {
+    if let (Value::Object(into), Value::Object(more)) = (into, more) {
+        into.extend(more);
+    }
+}
+
+fn millis(later: Instant, earlier: Instant) -> u64 {
+    u64::try_from(later.saturating_duration_since(earlier).as_millis()).unwrap_or(u64::MAX)
+}

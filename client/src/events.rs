@@ -1,0 +1,205 @@
+//! What happens, for whoever watches: a view or the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::Method;
+use ops::error_kind::ErrorKind;
+use protocol::control::RegisterCode;
+use protocol::id::Slot;
+use protocol::join::HostPort;
+use protocol::text::Text;
+use proxy::access::{AccessKind, AccessLine};
+use tokio::sync::mpsc;
+
+use crate::view;
+
+/// Events that wait for the view.
+const WAITING_MAX: usize = 1_024;
+/// Places kept for what is not a request: those are many, and one more or less is no news.
+const RESERVED: usize = 64;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A first attempt.
+    Connecting {
+        /// At this server.
+        server: HostPort,
+    },
+    /// An attempt failed, for another reason than the one before.
+    Failing {
+        /// Why, and what to do about it.
+        reason: String,
+        /// Until the next attempt.
+        retry_in: Duration,
+    },
+    /// A session is up.
+    Connected {
+        /// Which of the parallel ones.
+        slot: Slot,
+        /// With this server.
+        server: HostPort,
+        /// In which way.
+        how: Connected,
+    },
+    /// A session was lost.
+    Lost {
+        /// Which of the parallel ones.
+        slot: Slot,
+        /// Why.
+        reason: String,
+    },
+    /// A tunnel is public.
+    Ready {
+        /// Its name.
+        tunnel: String,
+        /// What visitors type.
+        url: String,
+        /// Where the service listens.
+        to: String,
+    },
+    /// A tunnel was refused; the others are not affected.
+    Refused {
+        /// Its name.
+        tunnel: String,
+        /// The reason.
+        code: RegisterCode,
+        /// The reason, for a person.
+        text: Text,
+    },
+    /// A request or connection is over.
+    Request(RequestLine),
+    /// Something to look at.
+    Warning(String),
+    /// Good to know.
+    Note(String),
+}
+
+/// In which way a session came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connected {
+    /// The slot had none before.
+    First,
+    /// After one that was lost.
+    Again,
+    /// Beside one that drains, before it ends.
+    InPlace,
+}
+
+/// What is shown of a request or connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestLine {
+    /// What it was.
+    pub kind: AccessKind,
+    /// None for TCP.
+    pub method: Option<Method>,
+    /// Without its query, which may hold secrets of the visitor. None for TCP.
+    pub path: Option<String>,
+    /// None if the visitor got none, and for TCP.
+    pub status: Option<u16>,
+    /// From its head to its end.
+    pub duration: Duration,
+    /// Bytes from visitor and from service.
+    pub bytes: (u64, u64),
+    /// What went wrong.
+    pub error: Option<ErrorKind>,
+}
+
+impl RequestLine {
+    /// What is shown of `line`.
+    #[must_use]
+    pub fn of(line: &AccessLine) -> Self {
+        Self {
+            kind: line.kind,
+            method: line.method.clone(),
+            path: line.path.as_ref().map(|path| path.path().to_owned()),
+            status: line.status,
+            duration: line.duration,
+            bytes: (line.bytes_up, line.bytes_down),
+            error: line.error,
+        }
+    }
+}
+
+/// Where events go. A clone is the same place. Telling never waits.
+#[derive(Debug, Clone)]
+pub struct Events(To);
+
+#[derive(Debug, Clone)]
+enum To {
+    Log,
+    View { waiting: mpsc::Sender<Event>, dropped: Arc<AtomicU64> },
+}
+
+/// The receiving end of a view.
+#[derive(Debug)]
+pub struct Watched {
+    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) dropped: Arc<AtomicU64>,
+}
+
+impl Events {
+    /// Events become lines of the log.
+    #[must_use]
+    pub fn to_log() -> Self {
+        Self(To::Log)
+    }
+
+    /// Events go to a view. What does not fit is dropped and counted.
+    #[must_use]
+    pub fn to_view() -> (Self, Watched) {
+        let (waiting, events) = mpsc::channel(WAITING_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        (Self(To::View { waiting, dropped: dropped.clone() }), Watched { events, dropped })
+    }
+
+    /// Whether somebody watches requests here; the log has access lines of its own.
+    #[must_use]
+    pub fn show_requests(&self) -> bool {
+        matches!(self.0, To::View { .. })
+    }
+
+    /// Something happened.
+    pub fn tell(&self, event: Event) {
+        match &self.0 {
+            To::Log => view::log::write(&event),
+            To::View { waiting, dropped } => {
+                let minor = matches!(event, Event::Request(_)) && waiting.capacity() <= RESERVED;
+                if minor || waiting.try_send(event).is_err() {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_requests_leaves_room_for_news() {
+        let (events, mut watched) = Events::to_view();
+        let request = RequestLine {
+            kind: AccessKind::Http,
+            method: Some(Method::GET),
+            path: Some("/".to_owned()),
+            status: Some(200),
+            duration: Duration::ZERO,
+            bytes: (0, 0),
+            error: None,
+        };
+        for _ in 0..WAITING_MAX {
+            events.tell(Event::Request(request.clone()));
+        }
+        events.tell(Event::Note("news".to_owned()));
+        assert_eq!(watched.dropped.load(Ordering::Relaxed), RESERVED as u64);
+        let mut last = None;
+        while let Ok(event) = watched.events.try_recv() {
+            last = Some(event);
+        }
+        assert_eq!(last, Some(Event::Note("news".to_owned())));
+    }
+}

@@ -1,0 +1,43 @@
+//! `tunnelc`: runs next to services that the world cannot reach and dials the server that it can (INTERFACE).
+//!
+//! A process is an [`instance`]: it has tunnels and slots. A [`supervisor`] per slot keeps one [`session`] up; what
+//! happens becomes [`events`] for a view or the log. [`app`] wires it together.
+
+pub mod app;
+mod cli;
+pub mod config;
+pub mod events;
+pub mod identity;
+pub mod instance;
+pub mod join_source;
+pub mod sessions;
+pub mod settings;
+pub mod trust;
+pub mod tunnel;
+pub mod tunnels;
+
+mod admin;
+mod course;
+mod dial;
+mod hints;
+mod operations;
+mod probe;
+mod requests;
+mod session;
+mod supervisor;
+mod view;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The name of the program.
+pub const PROGRAM: &str = "tunnelc";
+/// The version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The program and its version, as it tells the server.
+pub const AGENT: &str = concat!("tunnelc/", env!("CARGO_PKG_VERSION"));
+
+/// The whole program: `argv` with the program's path first.
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    cli::run(argv).report()
+}

@@ -1,0 +1,9 @@
+//! The program `tunnelc`.
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    client::main(std::env::args_os())
+}

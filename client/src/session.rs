@@ -1,0 +1,375 @@
+//! One session: its control substream, from the first registration to the last word.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::{SinkExt, StreamExt};
+use ops::spawn::Task;
+use protocol::control::{
+    Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Notice, NoticeCode, NoticeLevel, Outcome,
+    Registered, Unregister,
+};
+use protocol::id::{SessionId, Slot};
+use protocol::limits::{CONTROL_FRAME_MAX, CONTROL_TIMEOUT, HEARTBEAT_INTERVAL};
+use protocol::text::Text;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::codec::Framed;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use transport::frames::{FrameCodec, FrameError};
+use transport::handshake::LoggedIn;
+use transport::session::{Session, SessionEnd, Substream};
+
+use crate::events::Event;
+use crate::hints;
+use crate::instance::Instance;
+use crate::settings::Mode;
+use crate::tunnels::Change;
+
+/// A server that takes a control frame no faster is as good as dead.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// From a registration to its answer.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often refused tunnels are asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// What a draining server may be late with the end that it announced.
+const DRAIN_SLACK: Duration = Duration::from_secs(2);
+/// For the last words.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A session that is up.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// As the server counts it.
+    pub(crate) id: SessionId,
+    /// Told once, if the server drains the session: it wants a replacement.
+    pub(crate) draining: oneshot::Receiver<()>,
+    /// How it ended.
+    pub(crate) task: Task<Over>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Over {
+    /// The link or the server's program died.
+    #[error("{0}")]
+    Lost(SessionEnd),
+    /// The server ended it and said why.
+    #[error("the server ended the session: {}{}", reason.name().unwrap_or("unknown reason"), after_colon(text))]
+    Closed {
+        /// Why.
+        reason: CloseReason,
+        /// For a person.
+        text: Text,
+    },
+    /// The server did something that it must not, or not in time.
+    #[error("the server broke the protocol: {0}")]
+    Broken(String),
+    /// The server had announced it, and a replacement was asked for.
+    #[error("the server drained the session")]
+    Drained,
+    /// This program ends.
+    #[error("this program ends")]
+    Stopped,
+}
+
+fn after_colon(text: &Text) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+/// Runs the session until it is over: registers the tunnels, serves what the server opens, answers the server.
+pub(crate) fn start(logged_in: LoggedIn, slot: Slot, instance: Arc<Instance>) -> Live {
+    let LoggedIn { session, inbound, welcome } = logged_in;
+    let (context, services) = (instance.context.clone(), instance.services.clone());
+    let spawner = context.spawner.clone();
+    let worker = session.worker();
+    spawner.spawn(worker, "responder", proxy::responder::serve(inbound, worker, services, context));
+    let (drain, draining) = oneshot::channel();
+    let metrics = instance.context.metrics.clone();
+    let registered = Some(instance.registered.token());
+    let id = welcome.session;
+    let task = spawner.spawn(worker, "control substream", async move {
+        let _counted = metrics.session();
+        let over = match Talk::begin(session.clone(), id, slot, instance).await {
+            Ok(mut talk) => {
+                (talk.drain, talk.registered) = (Some(drain), registered);
+                talk.run().await
+            }
+            Err(over) => over,
+        };
+        session.close();
+        over
+    });
+    Live { id, draining, task }
+}
+
+/// The conversation on the control substream.
+struct Talk {
+    instance: Arc<Instance>,
+    session: Session,
+    id: SessionId,
+    slot: Slot,
+    control: Framed<Substream, FrameCodec>,
+    /// The last heartbeat and when it left.
+    beat: Heartbeat,
+    beat_sent: Instant,
+    next_beat: Instant,
+    /// Registrations without an answer, and when it is too late for one.
+    unanswered: usize,
+    answer_due: Instant,
+    ask_again: Instant,
+    /// Taken when the server drains.
+    drain: Option<oneshot::Sender<()>>,
+    drained: Option<Instant>,
+    /// Dropped when the server opens no more substreams; `leaving` is the heartbeat whose answer proves it.
+    registered: Option<TaskTrackerToken>,
+    leaving: Option<Heartbeat>,
+}
+
+impl Talk {
+    async fn begin(
+        session: Session,
+        id: SessionId,
+        slot: Slot,
+        instance: Arc<Instance>,
+    ) -> Result<Self, Over> {
+        let now = Instant::now();
+        let beat = Heartbeat { nonce: 0 };
+        let mut first = BytesMut::new();
+        let mut unanswered = 0usize;
+        for register in instance.tunnels.register_all(now.into_std()) {
+            unanswered = unanswered.saturating_add(register.items.len());
+            encode(&register.into(), &mut first)?;
+        }
+        encode(&beat.into(), &mut first)?;
+        let opened = timeout(CONTROL_TIMEOUT, session.open(first.freeze())).await;
+        let substream = match opened {
+            Ok(Ok(substream)) => substream,
+            Ok(Err(error)) => return Err(lost(&session, error.to_string()).await),
+            Err(_) => return Err(lost(&session, "no control substream in time".to_owned()).await),
+        };
+        Ok(Self {
+            instance,
+            session,
+            id,
+            slot,
+            control: Framed::new(substream, FrameCodec::new(CONTROL_FRAME_MAX)),
+            beat,
+            beat_sent: now,
+            next_beat: now + HEARTBEAT_INTERVAL,
+            unanswered,
+            answer_due: now + REGISTER_TIMEOUT,
+            ask_again: now + ASK_AGAIN,
+            drain: None,
+            drained: None,
+            registered: None,
+            leaving: None,
+        })
+    }
+
+    async fn run(&mut self) -> Over {
+        let drain = self.instance.drain().clone();
+        loop {
+            let turn = tokio::select! {
+                biased;
+                () = drain.now.cancelled() => self.farewell().await,
+                () = drain.start.cancelled(), if self.leaving.is_none() => self.leave().await,
+                frame = self.control.next() => match frame {
+                    Some(Ok(frame)) => match Control::decode(&frame) {
+                        Ok(Some(message)) => self.hear(message).await,
+                        Ok(None) => Ok(()),
+                        Err(error) => self.accuse(error.to_string()).await,
+                    },
+                    Some(Err(FrameError::Decode(error))) => self.accuse(error.to_string()).await,
+                    Some(Err(FrameError::Io(error))) => Err(lost(&self.session, error.to_string()).await),
+                    None => Err(lost(&self.session, "the control substream ended".to_owned()).await),
+                },
+                end = self.session.closed() => Err(Over::Lost(end)),
+                () = sleep_until(self.next_beat) => self.send_beat().await,
+                () = sleep_until(self.answer_due), if self.unanswered > 0 => {
+                    Err(Over::Broken("no answer to a registration within 10 s".to_owned()))
+                }
+                () = sleep_until(self.ask_again) => self.ask_for_refused().await,
+                () = maybe(self.drained) => self.close(CloseReason::DRAINED, Over::Drained).await,
+            };
+            if let Err(over) = turn {
+                return over;
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: Control) -> Result<(), Over> {
+        match message {
+            Control::Registered(Registered { results }) => {
+                self.unanswered = self.unanswered.saturating_sub(results.len());
+                for change in self.instance.tunnels.answered(results) {
+                    self.tell(change);
+                }
+                Ok(())
+            }
+            Control::Heartbeat(Heartbeat { nonce }) => self.send(HeartbeatAck { nonce }).await,
+            Control::HeartbeatAck(HeartbeatAck { nonce }) => {
+                self.beat_came_back(nonce);
+                Ok(())
+            }
+            Control::Drain(Drain { deadline }) => {
+                let end = Instant::now().checked_add(deadline.saturating_add(DRAIN_SLACK));
+                self.drained = self.drained.or(end);
+                if let Some(drain) = self.drain.take() {
+                    // Nobody hears it only if this slot is about to end anyway.
+                    let _ = drain.send(());
+                }
+                Ok(())
+            }
+            Control::Close(Close { .. }) if self.drained.is_some() => Err(Over::Drained),
+            Control::Close(Close { reason, text }) => Err(Over::Closed { reason, text }),
+            Control::Notice(notice) => {
+                self.notice(notice);
+                Ok(())
+            }
+            Control::Register(_) | Control::Unregister(_) => {
+                self.accuse("only clients register".to_owned()).await
+            }
+        }
+    }
+
+    fn tell(&self, Change { id, outcome, first }: Change) {
+        let Some(tunnel) = self.instance.tunnels.get(id) else { return };
+        let (name, mode) = (tunnel.name.clone(), self.instance.mode);
+        match outcome {
+            Outcome::Granted { url, .. } => {
+                self.instance.events.tell(Event::Ready { tunnel: name, url, to: tunnel.to.to_string() });
+            }
+            Outcome::Refused { code, text } if first && mode == Mode::AdHoc => {
+                let (code, advice) =
+                    (code.name().unwrap_or("unknown reason"), hints::after_refusal(code, mode));
+                self.instance.give_up(format!("the server refused the tunnel: {code}: {text}{advice}"));
+            }
+            Outcome::Refused { code, text } => {
+                let text = Text::new(&format!("{text}{}", hints::after_refusal(code, mode)));
+                self.instance.events.tell(Event::Refused { tunnel: name, code, text });
+            }
+        }
+    }
+
+    fn notice(&self, Notice { level, code, registration, text }: Notice) {
+        if let (NoticeCode::NAME_WITHDRAWN, Some(id)) = (code, registration) {
+            if self.instance.mode == Mode::AdHoc {
+                return self.instance.give_up(format!("the server ended the tunnel: {text}"));
+            }
+            for change in self.instance.tunnels.withdrawn(id, text, std::time::Instant::now()) {
+                self.tell(change);
+            }
+            return;
+        }
+        let text = format!("the server says: {text}");
+        self.instance.events.tell(match level {
+            NoticeLevel::Info => Event::Note(text),
+            NoticeLevel::Warning | NoticeLevel::Error => Event::Warning(text),
+        });
+    }
+
+    async fn send_beat(&mut self) -> Result<(), Over> {
+        let now = Instant::now();
+        self.beat.nonce = self.beat.nonce.wrapping_add(1);
+        (self.beat_sent, self.next_beat) = (now, now + HEARTBEAT_INTERVAL);
+        self.send(self.beat).await
+    }
+
+    fn beat_came_back(&mut self, nonce: u64) {
+        if nonce == self.beat.nonce {
+            let rtt = self.beat_sent.elapsed();
+            self.instance.context.metrics.session_rtt(rtt);
+            self.instance.sessions.measured(self.slot, self.id, rtt);
+        }
+        // The server answers in order: it has seen that we unregistered.
+        if self.leaving.is_some_and(|leaving| leaving.nonce == nonce) {
+            self.registered = None;
+        }
+    }
+
+    async fn ask_for_refused(&mut self) -> Result<(), Over> {
+        let now = Instant::now();
+        self.ask_again = now + ASK_AGAIN;
+        if self.leaving.is_some() || self.unanswered > 0 {
+            return Ok(());
+        }
+        for register in self.instance.tunnels.register_refused(now.into_std()) {
+            self.unanswered = self.unanswered.saturating_add(register.items.len());
+            self.answer_due = now + REGISTER_TIMEOUT;
+            self.send(register).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the names back. What is in progress goes on.
+    async fn leave(&mut self) -> Result<(), Over> {
+        let ids = self.instance.tunnels.ids();
+        self.send(Unregister { ids }).await?;
+        self.send_beat().await?;
+        self.leaving = Some(self.beat);
+        Ok(())
+    }
+
+    async fn farewell(&mut self) -> Result<(), Over> {
+        let leave = async {
+            match self.leaving {
+                None => self.leave().await,
+                Some(_) => Ok(()),
+            }
+        };
+        let left = timeout(FAREWELL, leave).await;
+        if !matches!(left, Ok(Ok(()))) {
+            return Err(Over::Stopped);
+        }
+        self.close(CloseReason::SHUTDOWN, Over::Stopped).await
+    }
+
+    async fn accuse(&mut self, fault: String) -> Result<(), Over> {
+        self.close(CloseReason::PROTOCOL_ERROR, Over::Broken(fault)).await
+    }
+
+    /// Says why and ends the session.
+    async fn close(&mut self, reason: CloseReason, over: Over) -> Result<(), Over> {
+        let last = async {
+            self.send(Close { reason, text: Text::default() }).await?;
+            self.session.close();
+            self.session.closed().await;
+            Ok::<_, Over>(())
+        };
+        // What cannot be said in time is not said.
+        let _ = timeout(FAREWELL, last).await;
+        Err(over)
+    }
+
+    async fn send(&mut self, message: impl Into<Control>) -> Result<(), Over> {
+        let mut bytes = BytesMut::new();
+        encode(&message.into(), &mut bytes)?;
+        match timeout(SEND_TIMEOUT, self.control.send(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(lost(&self.session, error.to_string()).await),
+            Err(_) => Err(Over::Lost(SessionEnd::Silent)),
+        }
+    }
+}
+
+/// What is sent is made from checked settings, so that this fails only by a fault of ours.
+fn encode(message: &Control, out: &mut BytesMut) -> Result<(), Over> {
+    message.encode(out).map_err(|error| Over::Broken(format!("this program cannot say it: {error}")))
+}
+
+/// The control substream failed: mostly because the session did, which then knows better why.
+async fn lost(session: &Session, otherwise: String) -> Over {
+    match timeout(FAREWELL, session.closed()).await {
+        Ok(end) => Over::Lost(end),
+        Err(_) => Over::Broken(otherwise),
+    }
+}
+
+async fn maybe(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

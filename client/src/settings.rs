@@ -1,0 +1,50 @@
+//! All that a run of the program was told, from command line, environment and file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ops::log::LogFormat;
+use ops::state_dir::StateDir;
+use protocol::join::{HostPort, JoinString};
+use transport::tls::Trust;
+
+use crate::tunnel::Tunnel;
+
+/// What to run. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who logs in.
+    pub join: JoinString,
+    /// How the server proves itself.
+    pub trust: Trust,
+    /// Where to log in; dialled in turn. Never empty.
+    pub servers: Vec<HostPort>,
+    /// The name of this client for people; default: the host name.
+    pub name: Option<String>,
+    /// Parallel sessions, from 1.
+    pub connections: u16,
+    /// Where the ops listener listens; off without.
+    pub ops: Option<SocketAddr>,
+    /// What to make public.
+    pub tunnels: Vec<Tunnel>,
+    /// How to take refusals.
+    pub mode: Mode,
+    /// The configuration file, if there is one.
+    pub config: Option<PathBuf>,
+    /// Where the state is.
+    pub state: StateDir,
+    /// The log format that was asked for.
+    pub log: Option<LogFormat>,
+}
+
+/// How a program takes refusals, and whom it talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `tunnelc http` and `tcp`: a person at a terminal. What is refused at first ends the program.
+    AdHoc,
+    /// `tunnelc run`: a service. It never gives up, unless `fail_fast`, and then only at its first login.
+    Service {
+        /// `--fail-fast`.
+        fail_fast: bool,
+    },
+}

@@ -1,0 +1,102 @@
+//! One line per event, for pipes and files.
+
+use proxy::access::AccessKind;
+
+use super::words::{duration, fitted, what};
+use crate::events::{Connected, Event, RequestLine};
+
+/// No path is worth more in a line. Characters.
+const PATH_MAX: usize = 512;
+
+/// The line for an event; none if it is not worth one. `now` is the time as text.
+pub(super) fn line(event: &Event, now: &str) -> Option<String> {
+    Some(match event {
+        Event::Connecting { server } => format!("connecting to {server}"),
+        Event::Failing { reason, retry_in } => {
+            format!("{reason} (trying again, next in {})", duration(*retry_in))
+        }
+        Event::Connected { how: Connected::First | Connected::InPlace, .. } => return None,
+        Event::Connected { how: Connected::Again, .. } => "reconnected".to_owned(),
+        Event::Lost { reason, .. } => format!("connection lost ({reason}); reconnecting"),
+        Event::Ready { url, to, .. } => format!("{url} -> {to}"),
+        Event::Refused { code, text, .. } => {
+            format!("refused: {}: {text} (asking again every 30 s)", code.name().unwrap_or("unknown reason"))
+        }
+        Event::Request(line) => request(line, now),
+        Event::Warning(text) => format!("warning: {text}"),
+        Event::Note(text) => text.clone(),
+    })
+}
+
+fn request(line: &RequestLine, now: &str) -> String {
+    let (method, path) = what(line);
+    let mut words = vec![now.to_owned(), fitted(&method, 16), fitted(&path, PATH_MAX)];
+    match line.status {
+        Some(status) => words.push(status.to_string()),
+        None if line.kind != AccessKind::Tcp => words.push("-".to_owned()),
+        None => {}
+    }
+    words.push(duration(line.duration).replace(' ', ""));
+    words.extend(line.error.map(|error| error.to_string()));
+    words.join(" ")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use http::Method;
+    use ops::error_kind::ErrorKind;
+    use protocol::control::RegisterCode;
+    use protocol::id::Slot;
+
+    use super::*;
+
+    pub(in super::super) fn get(path: &str, status: u16, ms: u64) -> RequestLine {
+        RequestLine {
+            kind: AccessKind::Http,
+            method: Some(Method::GET),
+            path: Some(path.to_owned()),
+            status: Some(status),
+            duration: Duration::from_millis(ms),
+            bytes: (0, 10),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn lines() {
+        let line = |event| line(&event, "12:00:00").unwrap_or_default();
+        let server = || "h:1".parse().unwrap();
+        let ready = Event::Ready {
+            tunnel: "t".into(),
+            url: "http://x.localhost:8080".into(),
+            to: "localhost:3000".into(),
+        };
+        assert_eq!(line(Event::Connecting { server: server() }), "connecting to h:1");
+        assert_eq!(line(ready), "http://x.localhost:8080 -> localhost:3000");
+        assert_eq!(line(Event::Connected { slot: Slot(0), server: server(), how: Connected::First }), "");
+        assert_eq!(
+            line(Event::Connected { slot: Slot(0), server: server(), how: Connected::Again }),
+            "reconnected"
+        );
+        let lost = Event::Lost { slot: Slot(0), reason: "silent".into() };
+        assert_eq!(line(lost), "connection lost (silent); reconnecting");
+        let refused =
+            Event::Refused { tunnel: "t".into(), code: RegisterCode::NAME_IN_USE, text: "taken".into() };
+        assert_eq!(line(refused), "refused: NAME_IN_USE: taken (asking again every 30 s)");
+    }
+
+    #[test]
+    fn requests() {
+        let line = |request| line(&Event::Request(request), "12:00:00").unwrap();
+        assert_eq!(line(get("/a", 200, 12)), "12:00:00 GET /a 200 12ms");
+        let failed = RequestLine { error: Some(ErrorKind::ServiceRefused), ..get("/a", 502, 1) };
+        assert_eq!(line(failed), "12:00:00 GET /a 502 1ms service-refused");
+        let socket = RequestLine { kind: AccessKind::Upgrade, ..get("/ws", 101, 65_000) };
+        assert_eq!(line(socket), "12:00:00 GET /ws (upgraded) 101 1min05s");
+        let tcp =
+            RequestLine { kind: AccessKind::Tcp, method: None, path: None, status: None, ..get("", 0, 1500) };
+        assert_eq!(line(tcp), "12:00:00 TCP 0 B in, 10 B out 1.50s");
+    }
+}

@@ -1,0 +1,76 @@
+//! The thread that writes the view: a stdout that nobody reads makes only itself wait.
+
+use std::io::{self, IsTerminal};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use ops::cli::print;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::plain;
+use super::terminal::Terminal;
+use crate::events::Watched;
+
+/// How long the end of the program waits for the last lines.
+const LAST_LINES: Duration = Duration::from_millis(500);
+/// Where a terminal does not say how wide it is.
+const WIDTH: usize = 80;
+
+/// A running view. It ends once nobody can tell it events any more.
+#[derive(Debug)]
+pub(crate) struct View {
+    done: oneshot::Receiver<()>,
+}
+
+impl View {
+    /// Starts to show what is `watched`.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(crate) fn start(watched: Watched) -> io::Result<Self> {
+        let (finished, done) = oneshot::channel::<()>();
+        thread::Builder::new().name("view".to_owned()).spawn(move || {
+            show(watched);
+            drop(finished);
+        })?;
+        Ok(Self { done })
+    }
+
+    /// Waits until the last lines are written, for a moment at most.
+    pub(crate) async fn finish(self) {
+        // Either it has ended, or stdout is stuck.
+        let _ = timeout(LAST_LINES, self.done).await;
+    }
+}
+
+fn show(mut watched: Watched) {
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    let colour = terminal
+        && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+        && std::env::var_os("TERM").is_none_or(|it| it != "dumb");
+    let mut told = 0;
+    while let Some(event) = watched.events.blocking_recv() {
+        let text = if terminal {
+            let width = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col.into());
+            let terminal = Terminal { colour, width: if width == 0 { WIDTH } else { width } };
+            terminal.text(&event, &now("%H:%M:%S"))
+        } else {
+            plain::line(&event, &now("%Y-%m-%dT%H:%M:%S%:z"))
+        };
+        let dropped = watched.dropped.load(Ordering::Relaxed);
+        if dropped > told {
+            print(&format!("… {} more requests\n", dropped - told));
+            told = dropped;
+        }
+        if let Some(text) = text {
+            print(&format!("{text}\n"));
+        }
+    }
+}
+
+fn now(format: &str) -> String {
+    jiff::Zoned::now().strftime(format).to_string()
+}
