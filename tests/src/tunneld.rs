@@ -1,0 +1,176 @@
+//! A real `tunneld` with a state directory of its own, on ports of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{Finished, Program, command};
+use crate::visitor;
+use crate::wait::{SOON, until};
+
+/// Where the server listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Listen {
+    /// For clients.
+    pub tunnel: SocketAddr,
+    /// For visitors.
+    pub http: SocketAddr,
+    /// For operators.
+    pub ops: SocketAddr,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Tunneld {
+    /// The process.
+    pub program: Program,
+    home: TempDir,
+    listen: Listen,
+    flags: Vec<String>,
+}
+
+impl Tunneld {
+    /// Starts a server as the quick start does, on free loopback ports.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts a server with more flags.
+    pub async fn with(flags: &[&str]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let program = launch(home.path(), Listen { tunnel: any, http: any, ops: any }, &flags);
+        let listen = announced(home.path()).await;
+        Self { program, home, listen, flags }
+    }
+
+    /// Starts it again on the same state and the same addresses; the old process must be gone.
+    pub async fn start_again(&mut self) {
+        self.program = launch(self.home.path(), self.listen, &self.flags);
+        announced(self.home.path()).await;
+    }
+
+    /// Kills it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn listen(&self) -> Listen {
+        self.listen
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        state(self.home.path())
+    }
+
+    /// The join string of the principal `default`.
+    #[must_use]
+    pub fn join(&self) -> String {
+        std::fs::read_to_string(self.state().join("join")).unwrap().trim().to_owned()
+    }
+
+    /// Runs a `tunneld` command against this server.
+    pub async fn admin(&self, arguments: &[&str]) -> Finished {
+        admin(self.home.path(), arguments).await
+    }
+
+    /// Makes a principal with grants and returns its join string.
+    ///
+    /// # Panics
+    ///
+    /// When the command fails or prints no join string.
+    pub async fn invite(&self, name: &str, grants: &[&str]) -> String {
+        let done = self.admin(&[&["invite", name], grants].concat()).await;
+        assert_eq!(done.code, Some(0), "{}", done.text());
+        let quoted = |c: char| c.is_whitespace() || c == '\'' || c == '"';
+        let text = done.text();
+        text.split(quoted)
+            .find(|word| word.starts_with("tunnel://"))
+            .unwrap_or_else(|| panic!("{text}"))
+            .to_owned()
+    }
+
+    /// `status --json`.
+    pub async fn status(&self) -> Value {
+        let done = self.admin(&["status", "--json"]).await;
+        assert_eq!(done.code, Some(0), "{}", done.text());
+        serde_json::from_str(&done.stdout).unwrap()
+    }
+
+    /// `/healthz` of the ops listener.
+    pub async fn health(&self) -> Value {
+        let answer = visitor::get(self.listen.ops, "localhost", "/healthz").await;
+        serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
+    }
+
+    /// Sessions of clients, as `/healthz` counts them.
+    pub async fn sessions(&self) -> u64 {
+        self.health().await["sessions"].as_u64().unwrap()
+    }
+
+    /// Waits until that many sessions are there.
+    pub async fn has_sessions(&self, count: u64, limit: Duration) -> Duration {
+        until(&format!("{count} sessions"), limit, async || (self.sessions().await == count).then_some(()))
+            .await
+            .1
+    }
+
+    /// The sum of a metric over all its labels; 0 if it is not there.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let answer = visitor::get(self.listen.ops, "localhost", "/metrics").await;
+        visitor::metric(&answer.text(), name)
+    }
+
+    /// The status a visitor gets for a path of a host.
+    pub async fn visit(&self, host: &str, path: &str) -> u16 {
+        visitor::get(self.listen.http, host, path).await.status
+    }
+
+    /// Waits until a visit to a host answers 200.
+    pub async fn serves(&self, host: &str, limit: Duration) -> Duration {
+        let what = format!("{host} answers 200");
+        until(&what, limit, async || {
+            let answer = visitor::try_get(self.listen.http, host, "/").await;
+            answer.is_ok_and(|answer| answer.status == 200).then_some(())
+        })
+        .await
+        .1
+    }
+}
+
+fn state(home: &Path) -> PathBuf {
+    home.join("state")
+}
+
+fn launch(home: &Path, listen: Listen, flags: &[String]) -> Program {
+    let mut tunneld = command("tunneld", home);
+    tunneld.arg("--state").arg(state(home));
+    tunneld.args(["--tunnel", &listen.tunnel.to_string(), "--http", &listen.http.to_string()]);
+    tunneld.args(["--ops", &listen.ops.to_string()]).args(flags);
+    Program::start(tunneld)
+}
+
+async fn admin(home: &Path, arguments: &[&str]) -> Finished {
+    let mut tunneld = command("tunneld", home);
+    tunneld.arg("--state").arg(state(home)).args(arguments);
+    Program::start(tunneld).finished(SOON).await
+}
+
+/// Asks the admin socket for the addresses until it answers.
+async fn announced(home: &Path) -> Listen {
+    let ask = async || {
+        let done = admin(home, &["status", "--json"]).await;
+        let status: Value = serde_json::from_str(&done.stdout).ok()?;
+        let address = |name: &str| status["listen"][name].as_str().and_then(|text| text.parse().ok());
+        Some(Listen { tunnel: address("tunnel")?, http: address("http")?, ops: address("ops")? })
+    };
+    until("tunneld tells where it listens", SOON, ask).await.0
+}

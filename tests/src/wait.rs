@@ -1,0 +1,55 @@
+//! Waiting for a condition with a deadline: the only way a test waits.
+
+use std::time::{Duration, Instant};
+
+/// How long a step that only needs the machine to get round to it may take. Generous: it is a bound on a
+/// failure, not a measurement.
+pub const SOON: Duration = Duration::from_secs(10);
+
+const EVERY: Duration = Duration::from_millis(10);
+
+/// Asks `probe` until it answers, and says how long that took.
+///
+/// # Panics
+///
+/// When `limit` has passed: the message holds `what`.
+pub async fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> (T, Duration) {
+    let began = Instant::now();
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        match tokio::time::timeout(left.max(EVERY), probe()).await {
+            Ok(Some(answer)) => return (answer, began.elapsed()),
+            Ok(None) if began.elapsed() < limit => tokio::time::sleep(EVERY).await,
+            Ok(None) | Err(_) => panic!("waited {limit:?} in vain: {what}"),
+        }
+    }
+}
+
+/// Asks `probe` for as long as `span` lasts: it must hold every time.
+///
+/// # Panics
+///
+/// The first time `probe` answers false.
+pub async fn throughout(what: &str, span: Duration, mut probe: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while began.elapsed() < span {
+        assert!(probe().await, "stopped being true after {:?}: {what}", began.elapsed());
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Waits for `future`, at most `limit`.
+///
+/// # Panics
+///
+/// When `limit` has passed: the message holds `what`.
+pub async fn within<T>(what: &str, limit: Duration, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(limit, future).await {
+        Ok(answer) => answer,
+        Err(_) => panic!("waited {limit:?} in vain: {what}"),
+    }
+}
