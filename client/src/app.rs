@@ -53,7 +53,8 @@ pub fn run(settings: Settings) -> Exit {
     let viewed = settings.mode == Mode::AdHoc && settings.log != Some(LogFormat::Json);
     let options = LogOptions {
         format: settings.log.unwrap_or_default(),
-        default_filter: if viewed { "warn" } else { "info" }.to_owned(),
+        // The verifier of the system's roots logs what a failed attempt says anyway.
+        default_filter: format!("{},rustls_platform_verifier=off", if viewed { "warn" } else { "info" }),
     };
     let logs = match log::init(&options) {
         Ok(logs) => logs,
@@ -134,7 +135,7 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
         });
     }
     for (_, tunnel) in instance.tunnels.iter() {
-        let probe = probe::probe(tunnel.to.clone(), instance.events.clone(), shutdown.drain.clone());
+        let probe = probe::probe(tunnel.clone(), instance.events.clone(), shutdown.drain.clone());
         spawner.spawn(spawner.here(), "probe", probe);
     }
     let slots = (0..settings.connections).map(|slot| supervisor::start(Slot(slot), instance.clone()));
@@ -157,6 +158,7 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
         }
     };
     let _ = timeout(LAST_WORDS, goodbyes).await;
+    tracing::info!("tunnelc ends");
     drop(instance);
     if let Some(view) = view {
         view.finish().await;
@@ -170,13 +172,9 @@ async fn end(instance: &Instance) {
     instance.registered.close();
     let _ = drain.now.run_until_cancelled(timeout(UNREGISTER, instance.registered.wait())).await;
     let deadline = if instance.mode == Mode::AdHoc { AD_HOC_DRAIN } else { SERVICE_DRAIN };
-    let left = drain.in_progress();
-    if left > 0 {
-        let text = format!(
-            "waiting up to {} s for {left} in progress; Ctrl-C again ends at once",
-            deadline.as_secs()
-        );
-        instance.events.tell(Event::Note(text));
+    let in_progress = drain.in_progress();
+    if in_progress > 0 {
+        instance.events.tell(Event::Ending { in_progress, limit: deadline });
     }
     drain.finish(deadline).await;
 }

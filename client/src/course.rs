@@ -75,6 +75,13 @@ impl Course {
         self.was_up
     }
 
+    /// The server drains a session that was up for so long; a replacement is dialled at once, and if that fails, as often
+    /// as after a loss.
+    pub(crate) fn drains(&mut self, now: Instant, lasted: Duration) {
+        self.lost_at = Some(now);
+        self.backoff.session_ended(now, lasted);
+    }
+
     /// Decides what to do after `setback`.
     pub(crate) fn after(&mut self, setback: Setback, now: Instant, rng: &mut impl Rng) -> Next {
         let fails_fast = match self.mode {
@@ -94,8 +101,7 @@ impl Course {
                 None
             }
             Setback::Lost(lasted) => {
-                self.lost_at = Some(now);
-                self.backoff.session_ended(now, lasted);
+                self.drains(now, lasted);
                 None
             }
             Setback::Passing { retry_after } => {
@@ -202,6 +208,17 @@ mod tests {
         }
         let next = slot.after(Setback::Passing { retry_after: None }, 1);
         assert!(matches!(next, Next::Dial { tell: true, .. }));
+    }
+
+    #[test]
+    fn a_server_that_restarts_is_dialled_as_often_as_one_that_was_lost() {
+        let mut slot = Slot::new(Mode::AdHoc);
+        slot.0.up();
+        slot.0.drains(slot.2, Duration::from_secs(60));
+        for _ in 0..4 {
+            let next = slot.after(Setback::Passing { retry_after: None }, 1);
+            assert!(matches!(next, Next::Dial { after, tell: false } if after <= Duration::from_secs(1)));
+        }
     }
 
     #[test]

@@ -44,6 +44,11 @@ pub enum Event {
         /// In which way.
         how: Connected,
     },
+    /// The server is about to end a session; another one is sought.
+    Draining {
+        /// Which of the parallel ones.
+        slot: Slot,
+    },
     /// A session was lost.
     Lost {
         /// Which of the parallel ones.
@@ -71,6 +76,13 @@ pub enum Event {
     },
     /// A request or connection is over.
     Request(RequestLine),
+    /// The program ends as soon as work in progress does.
+    Ending {
+        /// So many requests, and for a service also connections.
+        in_progress: usize,
+        /// And at the latest after this.
+        limit: Duration,
+    },
     /// Something to look at.
     Warning(String),
     /// Good to know.

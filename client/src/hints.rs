@@ -14,17 +14,14 @@ use crate::tunnel::{Tunnel, TunnelKind};
 
 /// What to add to the text of a failed login; the server's own text does not say it.
 pub(crate) fn after_login(error: &LoginError) -> &'static str {
-    let LoginError::Rejected(reject) = error else { return "" };
-    match reject.code {
-        RejectCode::DENIED => {
-            "; the join string may be of a server that was set up anew, or revoked: take a new one \
-             from the server's start, or from `tunneld invite`"
-        }
-        RejectCode::EXPIRED => "; ask for a new join string (`tunneld invite`)",
-        RejectCode::VERSION => "; update tunnelc and tunneld to the same version",
-        RejectCode::SUPERSEDED => {
-            "; a newer tunnelc with this identity is connected: use --state for a second one"
-        }
+    match error {
+        LoginError::Untrusted(_) => "; give its CA with --ca-file, or use a join string with a pin",
+        LoginError::Tls(_) => "; is it the address of the join string?",
+        LoginError::Rejected(reject) => match reject.code {
+            RejectCode::VERSION => "; update tunnelc and tunneld to the same version",
+            RejectCode::SUPERSEDED => "; use --state for a second tunnelc",
+            _ => "",
+        },
         _ => "",
     }
 }

@@ -2,22 +2,31 @@
 
 use std::time::Duration;
 
-use proxy::service::{Address, dial};
+use proxy::service::dial;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{Event, Events};
+use crate::tunnel::{Tunnel, TunnelKind};
 
 const LIMIT: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Says so if nothing listens at `to`, and once more when something does; then, or when `stop` is cancelled, it ends.
-pub(crate) async fn probe(to: Address, events: Events, stop: CancellationToken) {
+/// Says so if nothing listens where `tunnel` leads, and once more when something does; then, or when `stop` is cancelled,
+/// it ends.
+pub(crate) async fn probe(tunnel: Tunnel, events: Events, stop: CancellationToken) {
+    let to = tunnel.to;
+    let until_then = match tunnel.kind {
+        TunnelKind::Http { .. } => "get 502",
+        TunnelKind::Tcp { .. } => "are turned away",
+    };
     let looking = async {
         if dial(&to, LIMIT).await.is_ok() {
             return;
         }
-        events.tell(Event::Warning(format!("nothing listens on {to} yet; visitors get 502 until it does")));
+        events.tell(Event::Warning(format!(
+            "nothing listens on {to} yet; visitors {until_then} until it does"
+        )));
         while dial(&to, LIMIT).await.is_err() {
             sleep(INTERVAL).await;
         }
@@ -28,6 +37,8 @@ pub(crate) async fn probe(to: Address, events: Events, stop: CancellationToken) 
 
 #[cfg(test)]
 mod tests {
+    use proxy::service::Address;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -35,13 +46,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let (events, mut watched) = Events::to_view();
-        let to = Address::Unix(path.clone());
+        let tunnel = Tunnel {
+            name: "t".to_owned(),
+            kind: TunnelKind::Tcp { port: None },
+            group: None,
+            allow: Vec::new(),
+            to: Address::Unix(path.clone()),
+        };
         let stop = CancellationToken::new();
         let watching = async {
             assert!(matches!(watched.events.recv().await, Some(Event::Warning(_))));
             let _listener = tokio::net::UnixListener::bind(&path).unwrap();
             assert!(matches!(watched.events.recv().await, Some(Event::Note(_))));
         };
-        tokio::join!(probe(to, events, stop), watching);
+        tokio::join!(probe(tunnel, events, stop), watching);
     }
 }

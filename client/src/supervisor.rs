@@ -22,7 +22,7 @@ pub(crate) fn start(slot: Slot, instance: Arc<Instance>) -> Task<()> {
     spawner.spawn(spawner.next_worker(), "supervisor", async move {
         let mut supervisor = Supervisor { slot, instance, course, attempts: 0 };
         supervisor.run().await;
-        supervisor.instance.sessions.set(slot, SlotState::Over);
+        supervisor.set(SlotState::Over);
     })
 }
 
@@ -44,15 +44,18 @@ enum Watched {
 
 impl Supervisor {
     async fn run(&mut self) {
-        let mut replaces = None;
-        while let Some((live, server)) = self.connect(replaces).await {
+        let mut draining = None;
+        while let Some((mut live, server)) = self.connect(&draining).await {
             let since = Instant::now();
-            let id = live.id;
-            match self.watch(live, server, replaces.is_some()).await {
-                Watched::Draining => replaces = Some(id),
+            match self.watch(&mut live, server, draining.is_some()).await {
+                Watched::Draining => {
+                    self.instance.events.tell(Event::Draining { slot: self.slot });
+                    self.course.drains(Instant::now(), since.elapsed());
+                    draining = Some(live);
+                }
                 Watched::Over(Over::Stopped) => return,
                 Watched::Over(over) => {
-                    replaces = None;
+                    draining = None;
                     if !self.wait(Setback::of_end(&over, since.elapsed()), over.to_string()).await {
                         return;
                     }
@@ -61,13 +64,15 @@ impl Supervisor {
         }
     }
 
-    /// Dials until there is a session; none if the process drains or gives up.
-    async fn connect(&mut self, replaces: Option<SessionId>) -> Option<(Live, HostPort)> {
+    /// Dials until there is a session, in place of `old` for as long as that lives; none if the process drains or gives up.
+    async fn connect(&mut self, old: &Option<Live>) -> Option<(Live, HostPort)> {
         let drain = self.instance.drain().start.clone();
         loop {
             let server = self.next_server()?;
+            // A server that has restarted counts its sessions anew.
+            let replaces = old.as_ref().filter(|old| !old.task.is_finished()).map(|old| old.id);
             if replaces.is_none() {
-                self.instance.sessions.set(self.slot, SlotState::Dialling(server.clone()));
+                self.set(SlotState::Dialling(server.clone()));
             }
             if self.attempts == 1 && self.slot == Slot(0) {
                 self.instance.events.tell(Event::Connecting { server: server.clone() });
@@ -91,9 +96,9 @@ impl Supervisor {
         Ok(session::start(logged_in, self.slot, self.instance.clone()))
     }
 
-    async fn watch(&mut self, mut live: Live, server: HostPort, replaced: bool) -> Watched {
+    async fn watch(&mut self, live: &mut Live, server: HostPort, replaced: bool) -> Watched {
         let up = Up { server: server.clone(), session: live.id, since: Instant::now(), rtt: None };
-        self.instance.sessions.set(self.slot, SlotState::Up(up));
+        self.set(SlotState::Up(up));
         self.instance.forget_news();
         let how = match (replaced, self.course.was_up()) {
             (true, _) => Connected::InPlace,
@@ -102,10 +107,11 @@ impl Supervisor {
         };
         self.instance.events.tell(Event::Connected { slot: self.slot, server, how });
         self.course.up();
+        let Live { task, draining, .. } = live;
         tokio::select! {
-            over = &mut live.task => Watched::Over(over.unwrap_or_else(|end| Over::Broken(end.to_string()))),
+            over = task => Watched::Over(over.unwrap_or_else(|end| Over::Broken(end.to_string()))),
             // The old session ends by its own deadline, with nobody watching.
-            Ok(()) = &mut live.draining => Watched::Draining,
+            Ok(()) = draining => Watched::Draining,
         }
     }
 
@@ -131,7 +137,11 @@ impl Supervisor {
 
     fn down(&self, reason: String, after: Duration) {
         let until = Instant::now().checked_add(after).unwrap_or_else(Instant::now);
-        if self.instance.sessions.set(self.slot, SlotState::Waiting { reason, until }) {
+        self.set(SlotState::Waiting { reason, until });
+    }
+
+    fn set(&self, state: SlotState) {
+        if self.instance.sessions.set(self.slot, state) {
             self.instance.tunnels.lost();
         }
     }

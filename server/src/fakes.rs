@@ -1,5 +1,6 @@
 //! For tests: a registry with principals, and clients that are logged in over pipes instead of TLS.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,9 +16,10 @@ use protocol::control::{CloseReason, Outcome, Registration, RegistrationKind};
 use protocol::id::{ClientId, CredentialId, InstanceId, SessionId, Slot};
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
+use transport::login_key::LoginKey;
 use transport::session::{Inbound, Liveness, Role, Session, SessionConfig, start};
 
-use crate::identity::{JoinMaker, NewGrants, StateKey, Store};
+use crate::identity::{DEFAULT, JoinMaker, NewGrants, StateKey, Store};
 use crate::registry::{Naming, Ports, Registry};
 use crate::session::{Live, Login, Orders};
 use crate::settings::PublicUrl;
@@ -31,6 +33,7 @@ pub(crate) struct World {
     pub(crate) workers: Workers,
     /// The other ends of links: a client that is only there.
     peers: Mutex<Vec<DuplexStream>>,
+    keys: Mutex<HashMap<String, LoginKey>>,
     _directory: Arc<tempfile::TempDir>,
 }
 
@@ -53,7 +56,8 @@ impl World {
         world.invite("bob", &texts(&["bob"]), &texts(&["2222"]), &texts(&["web"]), &quotas, None);
         world.invite("eve", &[], &[], &[], &[], None);
         world.invite("mallory", &[], &[], &texts(&["web"]), &[], None);
-        joins().keep_default(&world.state, &world.identity, SystemTime::now()).unwrap();
+        let join = joins().keep_default(&world.state, &world.identity, SystemTime::now()).unwrap().unwrap();
+        world.keys.lock().insert(DEFAULT.to_owned(), LoginKey::from_seed(join.secret.expose()).unwrap());
         world
     }
 
@@ -75,8 +79,8 @@ impl World {
         let metrics = Metrics::new("0");
         let registry = Arc::new(Registry::new(naming, identity.clone(), metrics, ports, SystemTime::now()));
         let (spawner, workers) = Spawner::start(1, Placement::PerCore).unwrap();
-        let (now, peers) = (Instant::now(), Mutex::default());
-        Self { registry, identity, state, spawner, now, workers, peers, _directory: directory }
+        let (now, peers, keys) = (Instant::now(), Mutex::default(), Mutex::default());
+        Self { registry, identity, state, spawner, now, workers, peers, keys, _directory: directory }
     }
 
     pub(crate) fn invite(
@@ -90,8 +94,9 @@ impl World {
     ) {
         let grants = NewGrants::parse(&domain(), hosts, ports, groups, quotas).unwrap();
         let principal = Principal::parse(name).unwrap();
-        let (mut credential, _) = joins().invite(principal, expires, false, SystemTime::now()).unwrap();
+        let (mut credential, join) = joins().invite(principal, expires, false, SystemTime::now()).unwrap();
         credential.id.0 = CredentialId::parse(name).unwrap();
+        self.keys.lock().insert(name.to_owned(), LoginKey::from_seed(join.secret.expose()).unwrap());
         self.identity.change(|book| book.invite(grants, credential)).unwrap();
     }
 
@@ -129,6 +134,11 @@ impl World {
         let live = Arc::new(live);
         self.registry.attach(&live, self.now);
         Linked { live, inbound, orders, client }
+    }
+
+    /// Signs as a principal does.
+    pub(crate) fn with_key<T>(&self, principal: &str, sign: impl FnOnce(&LoginKey) -> T) -> T {
+        sign(self.keys.lock().get(principal).unwrap())
     }
 
     /// Registers one tunnel; what it got, or the code it was refused with.

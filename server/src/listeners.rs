@@ -9,6 +9,10 @@ use crate::settings::Listen;
 
 /// Connections that the kernel keeps for us while we do not accept.
 const BACKLOG: i32 = 4096;
+/// How often a free port for several addresses is looked for.
+const PORTS_TRIED: usize = 8;
+/// Address family not supported: what a kernel without IPv6 says (Linux).
+const EAFNOSUPPORT: i32 = 97;
 
 /// The sockets of one flag, all on one port.
 #[derive(Debug)]
@@ -45,6 +49,18 @@ impl Listeners {
     /// # Errors
     /// The first address that can not be bound. A machine without IPv6 does without it where nobody asked for it.
     pub(crate) fn bind(flag: &'static str, listen: &Listen) -> Result<Self, BindError> {
+        let any = listen.port() == 0 && listen.addresses().len() > 1;
+        for _ in 1..PORTS_TRIED {
+            match Self::bind_all(flag, listen) {
+                // The port that was free on the first address is taken on another one.
+                Err(BindError { error, .. }) if any && error.kind() == io::ErrorKind::AddrInUse => {}
+                result => return result,
+            }
+        }
+        Self::bind_all(flag, listen)
+    }
+
+    fn bind_all(flag: &'static str, listen: &Listen) -> Result<Self, BindError> {
         let mut bound = Self { sockets: Vec::new(), addresses: Vec::new() };
         for &ip in listen.addresses() {
             let address = SocketAddr::new(ip, bound.port().unwrap_or(listen.port()));
@@ -105,7 +121,7 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// EAFNOSUPPORT and EADDRNOTAVAIL: what a machine without IPv6, or with it switched off, says.
 fn no_ipv6(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ pub(crate) fn write(event: &Event) {
             };
             tracing::info!(slot = slot.0, %server, "{text}");
         }
+        Event::Draining { slot } => {
+            tracing::info!(slot = slot.0, "the server drains the session; reconnecting")
+        }
         Event::Lost { slot, reason } => {
             tracing::warn!(slot = slot.0, "connection lost ({reason}); reconnecting");
         }
@@ -27,6 +30,9 @@ pub(crate) fn write(event: &Event) {
             tracing::warn!(tunnel, code, "tunnel refused: {text}");
         }
         Event::Request(_) => {}
+        Event::Ending { in_progress, limit } => {
+            tracing::info!(in_progress, limit_s = limit.as_secs(), "waiting for work in progress");
+        }
         Event::Warning(text) => tracing::warn!("{text}"),
         Event::Note(text) => tracing::info!("{text}"),
     }

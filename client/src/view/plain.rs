@@ -2,7 +2,7 @@
 
 use proxy::access::AccessKind;
 
-use super::words::{duration, fitted, what};
+use super::words::{duration, fitted, trying_again, waiting, what};
 use crate::events::{Connected, Event, RequestLine};
 
 /// No path is worth more in a line. Characters.
@@ -12,17 +12,17 @@ const PATH_MAX: usize = 512;
 pub(super) fn line(event: &Event, now: &str) -> Option<String> {
     Some(match event {
         Event::Connecting { server } => format!("connecting to {server}"),
-        Event::Failing { reason, retry_in } => {
-            format!("{reason} (trying again, next in {})", duration(*retry_in))
-        }
-        Event::Connected { how: Connected::First | Connected::InPlace, .. } => return None,
-        Event::Connected { how: Connected::Again, .. } => "reconnected".to_owned(),
+        Event::Failing { reason, retry_in } => format!("{reason}; {}", trying_again(*retry_in)),
+        Event::Connected { how: Connected::First, .. } => return None,
+        Event::Connected { .. } => "reconnected".to_owned(),
+        Event::Draining { .. } => "the server stops or moves; reconnecting".to_owned(),
         Event::Lost { reason, .. } => format!("connection lost ({reason}); reconnecting"),
         Event::Ready { url, to, .. } => format!("{url} -> {to}"),
         Event::Refused { code, text, .. } => {
             format!("refused: {}: {text} (asking again every 30 s)", code.name().unwrap_or("unknown reason"))
         }
         Event::Request(line) => request(line, now),
+        Event::Ending { in_progress, limit } => waiting(*in_progress, *limit),
         Event::Warning(text) => format!("warning: {text}"),
         Event::Note(text) => text.clone(),
     })

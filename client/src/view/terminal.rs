@@ -1,6 +1,6 @@
 //! The live view on a terminal: calm, aligned, coloured.
 
-use super::words::{duration, fitted, what};
+use super::words::{duration, fitted, trying_again, waiting, what};
 use crate::events::{Connected, Event, RequestLine};
 
 const BOLD: &str = "\x1b[1m";
@@ -31,9 +31,14 @@ impl Terminal {
     pub(super) fn text(self, event: &Event, now: &str) -> Option<String> {
         Some(match event {
             Event::Connecting { server } => self.paint(DIM, &format!("connecting to {server} …")),
-            Event::Failing { reason, .. } => self.paint(YELLOW, &format!("{reason}\ntrying again …")),
-            Event::Connected { how: Connected::First | Connected::InPlace, .. } => return None,
-            Event::Connected { how: Connected::Again, .. } => self.at(now, &self.paint(GREEN, "reconnected")),
+            Event::Failing { reason, retry_in } => {
+                self.paint(YELLOW, &format!("{reason}\n{} …", trying_again(*retry_in)))
+            }
+            Event::Connected { how: Connected::First, .. } => return None,
+            Event::Connected { .. } => self.at(now, &self.paint(GREEN, "reconnected")),
+            Event::Draining { .. } => {
+                self.at(now, &self.paint(YELLOW, "the server stops or moves; reconnecting …"))
+            }
             Event::Lost { reason, .. } => {
                 self.at(now, &self.paint(YELLOW, &format!("connection lost ({reason}); reconnecting …")))
             }
@@ -46,6 +51,10 @@ impl Terminal {
                 self.at(now, &self.paint(RED, &format!("refused: {code}: {text}; asking again every 30 s")))
             }
             Event::Request(line) => self.request(line, now),
+            // The terminal has just shown a ^C.
+            Event::Ending { in_progress, limit } => {
+                format!("\n{}", self.paint(YELLOW, &waiting(*in_progress, *limit)))
+            }
             Event::Warning(text) => self.paint(YELLOW, &format!("! {text}")),
             Event::Note(text) => self.paint(DIM, text),
         })
@@ -55,7 +64,7 @@ impl Terminal {
         let (method, path) = what(line);
         let room = self.width.saturating_sub(FIXED).clamp(PATH_MIN, PATH_MAX);
         let (method, path) = (fitted(&method, 7), fitted(&path, room));
-        let status = line.status.map_or_else(|| "   ".to_owned(), |status| format!("{status:>3}"));
+        let status = line.status.map_or_else(|| "  -".to_owned(), |status| format!("{status:>3}"));
         let status = match line.status {
             Some(200..300) => self.paint(GREEN, &status),
             Some(100..400) => self.paint(CYAN, &status),

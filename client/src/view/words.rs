@@ -18,6 +18,22 @@ pub(super) fn duration(duration: Duration) -> String {
     }
 }
 
+/// What happens after a failed attempt. Only a wait that somebody may notice is worth a number.
+pub(super) fn trying_again(retry_in: Duration) -> String {
+    const NOTICEABLE: Duration = Duration::from_secs(5);
+    if retry_in < NOTICEABLE {
+        "trying again".to_owned()
+    } else {
+        format!("trying again in {}", duration(retry_in))
+    }
+}
+
+/// What the end of the program waits for.
+pub(super) fn waiting(in_progress: usize, limit: Duration) -> String {
+    let requests = if in_progress == 1 { "1 request".to_owned() } else { format!("{in_progress} requests") };
+    format!("waiting up to {} s for {requests}; once more ends at once", limit.as_secs())
+}
+
 /// A number of bytes as people read it: `512 B`, `1.5 kB`.
 pub(super) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];

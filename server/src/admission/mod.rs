@@ -1,9 +1,12 @@
 //! How clients get in: connections that have proved nothing yet are few, short, and cost nobody else anything.
 
-mod addresses;
 mod listener;
+mod lobby;
 mod login;
 mod warnings;
+
+#[cfg(test)]
+mod tests;
 
 pub use listener::listen;
 
@@ -22,13 +25,13 @@ use tokio_util::sync::CancellationToken;
 use crate::identity::Store;
 use crate::registry::Registry;
 use crate::session::Context;
-use addresses::Addresses;
+use lobby::Lobby;
 use warnings::Warnings;
 
 /// Connections that have not logged in yet, from everywhere together.
 const UNAUTHENTICATED: usize = 512;
 /// The same from one address, or one IPv6 network of 64 bits.
-const UNAUTHENTICATED_PER_ADDRESS: u32 = 32;
+const UNAUTHENTICATED_PER_ADDRESS: usize = 32;
 
 /// Everything that a login is decided with.
 pub struct Door {
@@ -39,7 +42,7 @@ pub struct Door {
     metrics: Metrics,
     spawner: Spawner,
     drain: CancellationToken,
-    addresses: Addresses,
+    lobby: Lobby,
     throttle: Mutex<Throttle>,
     admission: Mutex<Admission>,
     warnings: Warnings,
@@ -63,7 +66,7 @@ impl Door {
             spawner: sessions.spawner.clone(),
             sessions,
             drain,
-            addresses: Addresses::new(UNAUTHENTICATED_PER_ADDRESS),
+            lobby: Lobby::new(UNAUTHENTICATED, UNAUTHENTICATED_PER_ADDRESS),
             throttle: Mutex::new(Throttle::new()),
             admission: Mutex::new(Admission::new(now)),
             warnings: Warnings::new(now),

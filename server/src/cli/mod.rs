@@ -52,7 +52,7 @@ struct Tunneld {
     /// names without a dot are under it (default localhost)
     #[argh(option, arg_name = "NAME")]
     domain: Option<String>,
-    /// what visitors type, as in https://{{host}}
+    /// what visitors type, as in https://{host}
     #[argh(option, arg_name = "URL")]
     public_url: Option<String>,
     /// HOST:PORT for join strings

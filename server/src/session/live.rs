@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use policy::principal::Principal;
@@ -58,6 +58,8 @@ pub struct Live {
     cut: CancellationToken,
     farewell: OnceLock<Close>,
     drain: watch::Sender<Option<DrainOrder>>,
+    /// Asked for every visitor, so it takes no lock.
+    draining: AtomicBool,
     notices: mpsc::Sender<Notice>,
 }
 
@@ -109,6 +111,7 @@ impl Live {
             cut: CancellationToken::new(),
             farewell: OnceLock::new(),
             drain,
+            draining: AtomicBool::new(false),
             notices,
         };
         (live, Orders { drain: drain_orders, notices: notice_orders })
@@ -137,6 +140,9 @@ impl Live {
 
     /// Lets the session come to its end within `within`. A session that drains already does so at the earlier moment.
     pub fn drain(&self, within: Duration, cause: DrainCause) {
+        if cause != DrainCause::Shutdown {
+            self.draining.store(true, Ordering::Relaxed);
+        }
         let order = DrainOrder { until: Instant::now() + within, cause };
         self.drain.send_if_modified(|current| {
             let first = current.is_none_or(|it| it.cause == DrainCause::Shutdown || order.until < it.until);
@@ -156,13 +162,13 @@ impl Live {
     /// Whether it takes no new work because it comes to its end.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.drain.borrow().is_some_and(|order| order.cause != DrainCause::Shutdown)
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Whether it is over or about to be.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.cut.is_cancelled() || self.link.is_closed()
+        self.farewell.get().is_some() || self.link.is_closed()
     }
 
     /// Whether new substreams may be opened on it.

@@ -10,7 +10,7 @@ pub use live::{DrainCause, DrainOrder, Live, Login, Orders};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ops::metrics::Metrics;
+use ops::metrics::{GuardReason, Metrics};
 use ops::spawn::Spawner;
 use protocol::control::{Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Register, Registered};
 use protocol::limits::{CONTROL_TIMEOUT, HEARTBEAT_INTERVAL};
@@ -221,8 +221,14 @@ impl Driver<'_> {
     async fn farewell(&mut self, end: End) -> End {
         let close = match &end {
             End::Cut(close) => close.clone(),
-            End::Control(ControlError::Flood) => said(CloseReason::FLOOD, &end),
-            End::Control(ControlError::Decode(_)) => said(CloseReason::PROTOCOL_ERROR, &end),
+            End::Control(ControlError::Flood) => {
+                self.context.metrics.guard_closed(GuardReason::Flood);
+                said(CloseReason::FLOOD, &end)
+            }
+            End::Control(ControlError::Decode(_)) => {
+                self.context.metrics.guard_closed(GuardReason::Protocol);
+                said(CloseReason::PROTOCOL_ERROR, &end)
+            }
             _ => return end,
         };
         // A client that does not take it sees its link close.

@@ -212,6 +212,23 @@ async fn a_visitor_that_leaves_is_gone_at_the_service_within_a_second() {
 }
 
 #[tokio::test]
+async fn a_visitor_that_leaves_is_a_reset_at_the_service() {
+    for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nstart"] {
+        let web = Web::scripted(answer, Ending::Hold).await;
+        let mut raw = Raw::open(web.door()).await;
+        raw.send(format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1000\r\n\r\npart of it")).await;
+        let asked = async || {
+            (0..web.service.connections()).find(|n| web.service.received(*n).ends_with(b"part of it"))
+        };
+        let (number, _) = until("the request is at the service", SOON, asked).await;
+        raw.reset();
+        let gone = async || web.service.seen(number).filter(|seen| *seen != Seen::Open);
+        let (seen, _) = until("the service sees the visitor go", Duration::from_secs(1), gone).await;
+        assert_eq!(seen, Seen::Reset, "a FIN is for what is complete (the answer so far: {answer:?})");
+    }
+}
+
+#[tokio::test]
 async fn a_visitor_that_leaves_before_the_answer_is_noticed_too() {
     let web = Web::up().await;
     let mut raw = Raw::open(web.door()).await;

@@ -140,7 +140,7 @@ fn names_that_are_no_names_are_refused_one_by_one() {
     with_spawner(async |spawner| {
         let web = Web::up().await;
         let LoggedIn { session, inbound: _inbound, .. } = honest_login(&web.server.join(), spawner).await;
-        let hosts = ["..", "a b", "*", "xn--", "-a", "a.b.c.localhost", "ü", "localhost", "demo\r\nx"];
+        let hosts = ["..", "a b", "*", "xn--", "-a", "a.b.c.localhost", "ü"];
         let items = hosts.iter().zip(1..).map(|(host, id)| Registration {
             id,
             name: format!("t{id}"),

@@ -151,9 +151,11 @@ async fn an_interrupt_ends_the_client_and_frees_its_name_at_once() {
 async fn logs_as_json_are_json() {
     let server = Tunneld::with(&["--log", "json"]).await;
     let (service, home) = (HttpService::start().await, Home::new());
-    let tunnel = home.http(&server.join(), service.addr(), &["--host", "demo", "--log", "json"]).await;
-    assert_eq!(server.visit(HOST, "/").await, 200);
-    for program in [&server.program, &tunnel.program] {
+    let target = service.addr().to_string();
+    let tunnel = home.start(&["http", &target, "--join", &server.join(), "--host", "demo", "--log", "json"]);
+    server.serves(HOST, SOON).await;
+    for program in [&server.program, &tunnel] {
+        assert!(!program.stderr().is_empty());
         for line in program.stderr() {
             serde_json::from_str::<serde_json::Value>(&line)
                 .unwrap_or_else(|error| panic!("{error}: {line}"));

@@ -80,12 +80,14 @@ async fn a_refused_login_is_no_reason_to_exit() {
         (readiness(ops).await == Some(503)).then_some(())
     })
     .await;
-    client.says("denied", SOON).await;
+    client.says("refused the login", SOON).await;
     throughout("it goes on", Duration::from_secs(1), async || client.is_running()).await;
 
+    drop(client);
     let file = home.write("again.toml", &config);
     let fail_fast = ["run", "--config", file.to_str().unwrap(), "--join", &join, "--fail-fast"];
-    assert_eq!(Home::new().start(&fail_fast).finished(SOON).await.code, Some(3));
+    let done = home.start(&fail_fast).finished(SOON).await;
+    assert_eq!(done.code, Some(3), "{}", done.text());
 }
 
 #[tokio::test]

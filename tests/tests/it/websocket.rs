@@ -81,12 +81,10 @@ async fn a_socket_that_vanishes_is_gone_at_the_service_within_a_second() {
     let mut socket = websocket(web.door(), HOST, "/ws").await.unwrap();
     socket.send(Message::text("hello")).await.unwrap();
     within("the echo", SOON, socket.next()).await.unwrap().unwrap();
-    let open = || web.service.tally().get(|tally| &tally.open);
-    let before = open();
+    let open = || web.service.tally().get(|tally| &tally.sockets);
+    assert_eq!(open(), 1);
     socket2::SockRef::from(socket.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
     drop(socket);
-    until("the service has lost the socket", Duration::from_secs(1), async || {
-        (open() < before).then_some(())
-    })
-    .await;
+    until("the service has lost the socket", Duration::from_secs(1), async || (open() == 0).then_some(()))
+        .await;
 }

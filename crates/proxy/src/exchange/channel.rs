@@ -17,8 +17,9 @@ use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 use transport::session::Substream;
 
-/// Encoded bytes that wait; more is taken in only below it, so that twice as much is the bound.
-pub(crate) const WAITING_MAX: usize = 64 * 1024;
+/// Encoded bytes that wait; more is taken in only below it, so that this and one piece of a body is the bound. Low, because
+/// what waits is moved in memory when more is appended; the queue of the substream is what keeps the link busy.
+pub(crate) const WAITING_MAX: usize = 16 * 1024;
 
 /// Why no more messages come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

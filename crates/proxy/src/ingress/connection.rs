@@ -108,7 +108,11 @@ async fn attempt(
             if let Some(labels) = &nobody.labels {
                 record.routed(labels);
             }
-            nobody.kind
+            match nobody.kind {
+                // The name was there a moment ago: what became of the request is the truer answer.
+                ErrorKind::NoRoute if round > 0 => last,
+                kind => kind.into(),
+            }
         })?;
         record.routed(&route.labels);
         if !route.admits(opener.visitor.ip()) {
