@@ -11,7 +11,7 @@ use ops::fd_limit;
 use ops::log::{self, LogFormat, LogOptions};
 use ops::metrics::Metrics;
 use ops::ops_listener;
-use ops::signals::Shutdown;
+use ops::signals::{Hangups, Shutdown};
 use ops::spawn::{Placement, Spawner};
 use ops::state_dir::StateDir;
 use parking_lot::Mutex;
@@ -101,6 +101,7 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
         drain_connections: settings.mode != Mode::AdHoc,
         timeouts: Timeouts::default(),
     };
+    on_hangup(settings.mode, &shutdown, &spawner).await?;
     let (refused, mut refusal) = mpsc::channel(1);
     let instance = Arc::new(Instance {
         client: identity.client,
@@ -179,6 +180,23 @@ async fn end(instance: &Instance) {
     drain.finish(deadline).await;
 }
 
+/// A terminal that is closed ends what ran in it; to a service SIGHUP is no reason to end.
+async fn on_hangup(mode: Mode, shutdown: &Shutdown, spawner: &Spawner) -> Result<(), Exit> {
+    let mut hangups = Hangups::listen().await.map_err(Exit::failed)?;
+    let shutdown = shutdown.clone();
+    spawner.spawn(spawner.here(), "hangups", async move {
+        while shutdown.now.run_until_cancelled(hangups.next()).await.is_some() {
+            match mode {
+                Mode::AdHoc => shutdown.ask(),
+                Mode::Service { .. } => {
+                    tracing::warn!("SIGHUP: reload is not in this version; restart instead")
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
 /// The first lines: who we are, and what is unusual about it.
 fn greet(settings: &Settings, identity: &Identity, events: &Events) {
     tracing::info!(
@@ -189,18 +207,25 @@ fn greet(settings: &Settings, identity: &Identity, events: &Events) {
         tunnels = settings.tunnels.len(),
         "tunnelc starts"
     );
-    let warn = |text: String| events.tell(Event::Warning(text));
+    let warn = |text: &str| events.tell(Event::Warning(text.to_owned()));
     match &identity.hold {
         Hold::Held(_) => {}
-        Hold::Elsewhere => {
-            tracing::info!("another tunnelc has the state directory: this one is a client of its own")
+        Hold::Elsewhere if settings.mode != Mode::AdHoc => {
+            warn(
+                "another tunnelc has this state directory: this one is a client of its own (--state DIR for another)",
+            );
         }
+        Hold::Elsewhere if settings.tunnels.iter().any(Tunnel::is_picked) => {
+            let text = "another tunnelc is running: this one is a client of its own, and its address is new each time";
+            events.tell(Event::Note(text.to_owned()));
+        }
+        Hold::Elsewhere => {}
         Hold::Nowhere(reason) => {
-            warn(format!("{reason}; without it, random names and ports change with every start"))
+            warn(&format!("{reason}; without it, random names and ports change with every start"));
         }
     }
     if settings.tunnels.is_empty() {
-        warn("the configuration has no tunnel: add [[tunnel]] with name, kind and to".to_owned());
+        warn("the configuration has no tunnel: add [[tunnel]] with name, kind and to");
     }
 }
 

@@ -79,6 +79,12 @@ impl Tunnel {
         words.collect::<Vec<_>>().join("-").chars().take(NAME_MAX).collect()
     }
 
+    /// Whether the server picks the public address.
+    #[must_use]
+    pub fn is_picked(&self) -> bool {
+        matches!(self.kind, TunnelKind::Http { host: None, .. } | TunnelKind::Tcp { port: None })
+    }
+
     /// What the server is asked for, under the number `id`.
     #[must_use]
     pub fn registration(&self, id: u32) -> Registration {

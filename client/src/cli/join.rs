@@ -70,7 +70,7 @@ fn as_text(given: &Given) -> String {
         pins => pins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
     };
     format!(
-        "  server      {address}\n  trusted by  {pins}\n  credential  {credential}\n  from        {}\n",
+        "  server      {address}\n  trusted by  {pins}\n  credential  {credential}\n  kept in     {}\n",
         given.origin
     )
 }
@@ -82,7 +82,7 @@ fn as_json(given: &Given) -> String {
         "server": address.to_string(),
         "credential": credential.as_str(),
         "pins": pins,
-        "from": given.origin,
+        "path": given.origin,
     });
     format!("{shown}\n")
 }

@@ -44,7 +44,7 @@ impl Terminal {
             }
             Event::Ready { url, to, .. } => {
                 let url = self.paint(BOLD, &self.paint(CYAN, url));
-                format!("\n  {url}  →  {to}\n\n{}", self.paint(DIM, "Ctrl-C ends it. Requests:"))
+                format!("\n  {url}  →  {to}\n\n{}", self.paint(DIM, "Ctrl-C ends it."))
             }
             Event::Refused { code, text, .. } => {
                 let code = code.name().unwrap_or("unknown reason");
@@ -123,10 +123,7 @@ mod tests {
             url: "http://x.localhost:8080".into(),
             to: "localhost:3000".into(),
         };
-        assert_eq!(
-            text(&ready),
-            "\n  http://x.localhost:8080  →  localhost:3000\n\nCtrl-C ends it. Requests:"
-        );
+        assert_eq!(text(&ready), "\n  http://x.localhost:8080  →  localhost:3000\n\nCtrl-C ends it.");
         let coloured = Terminal { colour: true, width: 60 }.text(&ready, "").unwrap();
         assert!(coloured.contains("\x1b[1m\x1b[36mhttp://x.localhost:8080\x1b[0m"), "{coloured}");
     }

@@ -18,7 +18,7 @@ use transport::session::{Inbound, Substream};
 use crate::access::{AccessKind, Record};
 use crate::context::Context;
 use crate::error::kind_of;
-use crate::exchange::{Channel, Order, respond};
+use crate::exchange::{Channel, Frames, Order, respond};
 use crate::service::{Reach, Service, ServiceTable, dial};
 use crate::trace;
 
@@ -106,7 +106,7 @@ async fn read_head(substream: &mut Substream) -> Result<(Head, Bytes), Headless>
 async fn refuse(mut channel: Channel, code: Code, linger: std::time::Duration) {
     let status = Status::Refused { code, text: Default::default() };
     // Without the status it is a reset, which says as much.
-    if status.encode(&mut channel.out).is_ok() {
+    if status.encode(channel.out.buffer()).is_ok() {
         channel.close(linger).await;
     }
 }
@@ -121,7 +121,7 @@ fn record(kind: AccessKind, head: &Head, trace: [u8; 16], service: &Service, con
 /// Connects a substream to a service for raw bytes.
 async fn connect(mut channel: Channel, service: &Service, mut record: Record, context: &Context) {
     let timeouts = &context.timeouts;
-    if Status::Accepted.encode(&mut channel.out).is_err() || channel.flush().await.is_err() {
+    if Status::Accepted.encode(channel.out.buffer()).is_err() || channel.flush().await.is_err() {
         return;
     }
     let local = match dial(&service.address, timeouts.dial).await {
@@ -130,13 +130,13 @@ async fn connect(mut channel: Channel, service: &Service, mut record: Record, co
             record.failed(kind_of(error.code()));
             drop(record);
             let status = Status::Failed { code: error.code(), text: error.text().into() };
-            if status.encode(&mut channel.out).is_ok() {
+            if status.encode(channel.out.buffer()).is_ok() {
                 channel.close(timeouts.linger).await;
             }
             return;
         }
     };
-    if Status::Connected.encode(&mut channel.out).is_err() || channel.flush().await.is_err() {
+    if Status::Connected.encode(channel.out.buffer()).is_err() || channel.flush().await.is_err() {
         return;
     }
     let (substream, early) = channel.into_raw();

@@ -64,6 +64,8 @@ pub struct Registry {
     ports: Ports,
     names: Names,
     state: Mutex<State>,
+    /// Held while the names are written down, so that the last to write has seen the most.
+    saving: Mutex<()>,
 }
 
 /// What the lock protects.
@@ -102,7 +104,15 @@ impl Registry {
             last_session: 0,
             last_generation: u64::try_from(since.as_micros()).unwrap_or(0),
         };
-        Self { naming, identity, metrics, ports, names: Names::default(), state: Mutex::new(state) }
+        Self {
+            naming,
+            identity,
+            metrics,
+            ports,
+            names: Names::default(),
+            state: Mutex::new(state),
+            saving: Mutex::new(()),
+        }
     }
 
     /// The names.

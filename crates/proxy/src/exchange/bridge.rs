@@ -15,6 +15,7 @@ use protocol::text::Text;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::outbox::Frames;
 use super::{Broken, Channel};
 use crate::context::Timeouts;
 use crate::deadline::Deadline;
@@ -173,10 +174,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Bridge<T> {
     fn encode(&mut self, read: &[u8]) -> Result<(), EncodeError> {
         if read.is_empty() {
             self.from_io = Way::Ending;
-            return encode_end(&mut self.channel.out);
+            return encode_end(self.channel.out.buffer());
         }
         self.sent = self.sent.saturating_add(count(read.len()));
-        encode_data(read, &mut self.channel.out)
+        encode_data(read, self.channel.out.buffer())
     }
 
     /// As [`Self::poll_from_io`].

@@ -17,9 +17,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 use transport::session::Substream;
 
-/// Encoded bytes that wait; more is taken in only below it, so that this and one piece of a body is the bound. Low, because
-/// what waits is moved in memory when more is appended; the queue of the substream is what keeps the link busy.
-pub(crate) const WAITING_MAX: usize = 16 * 1024;
+use super::outbox::{Frames, Outbox, WAITING_MAX};
 
 /// Why no more messages come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -86,13 +84,13 @@ pub(crate) struct Channel {
     data_left: usize,
     order: Order,
     /// Encoded and not written.
-    pub(crate) out: BytesMut,
+    pub(crate) out: Outbox,
 }
 
 impl Channel {
     /// A channel on `substream`, of which `read` was read before.
     pub(crate) fn new(substream: Substream, read: Bytes, order: Order) -> Self {
-        Self { substream, chunk: read, partial: BytesMut::new(), data_left: 0, order, out: BytesMut::new() }
+        Self { substream, chunk: read, partial: BytesMut::new(), data_left: 0, order, out: Outbox::default() }
     }
 
     /// The next message. Data comes in pieces that need not be the frames that were sent. An end of the substream is an
@@ -148,19 +146,22 @@ impl Channel {
 
     /// Whether more may be encoded.
     pub(crate) fn has_room(&self) -> bool {
-        self.out.len() < WAITING_MAX
+        self.out.waiting() < WAITING_MAX
     }
 
     /// Writes what was encoded.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        while !self.out.is_empty() {
-            let written = ready!(Pin::new(&mut self.substream).poll_write(cx, &self.out))?;
+        loop {
+            let front = self.out.front();
+            if front.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let written = ready!(Pin::new(&mut self.substream).poll_write(cx, front))?;
             if written == 0 {
                 return Poll::Ready(Err(Broken::Reset));
             }
             self.out.advance(written);
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Writes what was encoded.
@@ -205,7 +206,7 @@ impl Channel {
     /// Breaks this direction off, after what was encoded.
     pub(crate) async fn reset(mut self, code: Code, text: &Text, linger: Duration) {
         // Without the frame it is a reset all the same.
-        if exchange::encode_reset(code, text, &mut self.out).is_ok() {
+        if exchange::encode_reset(code, text, self.out.buffer()).is_ok() {
             self.close(linger).await;
         }
     }

@@ -8,6 +8,7 @@ use protocol::code::Code;
 use protocol::exchange::{Message, encode_stop};
 use tokio::time::Instant;
 
+use super::outbox::Frames;
 use super::request_body::{BodyFeed, NotWanted};
 use super::{Broken, Channel};
 use crate::deadline::Deadline;
@@ -137,7 +138,7 @@ impl Inbound {
     pub(super) fn stop(&mut self, channel: &mut Channel) {
         let told = matches!(self.state, State::Discarding { told: true } | State::Watching | State::Closed);
         // One that can not be told sends on for nothing.
-        if !told && encode_stop(Code::NOT_WANTED, &mut channel.out).is_ok() {
+        if !told && encode_stop(Code::NOT_WANTED, channel.out.buffer()).is_ok() {
             self.state = State::Discarding { told: true };
         }
     }

@@ -11,7 +11,7 @@ use protocol::exchange::{Message, ResponseHead};
 use tokio::time::Instant;
 
 use super::answer::{AnswerBody, Cut};
-use super::channel::WAITING_MAX;
+use super::outbox::WAITING_MAX;
 use super::sending::Sending;
 use super::{Broken, Channel, Opened};
 use crate::access::Record;

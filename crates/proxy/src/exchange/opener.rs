@@ -14,7 +14,7 @@ use protocol::exchange::{RequestLine, ResponseHead, ResponseOrder, encode_end};
 use protocol::limits::TCP_AHEAD_MAX;
 use protocol::request::{Head, Kind, TraceContext};
 
-use super::channel::WAITING_MAX;
+use super::outbox::{Frames, WAITING_MAX};
 use super::sending::{BodyFailed, Sending};
 use super::wait::Wait;
 use super::{Channel, Order};
@@ -161,7 +161,7 @@ impl<'a> Opener<'a> {
         let mut wait = Wait::new(channel, !self.facts.expect_continue);
         let head = poll_fn(|cx| wait.poll(self, cx)).await?;
         let mut channel = wait.channel;
-        if self.facts.upgrade.is_some() && head.status != 101 && encode_end(&mut channel.out).is_err() {
+        if self.facts.upgrade.is_some() && head.status != 101 && encode_end(channel.out.buffer()).is_err() {
             return Err(Unanswered::failed(ErrorKind::Internal, Knowledge::Answered));
         }
         if !wait.may_upload {
@@ -199,7 +199,7 @@ impl<'a> Opener<'a> {
         Ok(())
     }
 
-    /// Sends what is ready of the body, and keeps it while all of it can be kept. Until the request is accepted, no more
+    /// Sends what is ready of the body, and keeps it while all of it can be kept. Until the request is `accepted`, no more
     /// is sent than can be kept.
     pub(super) fn poll_upload(
         &mut self,
@@ -207,37 +207,50 @@ impl<'a> Opener<'a> {
         accepted: bool,
         cx: &mut TaskContext<'_>,
     ) -> Result<(), BodyFailed> {
-        let Some(upload) = &mut self.upload else {
-            // Whoever reads the channel learns why it can not be written.
-            let _ = channel.poll_flush(cx);
-            return Ok(());
-        };
         loop {
-            let before = channel.out.len();
-            let limit = if accepted || self.ahead.len() < TCP_AHEAD_MAX { WAITING_MAX } else { 0 };
-            let encoded = upload.poll_encode(&mut channel.out, limit, cx);
-            self.bytes = self.bytes.saturating_add(upload.take_bytes());
-            let new = channel.out.get(before..).unwrap_or_default();
-            if self.replayable && self.ahead.len() < TCP_AHEAD_MAX {
-                self.ahead.extend_from_slice(new);
-            } else if !new.is_empty() {
-                (self.ahead, self.replayable) = (BytesMut::new(), false);
-            }
+            let encoded = self.poll_encode(channel, accepted, cx);
             if let Poll::Ready(Err(failed)) = encoded {
                 return Err(failed);
             }
-            let more = encoded.is_pending() && !channel.has_room() && limit > 0;
+            let more = encoded.is_pending() && !channel.has_room();
             match channel.poll_flush(cx) {
                 Poll::Ready(Ok(())) if more => {}
                 Poll::Ready(Err(_)) => {
                     // Whoever reads the channel learns why.
-                    upload.stop();
+                    self.stop_upload();
                     channel.out.clear();
                     return Ok(());
                 }
                 _ => return Ok(()),
             }
         }
+    }
+
+    fn poll_encode(
+        &mut self,
+        channel: &mut Channel,
+        accepted: bool,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), BodyFailed>> {
+        let Some(upload) = &mut self.upload else { return Poll::Ready(Ok(())) };
+        if self.replayable {
+            if !channel.has_room() {
+                return Poll::Pending;
+            }
+            let before = self.ahead.len();
+            let encoded = upload.poll_encode(&mut self.ahead, TCP_AHEAD_MAX, cx);
+            channel.out.buffer().extend_from_slice(self.ahead.get(before..).unwrap_or_default());
+            self.bytes = self.bytes.saturating_add(upload.take_bytes());
+            let full = self.ahead.len() >= TCP_AHEAD_MAX;
+            if encoded.is_ready() || !full || !accepted {
+                return encoded;
+            }
+            // Too much to be sent again.
+            (self.ahead, self.replayable) = (BytesMut::new(), false);
+        }
+        let encoded = upload.poll_encode(&mut channel.out, WAITING_MAX, cx);
+        self.bytes = self.bytes.saturating_add(upload.take_bytes());
+        encoded
     }
 }
 

@@ -14,6 +14,7 @@ use protocol::request::Status;
 use protocol::text::Text;
 use tokio::time::timeout;
 
+use super::outbox::Frames;
 use super::serving::{Outcome, Serving, encode_head};
 use super::{Channel, bridge, wire_request};
 use crate::access::Record;
@@ -33,7 +34,7 @@ pub(crate) async fn respond(
     context: &Context,
 ) {
     let linger = context.timeouts.linger;
-    if Status::Accepted.encode(&mut channel.out).is_err() || channel.flush().await.is_err() {
+    if Status::Accepted.encode(channel.out.buffer()).is_err() || channel.flush().await.is_err() {
         return;
     }
     let Ok(Ok(Message::Request(head))) = timeout(context.timeouts.open, channel.message()).await else {
@@ -76,7 +77,7 @@ async fn switch(
     context: &Context,
 ) {
     let upgrade = hyper::upgrade::on(&mut *response);
-    let encoded = encode_head(&response, &mut channel.out);
+    let encoded = encode_head(&response, channel.out.buffer());
     channel.switched();
     drop(response);
     let Ok(Ok(upgraded)) = timeout(context.timeouts.open, upgrade).await else {

@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
-use protocol::exchange::{encode_data, encode_end, encode_trailers};
-use protocol::limits::DATA_MAX;
+use protocol::exchange::{encode_end, encode_trailers};
 use tokio::time::Instant;
 
+use super::outbox::Frames;
 use crate::deadline::Deadline;
 use crate::headers::forward_trailers;
 
@@ -54,12 +54,12 @@ impl Sending {
     /// The body failed; `end` was not encoded.
     pub(crate) fn poll_encode(
         &mut self,
-        out: &mut BytesMut,
+        out: &mut impl Frames,
         limit: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), BodyFailed>> {
         while let Some(body) = &mut self.body {
-            if out.len() >= limit {
+            if out.waiting() >= limit {
                 // Whoever empties `out` asks again.
                 self.moved = None;
                 return Poll::Pending;
@@ -68,12 +68,12 @@ impl Sending {
             self.moved = None;
             match frame.transpose()? {
                 Some(frame) => match frame.into_data() {
-                    Ok(data) => self.encode(&data, out)?,
+                    Ok(data) => self.encode(data, out)?,
                     Err(frame) => {
                         if let Ok(trailers) = frame.into_trailers() {
                             let mut fields = forward_trailers(&trailers).peekable();
                             if fields.peek().is_some() {
-                                encode_trailers(fields, out).map_err(|_| BodyFailed::Unfit)?;
+                                encode_trailers(fields, out.buffer()).map_err(|_| BodyFailed::Unfit)?;
                             }
                         }
                     }
@@ -81,16 +81,16 @@ impl Sending {
                 None => {
                     self.body = None;
                     self.ended = true;
-                    encode_end(out).map_err(|_| BodyFailed::Unfit)?;
+                    encode_end(out.buffer()).map_err(|_| BodyFailed::Unfit)?;
                 }
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    fn encode(&mut self, data: &Bytes, out: &mut BytesMut) -> Result<(), BodyFailed> {
+    fn encode(&mut self, data: Bytes, out: &mut impl Frames) -> Result<(), BodyFailed> {
         self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(0));
-        data.chunks(DATA_MAX).try_for_each(|piece| encode_data(piece, out)).map_err(|_| BodyFailed::Unfit)
+        out.data(data).map_err(|_| BodyFailed::Unfit)
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailed>> {

@@ -19,8 +19,8 @@ use protocol::exchange::{RequestHead, ResponseLine};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::channel::WAITING_MAX;
 use super::inbound::{Inbound, Over};
+use super::outbox::{Frames, WAITING_MAX};
 use super::request_body::BodyFeed;
 use super::sending::{BodyFailed, Sending};
 use super::service_connection::ServiceConnection;
@@ -162,7 +162,7 @@ impl<'a> Serving<'a> {
     fn poll_answer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Outcome>> {
         match &mut self.stage {
             Stage::Waiting(waiting) => {
-                if let Err(error) = waiting.poll_continue(&mut self.channel.out, &mut self.deadline, cx) {
+                if let Err(error) = waiting.poll_continue(self.channel.out.buffer(), &mut self.deadline, cx) {
                     return Poll::Ready(Err(unfit(error)));
                 }
                 match Pin::new(&mut waiting.response).poll(cx) {
@@ -206,7 +206,7 @@ impl<'a> Serving<'a> {
                 Outcome::Failed(Code::SERVICE_CUT, "the service switched protocols without being asked")
             });
         }
-        encode_head(&response, &mut self.channel.out).map_err(unfit)?;
+        encode_head(&response, self.channel.out.buffer()).map_err(unfit)?;
         let sending = Sending::new(response.into_body(), self.context.timeouts.silence);
         self.stage = Stage::Answering(waiting.connection, sending);
         self.fresh = true;

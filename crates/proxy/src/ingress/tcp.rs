@@ -28,7 +28,7 @@ use crate::context::Context;
 use crate::directory::{Lookup, Target};
 use crate::dispatch::{Ask, Dispatch, Nobody, kind_of_open};
 use crate::error::kind_of;
-use crate::exchange::{Broken, Channel, Order};
+use crate::exchange::{Broken, Channel, Frames, Order};
 use crate::trace;
 
 /// Bytes read from a visitor at once before it is connected.
@@ -274,7 +274,7 @@ impl Waiting {
                 Ok(read) => {
                     let read = bytes.get(..read).unwrap_or_default();
                     self.ahead.extend_from_slice(read);
-                    channel.out.extend_from_slice(read);
+                    channel.out.buffer().extend_from_slice(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),

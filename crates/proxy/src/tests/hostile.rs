@@ -17,7 +17,7 @@ use transport::session::{Inbound, Substream};
 
 use super::fixture::*;
 use crate::context::Timeouts;
-use crate::exchange::{Broken, Channel, Order};
+use crate::exchange::{Broken, Channel, Frames, Order};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
 
@@ -119,7 +119,7 @@ fn a_request_that_is_broken_off_is_cut_at_the_service() {
             let mut channel = opened(&world, first, responses()).await;
             let mut connection = Peer::accept(&service).await;
             connection.hear("part").await;
-            channel.out.extend_from_slice(&last);
+            channel.out.buffer().extend_from_slice(&last);
             channel.flush().await.unwrap();
             let (heard, end) = connection.rest().await;
             assert_eq!(end, End::Reset);

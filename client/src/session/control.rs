@@ -1,11 +1,10 @@
-//! One session: its control substream, from the first registration to the last word.
+//! The control substream, from the first registration to the last word (`spec/05`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
-use ops::spawn::Task;
 use protocol::control::{
     Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Notice, NoticeCode, NoticeLevel, Outcome,
     Registered, Unregister,
@@ -18,9 +17,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Framed;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use transport::frames::{FrameCodec, FrameError};
-use transport::handshake::LoggedIn;
 use transport::session::{Session, SessionEnd, Substream};
 
+use super::Over;
 use crate::events::Event;
 use crate::hints;
 use crate::instance::Instance;
@@ -38,74 +37,8 @@ const DRAIN_SLACK: Duration = Duration::from_secs(2);
 /// For the last words.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A session that is up.
-#[derive(Debug)]
-pub(crate) struct Live {
-    /// As the server counts it.
-    pub(crate) id: SessionId,
-    /// Told once, if the server drains the session: it wants a replacement.
-    pub(crate) draining: oneshot::Receiver<()>,
-    /// How it ended.
-    pub(crate) task: Task<Over>,
-}
-
-/// How a session ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Over {
-    /// The link or the server's program died.
-    #[error("{0}")]
-    Lost(SessionEnd),
-    /// The server ended it and said why.
-    #[error("the server ended the session: {}{}", reason.name().unwrap_or("unknown reason"), after_colon(text))]
-    Closed {
-        /// Why.
-        reason: CloseReason,
-        /// For a person.
-        text: Text,
-    },
-    /// The server did something that it must not, or not in time.
-    #[error("the server broke the protocol: {0}")]
-    Broken(String),
-    /// The server had announced it, and a replacement was asked for.
-    #[error("the server drained the session")]
-    Drained,
-    /// This program ends.
-    #[error("this program ends")]
-    Stopped,
-}
-
-fn after_colon(text: &Text) -> String {
-    if text.is_empty() { String::new() } else { format!(": {text}") }
-}
-
-/// Runs the session until it is over: registers the tunnels, serves what the server opens, answers the server.
-pub(crate) fn start(logged_in: LoggedIn, slot: Slot, instance: Arc<Instance>) -> Live {
-    let LoggedIn { session, inbound, welcome } = logged_in;
-    let (context, services) = (instance.context.clone(), instance.services.clone());
-    let spawner = context.spawner.clone();
-    let worker = session.worker();
-    spawner.spawn(worker, "responder", proxy::responder::serve(inbound, worker, services, context));
-    let (drain, draining) = oneshot::channel();
-    let metrics = instance.context.metrics.clone();
-    let registered = Some(instance.registered.token());
-    let id = welcome.session;
-    let task = spawner.spawn(worker, "control substream", async move {
-        let _counted = metrics.session();
-        let over = match Talk::begin(session.clone(), id, slot, instance).await {
-            Ok(mut talk) => {
-                (talk.drain, talk.registered) = (Some(drain), registered);
-                talk.run().await
-            }
-            Err(over) => over,
-        };
-        session.close();
-        over
-    });
-    Live { id, draining, task }
-}
-
 /// The conversation on the control substream.
-struct Talk {
+pub(super) struct Talk {
     instance: Arc<Instance>,
     session: Session,
     id: SessionId,
@@ -128,12 +61,15 @@ struct Talk {
 }
 
 impl Talk {
-    async fn begin(
+    /// Opens the control substream and registers the tunnels.
+    pub(super) async fn begin(
         session: Session,
         id: SessionId,
         slot: Slot,
         instance: Arc<Instance>,
+        drain: oneshot::Sender<()>,
     ) -> Result<Self, Over> {
+        let registered = Some(instance.registered.token());
         let now = Instant::now();
         let beat = Heartbeat { nonce: 0 };
         let mut first = BytesMut::new();
@@ -161,14 +97,15 @@ impl Talk {
             unanswered,
             answer_due: now + REGISTER_TIMEOUT,
             ask_again: now + ASK_AGAIN,
-            drain: None,
+            drain: Some(drain),
             drained: None,
-            registered: None,
+            registered,
             leaving: None,
         })
     }
 
-    async fn run(&mut self) -> Over {
+    /// Talks until the session is over, and says why it is.
+    pub(super) async fn run(&mut self) -> Over {
         let drain = self.instance.drain().clone();
         loop {
             let turn = tokio::select! {
@@ -215,7 +152,7 @@ impl Talk {
             }
             Control::Drain(Drain { deadline }) => {
                 let end = Instant::now().checked_add(deadline.saturating_add(DRAIN_SLACK));
-                self.drained = self.drained.or(end);
+                self.drained = end.or(self.drained);
                 if let Some(drain) = self.drain.take() {
                     // Nobody hears it only if this slot is about to end anyway.
                     let _ = drain.send(());

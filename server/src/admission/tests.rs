@@ -1,0 +1,194 @@
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use ops::spawn::Worker;
+use protocol::handshake::{Reject, RejectCode};
+use protocol::id::{ClientId, CredentialId, InstanceId, Slot};
+use rustls_pki_types::ServerName;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use transport::handshake::{HelloDraft, LoggedIn, LoginError, login};
+use transport::login_key::LoginKey;
+use transport::tls::{Trust, client_config};
+
+use super::*;
+use crate::fakes::World;
+use crate::identity::ServerKey;
+use crate::listeners::bind_port;
+
+/// A server that listens, over a world.
+struct Server {
+    world: World,
+    door: Arc<Door>,
+    address: SocketAddr,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let world = World::new();
+        let key = ServerKey::load_or_create(&world.state, &["localhost".to_owned()]).unwrap();
+        let sessions = Context {
+            registry: world.registry.clone(),
+            metrics: Metrics::new("0"),
+            spawner: world.spawner.clone(),
+        };
+        let door = Door::new(key.tls.clone(), world.identity.clone(), sessions, CancellationToken::new());
+        let door = Arc::new(door);
+        let sockets = bind_port(&["127.0.0.1".parse().unwrap()], 0).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        listen(&door, sockets);
+        let tls = client_config(&Trust::Pins(vec![key.pin])).unwrap();
+        Self { world, door, address, tls }
+    }
+
+    async fn log_in(&self, credential: &str, client: u8, key: &LoginKey) -> Result<LoggedIn, LoginError> {
+        let draft = HelloDraft {
+            client: ClientId([client; 16]),
+            instance: InstanceId([client; 16]),
+            slot: Slot(0),
+            replaces: None,
+            credential: CredentialId::parse(credential).unwrap(),
+            name: "laptop".to_owned(),
+            agent: "test/0".to_owned(),
+        };
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        login(stream, name, self.tls.clone(), draft, key, &self.world.spawner, Worker(0)).await
+    }
+
+    /// With the right key.
+    fn enter(&self, credential: &str, client: u8) -> Result<LoggedIn, LoginError> {
+        self.world
+            .with_key(credential, |key| self.world.workers.block_on(self.log_in(credential, client, key)))
+    }
+
+    /// With a wrong one.
+    fn guess(&self, credential: &str) -> Reject {
+        let wrong = LoginKey::from_seed(&[9; 32]).unwrap();
+        rejected(self.world.workers.block_on(self.log_in(credential, 1, &wrong)))
+    }
+}
+
+fn rejected(login: Result<LoggedIn, LoginError>) -> Reject {
+    match login {
+        Err(LoginError::Rejected(reject)) => reject,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_login_is_welcomed_and_known() {
+    let server = Server::start();
+    let entered = server.enter("bob", 1).unwrap();
+    assert_eq!(entered.welcome.domain, "t.example.com");
+    // The welcome is sent before the session is known.
+    let mut changes = server.world.registry.names().changes();
+    server.world.workers.block_on(async {
+        while server.world.registry.sessions().is_empty() {
+            timeout(Duration::from_secs(5), changes.changed()).await.unwrap().unwrap();
+        }
+    });
+    let live = server.world.registry.sessions().remove(0);
+    assert_eq!((live.login.principal.as_str(), live.id), ("bob", entered.welcome.session));
+    assert!(
+        server.world.identity.book().credential(&live.login.credential).unwrap().last_used.at().is_some()
+    );
+}
+
+#[test]
+fn an_unknown_credential_and_a_wrong_proof_look_the_same() {
+    let server = Server::start();
+    let (unknown, wrong) = (server.guess("nobody"), server.guess("bob"));
+    assert_eq!(unknown, wrong);
+    assert_eq!(unknown.code, RejectCode::DENIED);
+    assert!(server.world.registry.sessions().is_empty());
+}
+
+#[test]
+fn who_fails_too_often_waits_and_nobody_else_does() {
+    let server = Server::start();
+    let first_ban = (0..20).map(|_| server.guess("bob")).find(|reject| reject.code != RejectCode::DENIED);
+    let ban = first_ban.unwrap();
+    assert_eq!(ban.code, RejectCode::THROTTLED);
+    assert!(ban.retry_after.is_some_and(|wait| wait > Duration::from_secs(50)));
+    assert_eq!(rejected(server.enter("bob", 1)).code, RejectCode::THROTTLED);
+    assert!(server.enter("eve", 2).is_ok());
+}
+
+#[test]
+fn an_expired_credential_is_told_so() {
+    let server = Server::start();
+    server.world.invite("old", &[], &[], &[], &[], Some(SystemTime::now()));
+    assert_eq!(rejected(server.enter("old", 1)).code, RejectCode::EXPIRED);
+    assert_eq!(server.guess("old").code, RejectCode::DENIED);
+}
+
+#[test]
+fn a_revoked_credential_is_unknown() {
+    let server = Server::start();
+    server.world.identity.change(|book| book.revoke("bob", None)).unwrap();
+    assert_eq!(rejected(server.enter("bob", 1)), server.guess("nobody"));
+}
+
+#[test]
+fn the_quota_of_sessions_is_told() {
+    let server = Server::start();
+    server.world.invite("bob", &[], &[], &[], &["sessions=1".to_owned()], None);
+    let _kept = server.world.client("bob", 1, 1);
+    let reject = rejected(server.enter("bob", 2));
+    assert_eq!(reject.code, RejectCode::OVER_QUOTA);
+    assert!(reject.text.contains("1 session"), "{}", reject.text);
+}
+
+#[test]
+fn a_draining_server_lets_nobody_in() {
+    let server = Server::start();
+    // The listener goes with the drain; whoever was accepted before is told.
+    let (ours, theirs) = server.world.workers.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (listener.accept().await.unwrap(), client)
+    });
+    server.door.drain.cancel();
+    let draft = HelloDraft {
+        client: ClientId([1; 16]),
+        instance: InstanceId([1; 16]),
+        slot: Slot(0),
+        replaces: None,
+        credential: CredentialId::parse("bob").unwrap(),
+        name: String::new(),
+        agent: String::new(),
+    };
+    let name = ServerName::try_from("localhost").unwrap();
+    let (tls, spawner) = (server.tls.clone(), &server.world.spawner);
+    let stream = ours.0.into_std().unwrap();
+    let reject = server.world.with_key("bob", |key| {
+        server.world.workers.block_on(async {
+            let client = login(theirs, name, tls, draft, key, spawner, Worker(0));
+            let (let_in, answer) = tokio::join!(login::run(&server.door, stream, ours.1, Worker(0)), client);
+            assert!(let_in.is_none());
+            rejected(answer)
+        })
+    });
+    assert_eq!(reject.code, RejectCode::DRAINING);
+    assert!(reject.retry_after.is_some());
+}
+
+#[test]
+fn silent_connections_keep_nobody_out() {
+    let server = Server::start();
+    let mut silent: Vec<TcpStream> = server.world.workers.block_on(async {
+        let mut silent = Vec::new();
+        for _ in 0..3 * UNAUTHENTICATED_PER_ADDRESS {
+            silent.push(TcpStream::connect(server.address).await.unwrap());
+        }
+        silent
+    });
+    assert!(server.enter("eve", 1).is_ok());
+    // The oldest had to go for it, long before its time was over.
+    let closed =
+        server.world.workers.block_on(async { timeout(Duration::from_secs(3), silent[0].read_u8()).await });
+    assert!(closed.is_ok());
+}
