@@ -17,8 +17,8 @@ help: ## lists the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r verb what; do printf '  make %-8s %s\n' "$$verb" "$$what"; done
 
 demo: ## both programs and a small service, with something sent through; ONCE=1 ends after the checks
-	@cargo build --quiet --release -p server -p client
-	@cargo build --quiet --release -p tests --bin demo
+	@cargo build --release -p server -p client
+	@cargo build --release -p tests --bin demo
 	@ONCE='$(ONCE)' target/release/demo
 
 test: programs nextest ## every test
