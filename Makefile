@@ -55,13 +55,13 @@ bench: ## criterion for the parts, then end to end; SHORT=1 only shows that they
 lint: ## formatting, clippy and documentation, warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items
 
 fmt: ## formats
 	cargo fmt --all
 
 doc: ## the documentation, in target/doc
-	cargo doc --workspace --no-deps
+	cargo doc --workspace --no-deps --document-private-items
 
 deny: ## licences, bans and sources of what we depend on
 	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --version 0.20.2 --locked

@@ -11,6 +11,7 @@ use protocol::id::Slot;
 use protocol::join::HostPort;
 use protocol::text::Text;
 use proxy::access::{AccessKind, AccessLine};
+use proxy::error::answer_to;
 use tokio::sync::mpsc;
 
 use crate::view;
@@ -109,7 +110,7 @@ pub struct RequestLine {
     pub method: Option<Method>,
     /// Without its query, which may hold secrets of the visitor. None for TCP.
     pub path: Option<String>,
-    /// None if the visitor got none, and for TCP.
+    /// What the service answered, or else what the server answers in its place. None for TCP.
     pub status: Option<u16>,
     /// From its head to its end.
     pub duration: Duration,
@@ -127,12 +128,17 @@ impl RequestLine {
             kind: line.kind,
             method: line.method.clone(),
             path: line.path.as_ref().map(|path| path.path().to_owned()),
-            status: line.status,
+            status: line.status.or_else(|| answered(line)),
             duration: line.duration,
             bytes: (line.bytes_up, line.bytes_down),
             error: line.error,
         }
     }
+}
+
+/// What a visitor is told if the service gave no answer.
+fn answered(line: &AccessLine) -> Option<u16> {
+    line.method.as_ref().and(line.error).map(|error| answer_to(error).status.as_u16())
 }
 
 /// Where events go. A clone is the same place. Telling never waits.

@@ -169,6 +169,16 @@ impl Raw {
         Self { stream, ahead: Vec::new() }
     }
 
+    /// Connects and reads to the end, but no longer than `limit`: for doors that may be shut in the face.
+    pub async fn knock(to: SocketAddr, limit: Duration) -> (Vec<u8>, End) {
+        match within("a connection", SOON, TcpStream::connect(to)).await {
+            Ok(stream) => Self { stream, ahead: Vec::new() }.rest(limit).await,
+            // A reset may even overtake the notice that the connection stands.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => (Vec::new(), End::Reset),
+            Err(error) => panic!("nobody at {to}: {error}"),
+        }
+    }
+
     /// Sends bytes as they are. That the other side has gone is not this call's to report.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = within("room for the bytes", SOON, self.stream.write_all(bytes.as_ref())).await;

@@ -13,6 +13,8 @@ const RESET: &str = "\x1b[0m";
 
 /// Columns of a request beside its path: time, method, status, duration and what is between them.
 const FIXED: usize = 8 + 2 + 7 + 1 + 2 + 3 + 2 + 11;
+/// Columns of the kind of error behind it, where the terminal has them.
+const ERROR: usize = 2 + 15;
 /// A path gets at least as much, on however narrow a terminal.
 const PATH_MIN: usize = 12;
 /// A path gets at most as much, so that eyes find the status.
@@ -62,7 +64,7 @@ impl Terminal {
 
     fn request(self, line: &RequestLine, now: &str) -> String {
         let (method, path) = what(line);
-        let room = self.width.saturating_sub(FIXED).clamp(PATH_MIN, PATH_MAX);
+        let room = self.width.saturating_sub(FIXED + ERROR).clamp(PATH_MIN, PATH_MAX);
         let (method, path) = (fitted(&method, 7), fitted(&path, room));
         let status = line.status.map_or_else(|| "  -".to_owned(), |status| format!("{status:>3}"));
         let status = match line.status {
@@ -96,7 +98,7 @@ mod tests {
     use super::*;
 
     fn text(event: &Event) -> String {
-        Terminal { colour: false, width: 60 }.text(event, "12:00:00").unwrap()
+        Terminal { colour: false, width: 77 }.text(event, "12:00:00").unwrap()
     }
 
     #[test]

@@ -61,11 +61,7 @@ pub async fn accept_loop(
 
 /// One connection; `None` for one that its peer gave up before we took it.
 async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<Option<Accepted>> {
-    let permit = permits
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(std::io::Error::other)?;
+    let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, peer) = match listener.accept().await {
         Ok(accepted) => accepted,
         Err(error) if is_about_one_connection(&error) => return Ok(None),
@@ -80,8 +76,5 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Re
 /// accept(2) also reports errors that were pending on the new connection.
 fn is_about_one_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

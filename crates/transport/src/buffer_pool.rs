@@ -70,20 +70,12 @@ impl Filled {
     pub(crate) fn with<E>(fill: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<Option<Self>, E> {
         let mut buffer = PooledBuffer::take();
         let end = fill(&mut buffer)?.min(BUFFER_SIZE);
-        Ok((end > 0).then_some(Self {
-            buffer,
-            start: 0,
-            end,
-        }))
+        Ok((end > 0).then_some(Self { buffer, start: 0, end }))
     }
 
     /// An empty buffer to append to.
     pub(crate) fn empty() -> Self {
-        Self {
-            buffer: PooledBuffer::take(),
-            start: 0,
-            end: 0,
-        }
+        Self { buffer: PooledBuffer::take(), start: 0, end: 0 }
     }
 
     /// What is left.

@@ -54,9 +54,7 @@ impl PublicKey {
     /// Whether `signature` is this key's over `message`.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        UnparsedPublicKey::new(&ED25519, self.0)
-            .verify(message, signature)
-            .is_ok()
+        UnparsedPublicKey::new(&ED25519, self.0).verify(message, signature).is_ok()
     }
 }
 
@@ -121,9 +119,6 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        assert_eq!(
-            format!("{:?}", LoginKey::from_seed(&[7; 32]).unwrap()),
-            "LoginKey(…)"
-        );
+        assert_eq!(format!("{:?}", LoginKey::from_seed(&[7; 32]).unwrap()), "LoginKey(…)");
     }
 }

@@ -116,8 +116,7 @@ async fn a_service_that_talks_nonsense_is_502() {
 async fn a_refused_tcp_service_is_a_reset() {
     let (server, home) = (Tunneld::start().await, Home::new());
     let tunnel = home.tcp(&server.join(), nobody(), &[]).await;
-    let mut raw = Raw::open(tunnel.tcp()).await;
-    assert_eq!(raw.rest(SOON).await, (Vec::new(), End::Reset));
+    assert_eq!(Raw::knock(tunnel.tcp(), SOON).await, (Vec::new(), End::Reset));
 }
 
 #[tokio::test]

@@ -116,8 +116,7 @@ async fn only_allowed_visitors_get_in() {
     let server = Tunneld::start().await;
     let (service, home) = (TcpService::echo().await, Home::new());
     let tunnel = home.tcp(&server.join(), service.addr(), &["--allow", "203.0.113.0/24"]).await;
-    let mut raw = Raw::open(tunnel.tcp()).await;
-    assert_eq!(raw.rest(Duration::from_secs(5)).await, (Vec::new(), End::Reset));
+    assert_eq!(Raw::knock(tunnel.tcp(), SOON).await, (Vec::new(), End::Reset));
 }
 
 #[tokio::test]

@@ -122,13 +122,10 @@ pub async fn login(
     tune_session(&stream).map_err(LoginError::Io)?;
     let liveness = Arc::new(Liveness::new());
     let link = ReadAhead::new(stream, liveness.clone());
-    let mut stream = timeout(
-        HANDSHAKE_TIMEOUT,
-        TlsConnector::from(tls).connect(server_name, link),
-    )
-    .await
-    .map_err(|_| LoginError::Timeout(HANDSHAKE_TIMEOUT))?
-    .map_err(tls_error)?;
+    let mut stream = timeout(HANDSHAKE_TIMEOUT, TlsConnector::from(tls).connect(server_name, link))
+        .await
+        .map_err(|_| LoginError::Timeout(HANDSHAKE_TIMEOUT))?
+        .map_err(tls_error)?;
 
     let binding = exporter(stream.get_ref().1).map_err(LoginError::Tls)?;
     let proof = key.sign(&login_message(&binding, draft.client, draft.instance, draft.slot))?;
@@ -172,19 +169,12 @@ pub async fn login(
         early: buffer.freeze(),
     };
     let (session, inbound) = session::start(stream, config, spawner, worker);
-    Ok(LoggedIn {
-        session,
-        inbound,
-        welcome,
-    })
+    Ok(LoggedIn { session, inbound, welcome })
 }
 
 /// Tells a wrong key from an unacceptable certificate from a peer that does not speak our protocol.
 fn tls_error(error: io::Error) -> LoginError {
-    let Some(tls) = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    else {
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return LoginError::Io(error);
     };
     match tls {

@@ -83,15 +83,8 @@ impl Incoming {
         let mut buffer = BytesMut::new();
         let Ok(frame) = timeout_at(deadline, read_frame(&mut stream, &mut buffer)).await else {
             let text = "no complete hello came in time".to_owned();
-            refuse(
-                stream,
-                Reject {
-                    code: RejectCode::MALFORMED,
-                    text: text.into(),
-                    retry_after: None,
-                },
-            )
-            .await?;
+            refuse(stream, Reject { code: RejectCode::MALFORMED, text: text.into(), retry_after: None })
+                .await?;
             return Err(HandshakeError::Timeout("its hello"));
         };
         let hello = match frame {
@@ -103,15 +96,8 @@ impl Incoming {
             Ok(hello) => hello,
             Err(error) => {
                 let text = format!("the hello is not valid: {error}");
-                refuse(
-                    stream,
-                    Reject {
-                        code: RejectCode::MALFORMED,
-                        text: text.into(),
-                        retry_after: None,
-                    },
-                )
-                .await?;
+                refuse(stream, Reject { code: RejectCode::MALFORMED, text: text.into(), retry_after: None })
+                    .await?;
                 return Err(error.into());
             }
         };
@@ -124,15 +110,7 @@ impl Incoming {
             }
         };
         let login_message = login_message(&binding, hello.client, hello.instance, hello.slot);
-        Ok(Self {
-            stream,
-            liveness,
-            buffer,
-            hello,
-            version,
-            features,
-            login_message,
-        })
+        Ok(Self { stream, liveness, buffer, hello, version, features, login_message })
     }
 
     /// What the client said.
@@ -193,11 +171,7 @@ impl Incoming {
 
 /// The version and the features that both ends have.
 fn agree(hello: &Hello) -> Result<(u16, Features), Reject> {
-    let refuse = |code, text: String| Reject {
-        code,
-        text: text.into(),
-        retry_after: None,
-    };
+    let refuse = |code, text: String| Reject { code, text: text.into(), retry_after: None };
     let version =
         negotiate(hello.versions).map_err(|error| refuse(RejectCode::VERSION, error.to_string()))?;
     let features = hello
@@ -212,9 +186,7 @@ async fn send(stream: &mut TlsStream<ReadAhead<TcpStream>>, out: &[u8]) -> Resul
         stream.write_all(out).await?;
         stream.flush().await
     };
-    timeout(HANDSHAKE_TIMEOUT, write)
-        .await
-        .map_err(|_| HandshakeError::Timeout("reading our answer"))??;
+    timeout(HANDSHAKE_TIMEOUT, write).await.map_err(|_| HandshakeError::Timeout("reading our answer"))??;
     Ok(())
 }
 

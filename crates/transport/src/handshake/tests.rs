@@ -35,9 +35,7 @@ impl Identity {
     }
 
     fn acceptor(&self) -> TlsAcceptor {
-        server_config(vec![self.certificate.clone()], self.key.clone_key())
-            .unwrap()
-            .into()
+        server_config(vec![self.certificate.clone()], self.key.clone_key()).unwrap().into()
     }
 }
 
@@ -89,11 +87,7 @@ fn a_login_is_proved_and_becomes_a_session() {
         let key = LoginKey::from_seed(&[3; 32]).unwrap();
         let public = key.public().unwrap();
         let trust = Trust::Pins(vec![identity.pin()]);
-        let client = spawner.spawn(
-            spawner.here(),
-            "test",
-            client(dialled, trust, key, spawner.clone()),
-        );
+        let client = spawner.spawn(spawner.here(), "test", client(dialled, trust, key, spawner.clone()));
 
         let incoming = Incoming::read(accepted, &identity.acceptor()).await.unwrap();
         assert_eq!(incoming.hello().name, "here");
@@ -105,10 +99,7 @@ fn a_login_is_proved_and_becomes_a_session() {
             features: Features::OURS,
             session: SessionId(7),
             generation: Generation(8),
-            limits: PeerLimits {
-                first_window: 262_144,
-                max_substreams: 100,
-            },
+            limits: PeerLimits { first_window: 262_144, max_substreams: 100 },
             domain: "localhost".into(),
         };
         let (server, _inbound) = incoming.welcome(welcome, &spawner, spawner.here()).await.unwrap();
@@ -130,17 +121,9 @@ fn a_refusal_says_why() {
         let (dialled, accepted) = pair().await;
         let trust = Trust::Pins(vec![identity.pin()]);
         let key = LoginKey::from_seed(&[3; 32]).unwrap();
-        let client = spawner.spawn(
-            spawner.here(),
-            "test",
-            client(dialled, trust, key, spawner.clone()),
-        );
+        let client = spawner.spawn(spawner.here(), "test", client(dialled, trust, key, spawner.clone()));
         let incoming = Incoming::read(accepted, &identity.acceptor()).await.unwrap();
-        let reject = Reject {
-            code: RejectCode::DENIED,
-            text: "who are you?".into(),
-            retry_after: None,
-        };
+        let reject = Reject { code: RejectCode::DENIED, text: "who are you?".into(), retry_after: None };
         incoming.reject(reject.clone()).await.unwrap();
         match client.await.unwrap().unwrap_err() {
             LoginError::Rejected(got) => assert_eq!(got, reject),
@@ -156,11 +139,7 @@ fn a_wrong_key_is_refused_before_anything_is_said() {
         let (dialled, accepted) = pair().await;
         let trust = Trust::Pins(vec![expected.pin()]);
         let key = LoginKey::from_seed(&[3; 32]).unwrap();
-        let client = spawner.spawn(
-            spawner.here(),
-            "test",
-            client(dialled, trust, key, spawner.clone()),
-        );
+        let client = spawner.spawn(spawner.here(), "test", client(dialled, trust, key, spawner.clone()));
         assert!(Incoming::read(accepted, &identity.acceptor()).await.is_err());
         match client.await.unwrap().unwrap_err() {
             LoginError::WrongKey(mismatch) => {
@@ -184,10 +163,7 @@ fn the_right_certificate_with_another_key_is_refused() {
             }
         }
         let (victim, thief) = (Identity::new(), Identity::new());
-        let key = crate::tls::provider()
-            .key_provider
-            .load_private_key(thief.key.clone_key())
-            .unwrap();
+        let key = crate::tls::provider().key_provider.load_private_key(thief.key.clone_key()).unwrap();
         let stolen = rustls::sign::CertifiedKey::new(vec![victim.certificate.clone()], key);
         let mut config = rustls::ServerConfig::builder_with_provider(crate::tls::provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -199,21 +175,10 @@ fn the_right_certificate_with_another_key_is_refused() {
         let (dialled, accepted) = pair().await;
         let trust = Trust::Pins(vec![victim.pin()]);
         let key = LoginKey::from_seed(&[3; 32]).unwrap();
-        let client = spawner.spawn(
-            spawner.here(),
-            "test",
-            client(dialled, trust, key, spawner.clone()),
-        );
-        assert!(
-            Incoming::read(accepted, &TlsAcceptor::from(Arc::new(config)))
-                .await
-                .is_err()
-        );
+        let client = spawner.spawn(spawner.here(), "test", client(dialled, trust, key, spawner.clone()));
+        assert!(Incoming::read(accepted, &TlsAcceptor::from(Arc::new(config))).await.is_err());
         let error = client.await.unwrap().unwrap_err();
-        assert!(
-            matches!(error, LoginError::Untrusted(_) | LoginError::Tls(_)),
-            "{error}"
-        );
+        assert!(matches!(error, LoginError::Untrusted(_) | LoginError::Tls(_)), "{error}");
     });
 }
 
@@ -221,18 +186,11 @@ fn the_right_certificate_with_another_key_is_refused() {
 fn a_ca_is_checked_with_its_name() {
     run(|spawner| async move {
         let identity = Identity::new();
-        for (roots, good) in [
-            (identity.certificate.clone(), true),
-            (Identity::new().certificate, false),
-        ] {
+        for (roots, good) in [(identity.certificate.clone(), true), (Identity::new().certificate, false)] {
             let (dialled, accepted) = pair().await;
             let key = LoginKey::from_seed(&[3; 32]).unwrap();
             let trust = Trust::Roots(vec![roots]);
-            let client = spawner.spawn(
-                spawner.here(),
-                "test",
-                client(dialled, trust, key, spawner.clone()),
-            );
+            let client = spawner.spawn(spawner.here(), "test", client(dialled, trust, key, spawner.clone()));
             let incoming = Incoming::read(accepted, &identity.acceptor()).await;
             assert_eq!(incoming.is_ok(), good);
             drop(incoming);
@@ -249,11 +207,7 @@ async fn speak(
 ) -> (Result<Incoming, HandshakeError>, Vec<u8>) {
     let (dialled, accepted) = pair().await;
     let mut tls = (*client_config(&Trust::Pins(vec![identity.pin()])).unwrap()).clone();
-    tls.alpn_protocols = if alpn.is_empty() {
-        vec![]
-    } else {
-        vec![alpn.to_vec()]
-    };
+    tls.alpn_protocols = if alpn.is_empty() { vec![] } else { vec![alpn.to_vec()] };
     let peer = async {
         let mut answer = Vec::new();
         if let Ok(mut stream) = TlsConnector::from(Arc::new(tls)).connect(name(), dialled).await {
@@ -272,16 +226,9 @@ async fn speak(
 fn what_is_no_hello_gets_a_typed_refusal() {
     run(|_| async move {
         let identity = Identity::new();
-        for bytes in [
-            &[1, 0, 0, 2, 0xff, 0xff][..],
-            &[0x01, 0xff, 0xff, 0xff],
-            b"GET / HTTP/1.1\r\n\r\n",
-        ] {
+        for bytes in [&[1, 0, 0, 2, 0xff, 0xff][..], &[0x01, 0xff, 0xff, 0xff], b"GET / HTTP/1.1\r\n\r\n"] {
             let (result, answer) = speak(&identity, b"tunnel/1", bytes).await;
-            assert!(
-                matches!(result.unwrap_err(), HandshakeError::Malformed(_)),
-                "{bytes:?}"
-            );
+            assert!(matches!(result.unwrap_err(), HandshakeError::Malformed(_)), "{bytes:?}");
             let mut answer = BytesMut::from(&answer[..]);
             let frame = frame::decode(&mut answer, 16_384).unwrap().unwrap();
             match protocol::handshake::ServerReply::decode(&frame).unwrap() {

@@ -67,16 +67,8 @@ pub async fn relay(
     let mut relay = Relay {
         local,
         substream,
-        up: Up {
-            buffer: None,
-            state: if local_ended { Way::Ending } else { Way::Open },
-            bytes: 0,
-        },
-        down: Down {
-            chunk: early,
-            state: Way::Open,
-            bytes: 0,
-        },
+        up: Up { buffer: None, state: if local_ended { Way::Ending } else { Way::Open }, bytes: 0 },
+        down: Down { chunk: early, state: Way::Open, bytes: 0 },
         idle: Box::pin(sleep_until(Instant::now())),
         limits,
         last_bytes: Instant::now(),
@@ -86,11 +78,7 @@ pub async fn relay(
     if end != RelayEnd::Clean {
         relay.local.reset_on_close();
     }
-    Relayed {
-        to_substream: relay.up.bytes,
-        from_substream: relay.down.bytes,
-        end,
-    }
+    Relayed { to_substream: relay.up.bytes, from_substream: relay.down.bytes, end }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,11 +135,7 @@ impl Relay {
     /// The timer is set once and looked at when it fires: bytes only note the time.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         let half_closed = self.up.state != Way::Open || self.down.state != Way::Open;
-        let limit = if half_closed {
-            Some(self.limits.half_closed)
-        } else {
-            self.limits.open
-        };
+        let limit = if half_closed { Some(self.limits.half_closed) } else { self.limits.open };
         let Some(deadline) = limit.and_then(|limit| self.last_bytes.checked_add(limit)) else {
             return Poll::Pending;
         };

@@ -9,10 +9,7 @@ use tokio::time::timeout;
 
 use crate::session::{Inbound, Liveness, MAX_OPENED, Role, Session, SessionConfig, start};
 
-const LIMITS: IdleLimits = IdleLimits {
-    open: None,
-    half_closed: Duration::from_secs(300),
-};
+const LIMITS: IdleLimits = IdleLimits { open: None, half_closed: Duration::from_secs(300) };
 
 struct Scene {
     /// The visitor's end of the connection that is relayed.
@@ -48,21 +45,9 @@ async fn scene(spawner: &Spawner, limits: IdleLimits) -> Scene {
     let relayed = spawner.spawn(
         spawner.here(),
         "relay",
-        relay(
-            local.into(),
-            substream,
-            Bytes::from_static(b"early "),
-            false,
-            limits,
-        ),
+        relay(local.into(), substream, Bytes::from_static(b"early "), false, limits),
     );
-    Scene {
-        visitor,
-        far,
-        relayed,
-        session: near,
-        _far_session: (far_session, inbound),
-    }
+    Scene { visitor, far, relayed, session: near, _far_session: (far_session, inbound) }
 }
 
 fn run<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Spawner) -> F) {
@@ -75,12 +60,7 @@ fn run<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Spawner) -> F)
 #[test]
 fn each_way_ends_by_itself() {
     run(|spawner| async move {
-        let Scene {
-            mut visitor,
-            mut far,
-            relayed,
-            ..
-        } = scene(&spawner, LIMITS).await;
+        let Scene { mut visitor, mut far, relayed, .. } = scene(&spawner, LIMITS).await;
         visitor.write_all(b"request").await.unwrap();
         visitor.shutdown().await.unwrap();
         let mut request = String::new();
@@ -101,12 +81,7 @@ fn each_way_ends_by_itself() {
 #[test]
 fn a_reset_of_the_connection_resets_the_substream() {
     run(|spawner| async move {
-        let Scene {
-            visitor,
-            mut far,
-            relayed,
-            ..
-        } = scene(&spawner, LIMITS).await;
+        let Scene { visitor, mut far, relayed, .. } = scene(&spawner, LIMITS).await;
         crate::socket::abort(visitor);
         assert_eq!(
             far.read_to_end(&mut Vec::new()).await.unwrap_err().kind(),
@@ -119,12 +94,7 @@ fn a_reset_of_the_connection_resets_the_substream() {
 #[test]
 fn a_reset_of_the_substream_resets_the_connection() {
     run(|spawner| async move {
-        let Scene {
-            mut visitor,
-            far,
-            relayed,
-            ..
-        } = scene(&spawner, LIMITS).await;
+        let Scene { mut visitor, far, relayed, .. } = scene(&spawner, LIMITS).await;
         far.reset();
         let error = visitor.read_to_end(&mut Vec::new()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -135,13 +105,7 @@ fn a_reset_of_the_substream_resets_the_connection() {
 #[test]
 fn the_death_of_the_session_resets_the_connection_even_if_half_closed() {
     run(|spawner| async move {
-        let Scene {
-            mut visitor,
-            mut far,
-            relayed,
-            session,
-            ..
-        } = scene(&spawner, LIMITS).await;
+        let Scene { mut visitor, mut far, relayed, session, .. } = scene(&spawner, LIMITS).await;
         visitor.shutdown().await.unwrap();
         assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
         session.close();
@@ -154,28 +118,12 @@ fn the_death_of_the_session_resets_the_connection_even_if_half_closed() {
 #[test]
 fn silence_has_a_limit() {
     run(|spawner| async move {
-        let limits = IdleLimits {
-            open: Some(Duration::from_millis(50)),
-            ..LIMITS
-        };
-        let Scene {
-            mut visitor,
-            relayed,
-            far: _far,
-            ..
-        } = scene(&spawner, limits).await;
+        let limits = IdleLimits { open: Some(Duration::from_millis(50)), ..LIMITS };
+        let Scene { mut visitor, relayed, far: _far, .. } = scene(&spawner, limits).await;
         visitor.read_to_end(&mut Vec::new()).await.unwrap_err();
         assert_eq!(relayed.await.unwrap().end, RelayEnd::Idle);
-        let limits = IdleLimits {
-            half_closed: Duration::from_millis(50),
-            ..LIMITS
-        };
-        let Scene {
-            mut visitor,
-            relayed,
-            far: _far,
-            ..
-        } = scene(&spawner, limits).await;
+        let limits = IdleLimits { half_closed: Duration::from_millis(50), ..LIMITS };
+        let Scene { mut visitor, relayed, far: _far, .. } = scene(&spawner, limits).await;
         visitor.shutdown().await.unwrap();
         assert_eq!(relayed.await.unwrap().end, RelayEnd::Idle);
     });
@@ -185,12 +133,7 @@ fn silence_has_a_limit() {
 fn bulk_passes_both_ways_at_once() {
     run(|spawner| async move {
         const SIZE: usize = 8 << 20;
-        let Scene {
-            visitor,
-            far,
-            relayed,
-            ..
-        } = scene(&spawner, LIMITS).await;
+        let Scene { visitor, far, relayed, .. } = scene(&spawner, LIMITS).await;
         let (mut visitor_read, mut visitor_write) = visitor.into_split();
         let (mut far_read, mut far_write) = tokio::io::split(far);
         let send = async {
@@ -202,10 +145,7 @@ fn bulk_passes_both_ways_at_once() {
             far_write.shutdown().await.unwrap();
         };
         let (mut there, mut back) = (Vec::new(), Vec::new());
-        let (there_read, back_read) = (
-            far_read.read_to_end(&mut there),
-            visitor_read.read_to_end(&mut back),
-        );
+        let (there_read, back_read) = (far_read.read_to_end(&mut there), visitor_read.read_to_end(&mut back));
         let (_, _, there_read, back_read) = tokio::join!(send, send_back, there_read, back_read);
         assert_eq!(there_read.unwrap(), SIZE);
         assert_eq!(back_read.unwrap(), SIZE + "early ".len());

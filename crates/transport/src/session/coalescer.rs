@@ -42,12 +42,7 @@ pub(super) enum Flushed {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
     pub(super) fn new(io: T, early: Bytes) -> Self {
-        Self(Arc::new(Mutex::new(Coalescer {
-            io,
-            early,
-            out: None,
-            refused: false,
-        })))
+        Self(Arc::new(Mutex::new(Coalescer { io, early, out: None, refused: false })))
     }
 
     /// Sends what has been gathered.

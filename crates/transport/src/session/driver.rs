@@ -202,11 +202,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Sends the first bytes in the same turn, so that an open costs the opener one wake-up.
     fn opened(&self, mut stream: yamux::Stream, open: Open, cx: &mut Context<'_>) {
-        let Open {
-            mut first,
-            permit,
-            reply,
-        } = open;
+        let Open { mut first, permit, reply } = open;
         while !first.is_empty() {
             match Pin::new(&mut stream).poll_write(cx, &first) {
                 Poll::Ready(Ok(n)) if n > 0 => first.advance(n),

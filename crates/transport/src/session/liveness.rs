@@ -16,10 +16,7 @@ impl Liveness {
     /// Counts from now.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            born: Instant::now(),
-            last_received_ms: AtomicU64::new(0),
-        }
+        Self { born: Instant::now(), last_received_ms: AtomicU64::new(0) }
     }
 
     pub(crate) fn received(&self) {

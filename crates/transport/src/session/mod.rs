@@ -136,12 +136,7 @@ where
         substreams: AtomicUsize::new(0),
         lingering,
     });
-    let session = Session {
-        shared: shared.clone(),
-        opens,
-        permits: Arc::new(Semaphore::new(limit)),
-        worker,
-    };
+    let session = Session { shared: shared.clone(), opens, permits: Arc::new(Semaphore::new(limit)), worker };
     let guard = EndOnDrop(shared.clone());
     spawner.spawn(worker, "session", async move {
         let driver = Driver::new(io, config, shared, open_requests, inbound, lingering_permits);
@@ -162,20 +157,15 @@ impl Session {
         if self.is_closed() {
             return Err(OpenError::Lost);
         }
-        let permit = self
-            .permits
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| OpenError::Full)?;
+        let permit = self.permits.clone().try_acquire_owned().map_err(|_| OpenError::Full)?;
         let (reply, opened) = oneshot::channel();
         let request = async {
             let open = Open { first, permit, reply };
             self.opens.send(open).await.map_err(|_| OpenError::Lost)?;
             opened.await.map_err(|_| OpenError::Lost)
         };
-        let (mut substream, rest) = timeout(OPEN_TIMEOUT, request)
-            .await
-            .map_err(|_| OpenError::Timeout)??;
+        let (mut substream, rest) =
+            timeout(OPEN_TIMEOUT, request).await.map_err(|_| OpenError::Timeout)??;
         if !rest.is_empty() {
             // A head above the window of a fresh substream: the peer reads it as it comes.
             match timeout(OPEN_TIMEOUT, substream.write_all(&rest)).await {

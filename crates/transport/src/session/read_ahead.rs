@@ -21,11 +21,7 @@ pub struct ReadAhead<T> {
 impl<T> ReadAhead<T> {
     /// Wraps `io`; received bytes are noted in `liveness`.
     pub fn new(io: T, liveness: Arc<Liveness>) -> Self {
-        Self {
-            io,
-            ahead: None,
-            liveness,
-        }
+        Self { io, ahead: None, liveness }
     }
 
     /// What notes when bytes came.

@@ -35,14 +35,7 @@ impl Substream {
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         shared.substreams.fetch_add(1, Ordering::Relaxed);
-        Self {
-            stream,
-            chunk: Bytes::new(),
-            shared,
-            permit,
-            write_closed: false,
-            read_ended: false,
-        }
+        Self { stream, chunk: Bytes::new(), shared, permit, write_closed: false, read_ended: false }
     }
 
     /// The next bytes as they came, without copying; `None` at the end.

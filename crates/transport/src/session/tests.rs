@@ -92,10 +92,7 @@ fn the_death_of_a_session_is_no_end_of_its_substreams() {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
         let error = opened.write_all(&[0; 1 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
-        assert_eq!(
-            ends.server.0.open(Bytes::new()).await.unwrap_err(),
-            OpenError::Lost
-        );
+        assert_eq!(ends.server.0.open(Bytes::new()).await.unwrap_err(), OpenError::Lost);
     });
 }
 
@@ -129,9 +126,8 @@ fn more_opens_than_unanswered_substreams_allow_wait_for_answers() {
             opened.push(ends.server.0.open(Bytes::from_static(b"x")).await.unwrap());
         }
         let session = ends.server.0.clone();
-        let one_more = spawner.spawn(spawner.here(), "test", async move {
-            session.open(Bytes::from_static(b"x")).await
-        });
+        let one_more = spawner
+            .spawn(spawner.here(), "test", async move { session.open(Bytes::from_static(b"x")).await });
         let mut accepted = ends.client.1.accept().await.unwrap();
         accepted.write_all(b"y").await.unwrap();
         assert!(one_more.await.unwrap().is_ok());
@@ -148,10 +144,7 @@ fn substreams_beyond_the_limit_of_the_peer_are_refused_here() {
         let (_client, mut inbound) = begin(b, Role::Client, DEAD_AFTER, &spawner);
         let first = server.open(Bytes::from_static(b"1")).await.unwrap();
         let _second = server.open(Bytes::from_static(b"2")).await.unwrap();
-        assert_eq!(
-            server.open(Bytes::from_static(b"3")).await.unwrap_err(),
-            OpenError::Full
-        );
+        assert_eq!(server.open(Bytes::from_static(b"3")).await.unwrap_err(), OpenError::Full);
         assert_eq!(server.substreams_open(), 2);
         // An orderly end gives its place back at once.
         let mut accepted = inbound.accept().await.unwrap();

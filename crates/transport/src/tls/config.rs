@@ -55,9 +55,9 @@ pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
             }
             builder.with_root_certificates(store)
         }
-        Trust::System => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier::new(provider)?)),
+        Trust::System => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier::new(provider)?))
+        }
     };
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![protocol::handshake::ALPN.to_vec()];

@@ -62,10 +62,7 @@ impl ServerCertVerifier for PinVerifier {
         if self.pins.contains(&got) {
             return Ok(ServerCertVerified::assertion());
         }
-        let mismatch = PinMismatch {
-            expected: self.pins.clone(),
-            got,
-        };
+        let mismatch = PinMismatch { expected: self.pins.clone(), got };
         Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
     }
 
@@ -84,17 +81,10 @@ impl ServerCertVerifier for PinVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
