@@ -1,4 +1,8 @@
 //! The command line of `tunneld`.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "doc comments are help texts here, with addresses like [::]:80"
+)]
 
 mod ask;
 mod duration;
