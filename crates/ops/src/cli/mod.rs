@@ -1,7 +1,7 @@
 //! The command line of both programs: argh, with what it lacks.
 //!
 //! argh knows neither `--key=value` nor options of the program behind the subcommand, eats a lone
-//! `-`, panics on a closed pipe and exits 1 for wrong usage. [`parse`] puts the words in the order
+//! `-`, panics on a closed pipe and exits 1 for wrong usage. [`parse()`] puts the words in the order
 //! that argh understands and turns everything it says into an [`Exit`]. What a program may say
 //! before it has logs goes through [`print`](fn@print) and [`print_error`].
 
