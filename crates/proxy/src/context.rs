@@ -9,7 +9,7 @@ use ops::spawn::Spawner;
 
 use crate::access::RequestSink;
 
-/// Waits on visitors, members and services. The defaults are those of `reference/limits.md`.
+/// Waits on visitors, members and services.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
     /// A visitor's request head, from its first byte (of the first request: from the accept) to its last.
