@@ -157,6 +157,7 @@ pub(crate) const fn kind_of_open(error: OpenError) -> ErrorKind {
     match error {
         OpenError::Full => ErrorKind::OverLimit,
         OpenError::Lost => ErrorKind::NoMember,
+        OpenError::Interrupted => ErrorKind::SessionLost,
         OpenError::Timeout => ErrorKind::OpenTimeout,
     }
 }

@@ -1,16 +1,22 @@
 //! Accept loops: never wait for a peer, back off when the process is out of descriptors, never exit on an error.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+
+use crate::socket::{abort, tune};
 
 /// The first and the longest pause after an error that is not about one connection (EMFILE, ENFILE, ENOBUFS, ENOMEM).
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How long nothing is said about connections that were reset because too many are open.
+const NO_ROOM_QUIET: Duration = Duration::from_secs(1);
 
 /// A connection and its place among those that may live at once; dropping the permit frees the place.
 #[derive(Debug)]
@@ -23,8 +29,11 @@ pub struct Accepted {
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Accepts until `shutdown`: takes a permit, then a connection, and hands both to `on_connection`, which must not block.
-/// `on_error` hears of every failed accept; the loop goes on after a pause that doubles from 50 ms to 1 s.
+/// Accepts until `shutdown`, and hands each connection with a permit to `on_connection`, which must not block. An idle
+/// listener holds no permit, so that listeners may share them; where none is left, the connection is reset at once.
+///
+/// `on_error` hears of every failed accept, after which the loop goes on after a pause that doubles from 50 ms to 1 s, and
+/// at most once a second of connections that were reset for want of a permit.
 ///
 /// Cancel safe: a connection is either handed over or still in the listener's queue.
 pub async fn accept_loop(
@@ -32,21 +41,36 @@ pub async fn accept_loop(
     permits: Arc<Semaphore>,
     shutdown: CancellationToken,
     mut on_connection: impl FnMut(Accepted) + Send,
-    mut on_error: impl FnMut(&std::io::Error) + Send,
+    mut on_error: impl FnMut(&io::Error) + Send,
 ) {
     let mut pause = BACK_OFF.0;
+    let mut quiet_until = Instant::now();
     loop {
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(Some(accepted)) => {
+            Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
-                on_connection(accepted);
+                match permits.clone().try_acquire_owned() {
+                    // A connection that can not be tuned is one that its peer gave up.
+                    Ok(permit) if tune(&stream).is_ok() => on_connection(Accepted { stream, peer, permit }),
+                    Ok(_) => {}
+                    Err(_) => {
+                        abort(stream);
+                        let now = Instant::now();
+                        if now >= quiet_until {
+                            quiet_until = now + NO_ROOM_QUIET;
+                            on_error(&io::Error::other(
+                                "as many connections as allowed are open; more are reset",
+                            ));
+                        }
+                    }
+                }
             }
-            Ok(None) => {}
+            Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 on_error(&error);
                 tokio::select! {
@@ -59,22 +83,44 @@ pub async fn accept_loop(
     }
 }
 
-/// One connection; `None` for one that its peer gave up before we took it.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<Option<Accepted>> {
-    let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = match listener.accept().await {
-        Ok(accepted) => accepted,
-        Err(error) if is_about_one_connection(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if crate::socket::tune(&stream).is_err() {
-        return Ok(None);
-    }
-    Ok(Some(Accepted { stream, peer, permit }))
+/// accept(2) also reports errors that were pending on the new connection.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// accept(2) also reports errors that were pending on the new connection.
-fn is_about_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn idle_listeners_hold_no_permit_and_a_connection_too_many_is_reset() {
+        let permits = Arc::new(Semaphore::new(1));
+        let shutdown = CancellationToken::new();
+        let (accepted, mut connections) = mpsc::channel(8);
+        let mut loops = tokio::task::JoinSet::new();
+        let mut addresses = Vec::new();
+        for _ in 0..3 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap());
+            let accepted = accepted.clone();
+            let hand_over = move |connection| accepted.try_send(connection).unwrap();
+            loops.spawn(accept_loop(listener, permits.clone(), shutdown.clone(), hand_over, |_| {}));
+        }
+        for address in &addresses {
+            let _visitor = TcpStream::connect(address).await.unwrap();
+            let connection = connections.recv().await.unwrap();
+            let mut one_too_many = TcpStream::connect(address).await.unwrap();
+            let error = one_too_many.read(&mut [0]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            drop(connection);
+        }
+        shutdown.cancel();
+        while let Some(ended) = loops.join_next().await {
+            ended.unwrap();
+        }
+    }
 }

@@ -9,6 +9,11 @@ use tokio::net::TcpStream;
 /// How long the kernel keeps unacknowledged bytes of a session before it gives the connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Bytes of a session that may wait in the kernel unsent. What is above waits in the multiplexer, where a small answer of
+/// another substream need not stand behind it: on a link of 0.5 MB/s with eight downloads, a new request is answered in
+/// under a second instead of timing out behind megabytes of send buffer.
+const NOTSENT_LOWAT: u32 = 64 * 1024;
+
 /// Sets what every TCP socket of ours has: no Nagle delay, so that a head and a body in two segments do not wait 40 ms.
 ///
 /// # Errors
@@ -18,7 +23,8 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Sets what the TCP connection of a session has on top of [`tune`]: keepalive (15 s, then every 5 s, three times) and a
-/// limit of 20 s for unacknowledged bytes, so that the kernel never outlives our own dead-peer limit by much.
+/// limit of 20 s for unacknowledged bytes, so that the kernel never outlives our own dead-peer limit by much, and at most
+/// 64 KiB of unsent bytes in the kernel.
 ///
 /// # Errors
 /// The kernel's error.
@@ -26,7 +32,11 @@ pub fn tune_session(stream: &TcpStream) -> io::Result<()> {
     tune(stream)?;
     keep_alive(stream)?;
     #[cfg(target_os = "linux")]
-    SockRef::from(stream).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    {
+        let socket = SockRef::from(stream);
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+    }
     Ok(())
 }
 
@@ -49,6 +59,14 @@ pub fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 /// The kernel's error; closing then ends with FIN.
 pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_linger(Some(Duration::ZERO))
+}
+
+/// Takes [`reset_on_close`] back: the coming close is an end.
+///
+/// # Errors
+/// The kernel's error; closing then ends with a reset.
+pub fn end_on_close(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_linger(None)
 }
 
 /// Closes a connection with a reset.

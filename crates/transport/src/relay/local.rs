@@ -27,6 +27,14 @@ impl LocalStream {
         }
     }
 
+    /// Makes the coming close an end again.
+    pub(super) fn end_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            // A failure means that the peer has closed: it has seen the end already.
+            drop(socket::end_on_close(stream));
+        }
+    }
+
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),

@@ -74,9 +74,11 @@ pub async fn relay(
         last_bytes: Instant::now(),
         armed: false,
     };
+    // From the start, so that the death of this process is no end of the connection either.
+    relay.local.reset_on_close();
     let end = poll_fn(|cx| relay.poll(cx)).await;
-    if end != RelayEnd::Clean {
-        relay.local.reset_on_close();
+    if end == RelayEnd::Clean {
+        relay.local.end_on_close();
     }
     Relayed { to_substream: relay.up.bytes, from_substream: relay.down.bytes, end }
 }

@@ -152,3 +152,16 @@ fn bulk_passes_both_ways_at_once() {
         assert_eq!(relayed.await.unwrap().end, RelayEnd::Clean);
     });
 }
+
+/// What a kill of this process looks like to the visitor: the kernel closes the socket.
+#[test]
+fn a_relay_that_is_dropped_is_no_end() {
+    run(|spawner| async move {
+        let Scene { mut visitor, far: _far, relayed, .. } = scene(&spawner, LIMITS).await;
+        let mut early = [0; 6];
+        visitor.read_exact(&mut early).await.unwrap();
+        relayed.abort();
+        let error = visitor.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    });
+}

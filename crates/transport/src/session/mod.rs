@@ -56,7 +56,7 @@ pub struct SessionConfig {
     pub early: Bytes,
 }
 
-/// Why no substream was opened. In every case nothing reached the peer.
+/// Why no substream was opened. [`OpenError::nothing_sent`] says whether the peer may have seen the first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// As many substreams are open as the two ends agreed on; another session may have room.
@@ -65,9 +65,20 @@ pub enum OpenError {
     /// The session is over.
     #[error("the session is over")]
     Lost,
-    /// The multiplexer did not open one in time.
+    /// The multiplexer did not open one, or not send all of the first bytes, in time.
     #[error("the session did not open a substream in time")]
     Timeout,
+    /// The session or the substream ended while the first bytes were on their way.
+    #[error("the session ended while a substream was being opened")]
+    Interrupted,
+}
+
+impl OpenError {
+    /// Whether it is certain that nothing reached the peer, so that another session may be tried.
+    #[must_use]
+    pub const fn nothing_sent(self) -> bool {
+        matches!(self, Self::Full | Self::Lost)
+    }
 }
 
 /// The handle to a session; clones are cheap. Dropping all of them does not end it: [`Session::close`] does.
@@ -152,7 +163,7 @@ impl Session {
     /// Not cancel safe in the sense that dropping the future may leave a substream behind that is reset at once.
     ///
     /// # Errors
-    /// [`OpenError`]; in every case the peer has not seen the bytes.
+    /// [`OpenError`], which tells whether the peer may have seen the bytes.
     pub async fn open(&self, first: Bytes) -> Result<Substream, OpenError> {
         if self.is_closed() {
             return Err(OpenError::Lost);
@@ -162,7 +173,7 @@ impl Session {
         let request = async {
             let open = Open { first, permit, reply };
             self.opens.send(open).await.map_err(|_| OpenError::Lost)?;
-            opened.await.map_err(|_| OpenError::Lost)
+            opened.await.map_err(|_| OpenError::Interrupted)
         };
         let (mut substream, rest) =
             timeout(OPEN_TIMEOUT, request).await.map_err(|_| OpenError::Timeout)??;
@@ -170,7 +181,7 @@ impl Session {
             // A head above the window of a fresh substream: the peer reads it as it comes.
             match timeout(OPEN_TIMEOUT, substream.write_all(&rest)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(OpenError::Lost),
+                Ok(Err(_)) => return Err(OpenError::Interrupted),
                 Err(_) => return Err(OpenError::Timeout),
             }
         }
