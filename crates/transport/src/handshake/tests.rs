@@ -69,6 +69,17 @@ fn run<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Spawner) -> F)
     workers.shutdown(Duration::from_secs(2));
 }
 
+fn welcome() -> Welcome {
+    Welcome {
+        version: VERSION,
+        features: Features::OURS,
+        session: SessionId(7),
+        generation: Generation(8),
+        limits: PeerLimits { first_window: 262_144, max_substreams: 100 },
+        domain: "localhost".into(),
+    }
+}
+
 async fn client(
     stream: TcpStream,
     trust: Trust,
@@ -94,15 +105,7 @@ fn a_login_is_proved_and_becomes_a_session() {
         assert!(public.verify(incoming.login_message(), &incoming.hello().proof));
         let stranger = LoginKey::from_seed(&[4; 32]).unwrap().public().unwrap();
         assert!(!stranger.verify(incoming.login_message(), &incoming.hello().proof));
-        let welcome = Welcome {
-            version: VERSION,
-            features: Features::OURS,
-            session: SessionId(7),
-            generation: Generation(8),
-            limits: PeerLimits { first_window: 262_144, max_substreams: 100 },
-            domain: "localhost".into(),
-        };
-        let (server, _inbound) = incoming.welcome(welcome, &spawner, spawner.here()).await.unwrap();
+        let (server, _inbound) = incoming.welcome(welcome(), &spawner, spawner.here()).await.unwrap();
         let mut client = client.await.unwrap().unwrap();
         assert_eq!(client.welcome.session, SessionId(7));
         let mut opened = server.open(bytes::Bytes::from_static(b"hi")).await.unwrap();
@@ -250,5 +253,35 @@ fn without_our_protocol_in_alpn_nothing_is_read() {
         assert!(answer.is_empty());
         let (result, _) = speak(&identity, b"h2", b"x").await;
         assert!(matches!(result.unwrap_err(), HandshakeError::Io(_)));
+    });
+}
+
+/// The last words of a session arrive although the peer is sending: closing with unread bytes would be a reset.
+#[test]
+fn last_words_arrive_on_a_busy_session() {
+    run(|spawner| async move {
+        for round in 0..20 {
+            let identity = Identity::new();
+            let (dialled, accepted) = pair().await;
+            let key = LoginKey::from_seed(&[3; 32]).unwrap();
+            let trust = Trust::Pins(vec![identity.pin()]);
+            let client = spawner.spawn(spawner.here(), "test", client(dialled, trust, key, spawner.clone()));
+            let incoming = Incoming::read(accepted, &identity.acceptor()).await.unwrap();
+            let (server, _inbound) = incoming.welcome(welcome(), &spawner, spawner.here()).await.unwrap();
+            let mut client = client.await.unwrap().unwrap();
+            let mut words = server.open(bytes::Bytes::from_static(b"hello ")).await.unwrap();
+            let mut heard = client.inbound.accept().await.unwrap();
+            let mut bulk = client.session.open(bytes::Bytes::from_static(b"bulk")).await.unwrap();
+            let sending = spawner.spawn(spawner.here(), "test", async move {
+                while bulk.write_all(&[0; 65_536]).await.is_ok() {}
+            });
+            words.write_all(b"goodbye").await.unwrap();
+            server.close();
+            let mut said = Vec::new();
+            // The session dies behind them.
+            heard.read_to_end(&mut said).await.unwrap_err();
+            assert_eq!(String::from_utf8_lossy(&said), "hello goodbye", "round {round}");
+            sending.await.unwrap();
+        }
     });
 }

@@ -54,6 +54,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
         Poll::Ready(Ok(if refused { Flushed::RoomAgain } else { Flushed::All }))
     }
 
+    /// Reads and drops until the other end has closed too: closing with unread bytes would be a reset, which may overtake
+    /// the last words.
+    pub(super) fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut link = self.0.lock();
+        let mut sink = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut sink);
+            match ready!(Pin::new(&mut link.io).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
     /// Sends what has been gathered, and that this is the end.
     pub(super) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut link = self.0.lock();

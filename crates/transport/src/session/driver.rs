@@ -1,7 +1,7 @@
 //! The one task that owns the multiplexer: opens, accepts, flushes, and notices a dead peer.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -100,17 +100,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Drives the session to its end.
     pub(super) async fn run(mut self) -> SessionEnd {
-        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let end = poll_fn(|cx| self.poll(cx)).await;
         // Substreams learn of the death before the multiplexer tells them "no more bytes".
         self.shared.ended(end.clone());
         if end == SessionEnd::Closed {
             // Either the peer has the last bytes, or it would not take them.
-            let _ = timeout(CLOSE_TIMEOUT, std::future::poll_fn(|cx| self.poll_last_bytes(cx))).await;
+            let _ = timeout(CLOSE_TIMEOUT, poll_fn(|cx| self.poll_last_bytes(cx))).await;
         }
         // Dropping the multiplexer wakes all substreams; closing it by its own means would leave readers asleep.
         drop(self.connection);
         if end == SessionEnd::Closed {
-            let _ = timeout(CLOSE_TIMEOUT, std::future::poll_fn(|cx| self.link.poll_close(cx))).await;
+            let farewell = async {
+                if poll_fn(|cx| self.link.poll_close(cx)).await.is_ok() {
+                    poll_fn(|cx| self.link.poll_discard(cx)).await;
+                }
+            };
+            // A peer that does not close is left behind.
+            let _ = timeout(CLOSE_TIMEOUT, farewell).await;
         }
         end
     }

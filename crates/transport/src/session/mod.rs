@@ -81,7 +81,7 @@ impl OpenError {
     }
 }
 
-/// The handle to a session; clones are cheap. Dropping all of them does not end it: [`Session::close`] does.
+/// The handle to a session; clones are cheap. Dropping all of them, and [`Inbound`], does not end it: [`Session::close`] does.
 #[derive(Debug, Clone)]
 pub struct Session {
     shared: Arc<Shared>,
@@ -188,7 +188,8 @@ impl Session {
         Ok(substream)
     }
 
-    /// Ends the session: what is queued is sent, within one second, then the link is closed. Open substreams see its death.
+    /// Ends the session: what is queued is sent, within one second, then the link is closed, which waits up to another second
+    /// for the peer to have read it. Open substreams see its death.
     pub fn close(&self) {
         self.shared.close.cancel();
     }
