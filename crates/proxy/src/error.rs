@@ -113,6 +113,8 @@ pub enum Fault {
     TransferCoding,
     /// More than one way to tell where the body ends (RFC 9112 section 6.3).
     Framing,
+    /// A body that is not what its framing says (RFC 9112 section 7.1).
+    Chunks,
     /// An expectation other than `100-continue` (RFC 9110 section 10.1.1).
     Expectation,
     /// `Connection` lists a field that must reach the service.
@@ -130,7 +132,9 @@ pub enum Fault {
 impl Fault {
     const fn status(self) -> StatusCode {
         match self {
-            Self::Host | Self::HostMismatch | Self::Framing | Self::Connection => StatusCode::BAD_REQUEST,
+            Self::Host | Self::HostMismatch | Self::Framing | Self::Chunks | Self::Connection => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Method | Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::Target => StatusCode::URI_TOO_LONG,
@@ -147,6 +151,7 @@ impl Fault {
             Self::Method => "This method does not pass through the tunnel.",
             Self::TransferCoding => "The only transfer coding that passes is chunked.",
             Self::Framing => "The request is ambiguous about where its body ends.",
+            Self::Chunks => "The body of the request is not validly chunked.",
             Self::Expectation => "The only expectation that can be met is 100-continue.",
             Self::Connection => "The Connection field lists a field that is not hop-by-hop.",
             Self::Target => "The target of the request is too long.",

@@ -14,7 +14,7 @@ impl Poison {
         self.0.store(true, Ordering::Release);
     }
 
-    /// The coming close is a clean one again: a new exchange began on the connection.
+    /// The coming close is a clean one again: a new exchange begins on the connection.
     pub(crate) fn clear(&self) {
         self.0.store(false, Ordering::Release);
     }

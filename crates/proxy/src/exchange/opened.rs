@@ -4,7 +4,7 @@ use std::fmt;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use ops::error_kind::ErrorKind;
 use protocol::exchange::{Message, ResponseHead};
@@ -34,6 +34,8 @@ pub(crate) struct OpenedBody {
     stated: Option<u64>,
     /// The last piece, until it is known to be the last.
     held: Option<Bytes>,
+    /// Held back like it: nobody asks for anything behind them.
+    trailers: Option<HeaderMap>,
     /// Since when nothing has come.
     silent_since: Option<Instant>,
     timeouts: Timeouts,
@@ -45,7 +47,7 @@ impl Opened {
     pub(crate) fn response(&self, method: &Method) -> Option<Response<()>> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(self.head.status).ok()?;
-        *response.headers_mut() = restore_response(&self.head.fields)?;
+        *response.headers_mut() = restore_response(response.status(), &self.head.fields)?;
         let length = content_length(response.headers()).unwrap_or(0);
         let cut = self.head.bodyless && length > 0 && !has_no_body(method, response.status());
         (!cut).then_some(response)
@@ -72,6 +74,7 @@ impl Opened {
             remaining: if has_no_body(method, response.status()) { None } else { length },
             stated: if bodyless { length.filter(|length| *length > 0) } else { None },
             held: None,
+            trailers: None,
             silent_since: None,
             timeouts,
             deadline: Deadline::default(),
@@ -105,12 +108,11 @@ impl OpenedBody {
                 },
                 // With a stated length there is no room for them.
                 Ok(Message::Trailers(_)) if self.remaining.is_some() => {}
-                Ok(Message::Trailers(fields)) => {
-                    return Poll::Ready(Some(Ok(Frame::trailers(restore_trailers(&fields)))));
-                }
+                Ok(Message::Trailers(fields)) => self.trailers = Some(restore_trailers(&fields)),
                 Ok(Message::End) if self.remaining.is_none_or(|remaining| remaining == 0) => {
                     self.finish();
-                    return Poll::Ready(self.held.take().map(|data| Ok(Frame::data(data))));
+                    let last = self.held.take().map(Frame::data);
+                    return Poll::Ready(last.or_else(|| self.trailers.take().map(Frame::trailers)).map(Ok));
                 }
                 Ok(Message::Stop { .. }) => {
                     if let Some(upload) = &mut self.upload {
@@ -211,6 +213,7 @@ impl OpenedBody {
     fn cut(&mut self, kind: Option<ErrorKind>) -> Cut {
         self.channel = None;
         self.held = None;
+        self.trailers = None;
         if let Some(kind) = kind {
             self.record.failed(kind);
         }

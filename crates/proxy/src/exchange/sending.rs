@@ -1,5 +1,7 @@
 //! A body on its way to the other end: from hyper to frames.
 
+use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,13 +21,26 @@ use crate::headers::forward_trailers;
 pub(crate) enum BodyFailed {
     /// Its sender broke off.
     #[error("the body was cut: {0}")]
-    Cut(#[from] hyper::Error),
+    Cut(hyper::Error),
+    /// Its sender broke the framing.
+    #[error("the body is malformed: {0}")]
+    Malformed(hyper::Error),
     /// Its sender sent nothing for too long.
     #[error("the body did not go on")]
     Silent,
     /// It holds what the wire can not carry.
     #[error("the trailers can not be passed on")]
     Unfit,
+}
+
+impl From<hyper::Error> for BodyFailed {
+    fn from(error: hyper::Error) -> Self {
+        let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        match cause.map(io::Error::kind) {
+            Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => Self::Malformed(error),
+            _ => Self::Cut(error),
+        }
+    }
 }
 
 /// A body that is sent frame by frame.

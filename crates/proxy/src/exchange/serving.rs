@@ -29,7 +29,7 @@ use super::{Channel, RequestBody};
 use crate::access::Record;
 use crate::context::Context;
 use crate::deadline::Deadline;
-use crate::headers::{Listed, forward_response};
+use crate::headers::{Listed, forward_response, is_plainly_framed};
 use crate::poison::Poison;
 use crate::service::{HttpPool, request_failure};
 
@@ -165,7 +165,11 @@ impl<'a> Serving<'a> {
                 if let Err(error) = waiting.poll_continue(self.channel.out.buffer(), &mut self.deadline, cx) {
                     return Poll::Ready(Err(unfit(error)));
                 }
-                match Pin::new(&mut waiting.response).poll(cx) {
+                let response = Pin::new(&mut waiting.response).poll(cx);
+                if response.is_ready() || !waiting.connection.is_held() {
+                    waiting.connection.hold();
+                }
+                match response {
                     Poll::Ready(Ok(response)) => Poll::Ready(self.answer(response)),
                     Poll::Ready(Err(error)) => Poll::Ready(self.retry(&error)),
                     Poll::Pending => self.poll_late(cx),
@@ -176,7 +180,9 @@ impl<'a> Serving<'a> {
                 self.record.down(sending.take_bytes());
                 let end = match ready!(encoded) {
                     Ok(()) => Ok(()),
-                    Err(BodyFailed::Cut(_)) => Err((Code::SERVICE_CUT, "the service broke its response off")),
+                    Err(BodyFailed::Cut(_) | BodyFailed::Malformed(_)) => {
+                        Err((Code::SERVICE_CUT, "the service broke its response off"))
+                    }
                     Err(BodyFailed::Silent) => Err((Code::IDLE_TIMEOUT, "the response did not go on")),
                     Err(BodyFailed::Unfit) => Err((Code::SERVICE_CUT, "the trailers can not be passed on")),
                 };
@@ -205,6 +211,10 @@ impl<'a> Serving<'a> {
             } else {
                 Outcome::Failed(Code::SERVICE_CUT, "the service switched protocols without being asked")
             });
+        }
+        if !is_plainly_framed(response.headers()) {
+            let text = "the transfer coding of the response is not chunked";
+            return Err(Outcome::Failed(Code::SERVICE_CUT, text));
         }
         encode_head(&response, self.channel.out.buffer()).map_err(unfit)?;
         let sending = Sending::new(response.into_body(), self.context.timeouts.silence);
@@ -278,7 +288,7 @@ pub(super) fn encode_head(response: &Response<Incoming>, out: &mut BytesMut) -> 
     let bodyless = !switching && response.body().is_end_stream();
     let listed = Listed::of(response.headers());
     ResponseLine { status: response.status().as_u16(), bodyless }
-        .encode_with(forward_response(response.headers(), &listed, switching), out)
+        .encode_with(forward_response(response.status(), response.headers(), &listed), out)
 }
 
 fn unfit(_: EncodeError) -> Outcome {

@@ -21,9 +21,10 @@ impl Opened {
         let fields = &self.head.fields;
         let said = fields.iter().find(|field| field.name == UPGRADE.as_str());
         let said = said.and_then(|field| HeaderValue::from_maybe_shared(field.value.clone()).ok());
-        let headers = response.headers_mut();
         // Fields that are not valid are as good as none: the protocol that follows is the service's business.
-        *headers = restore_response(fields).unwrap_or_default();
+        let restored = restore_response(response.status(), fields).unwrap_or_default();
+        let headers = response.headers_mut();
+        *headers = restored;
         if let Some(protocol) = said.or_else(|| asked.cloned()) {
             headers.insert(UPGRADE, protocol);
         }

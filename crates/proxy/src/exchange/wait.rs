@@ -75,6 +75,10 @@ impl Wait {
                 }
                 Message::Reset { code, .. } => return Poll::Ready(Err(Self::reset(code))),
                 Message::Stop { .. } => {
+                    if opener.is_uploading() {
+                        // The other end has as much of the request as it wants.
+                        self.since = Instant::now();
+                    }
                     opener.stop_upload();
                 }
                 // The order of messages lets nothing else through.

@@ -11,6 +11,6 @@ pub(crate) use hop::Listed;
 pub(crate) use length::content_length;
 pub use request::{FacingVisitor, Facts};
 pub(crate) use request::{HOPS, restore_request};
-pub(crate) use response::{forward_response, restore_response};
+pub(crate) use response::{forward_response, is_plainly_framed, restore_response};
 pub(crate) use trailers::{forward_trailers, restore_trailers};
 pub(crate) use upgrade::upgrade_token;

@@ -21,6 +21,9 @@ use crate::poison::Poison;
 /// is taken for gone when it has read nothing for so long. Below the second within which a service is to notice.
 const HALF_CLOSED: Duration = Duration::from_millis(700);
 
+/// How often a visitor is looked at whose connection nobody reads, because the service does not take the request's body.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// Between requests.
 const IDLE: u8 = 0;
 /// A request is being answered.
@@ -105,6 +108,10 @@ pub(crate) struct VisitorIo {
     linger_until: Option<Instant>,
     read_timer: Deadline,
     write_timer: Deadline,
+    /// Whether a read waits for the visitor, so that its end is noticed at once.
+    heard: bool,
+    next_look: Instant,
+    look_timer: Deadline,
 }
 
 impl VisitorIo {
@@ -123,6 +130,9 @@ impl VisitorIo {
             linger_until: None,
             read_timer: Deadline::default(),
             write_timer: Deadline::default(),
+            heard: false,
+            next_look: Instant::now(),
+            look_timer: Deadline::default(),
         };
         (io, state)
     }
@@ -172,6 +182,17 @@ impl VisitorIo {
         }
         let due = *self.closed.get_or_insert_with(|| after(HALF_CLOSED));
         self.read_timer.poll(due, cx).map(Ok)
+    }
+
+    /// Looks for a reset behind bytes that nobody reads.
+    fn poll_look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while !self.heard && self.mode() == BUSY && self.look_timer.poll(self.next_look, cx).is_ready() {
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error);
+            }
+            self.next_look = after(LOOK);
+        }
+        Ok(())
     }
 
     fn wrote(&mut self, result: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -228,7 +249,9 @@ impl AsyncRead for VisitorIo {
             return self.poll_closed(cx);
         }
         let before = buf.filled().len();
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.heard = read.is_pending();
+        match read {
             Poll::Pending => self.poll_late(cx),
             Poll::Ready(Ok(())) if buf.filled().len() == before => self.poll_closed(cx),
             Poll::Ready(Ok(())) => {
@@ -259,8 +282,14 @@ impl AsyncWrite for VisitorIo {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// There is nothing to flush, but hyper asks whenever it has done what it can.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.forget_head();
+        if self.mode() == IDLE && self.head.is_none() {
+            // A read that waits since the request does not know that the response is over: this starts its time.
+            let _ = self.poll_late(cx);
+        }
+        Poll::Ready(self.poll_look(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,7 +7,7 @@ mod pool;
 mod table;
 
 pub use address::{Address, AddressError, HostName};
-pub(crate) use connection::ServiceTap;
+pub(crate) use connection::{ServiceTap, Turn};
 pub use dial::{DialError, dial};
 pub(crate) use pool::{HttpPool, request_failure};
 pub(crate) use table::Reach;

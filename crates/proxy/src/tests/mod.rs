@@ -2,6 +2,7 @@
 
 mod bodies;
 mod fixture;
+mod framing;
 mod hostile;
 mod http;
 mod tcp;
