@@ -173,6 +173,7 @@ impl Parts {
         let here = spawner.next_worker();
         let background = [
             spawner.spawn(here, "sweep", upkeep::sweep(registry.clone())),
+            spawner.spawn(here, "share connections", visitors.clone().keep_shared()),
             spawner.spawn(here, "save names", registry.clone().keep_saved(self.state.clone())),
             spawner.spawn(here, "save credentials", upkeep::keep_used(self.identity.clone())),
             spawner.spawn(here, "watch certificate", upkeep::watch_certificate(self.key)),

@@ -20,7 +20,7 @@ use transport::login_key::LoginKey;
 use transport::session::{Inbound, Liveness, Role, Session, SessionConfig, start};
 
 use crate::identity::{DEFAULT, JoinMaker, NewGrants, StateKey, Store};
-use crate::registry::{Naming, Ports, Registry};
+use crate::registry::{Naming, NoRoom, Ports, Registry};
 use crate::session::{Live, Login, Orders};
 use crate::settings::PublicUrl;
 
@@ -117,8 +117,8 @@ impl World {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         self.peers.lock().push(theirs);
         let (link, _) = start(ours, config(Role::Server), &self.spawner, Worker(0));
-        let (id, generation) = self.registry.admit(&login).unwrap();
-        let live = Arc::new(Live::new(id, generation, login, link).0);
+        let admitted = self.registry.admit(&login).unwrap();
+        let live = Arc::new(Live::new(admitted.id, admitted.generation, login, link).0);
         self.registry.attach(&live, self.now);
         live
     }
@@ -129,8 +129,8 @@ impl World {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let (link, inbound) = start(ours, config(Role::Server), &self.spawner, Worker(0));
         let (client, _) = start(theirs, config(Role::Client), &self.spawner, Worker(0));
-        let (id, generation) = self.registry.admit(&login).unwrap();
-        let (live, orders) = Live::new(id, generation, login, link);
+        let admitted = self.registry.admit(&login).unwrap();
+        let (live, orders) = Live::new(admitted.id, admitted.generation, login, link);
         let live = Arc::new(live);
         self.registry.attach(&live, self.now);
         Linked { live, inbound, orders, client }
@@ -217,9 +217,10 @@ fn config(role: Role) -> SessionConfig {
 }
 
 /// Keeps the sockets of a port open until it is given back.
-fn hold_port(_: u16, sockets: Vec<std::net::TcpListener>, closed: CancellationToken) {
+fn hold_port(_: u16, sockets: Vec<std::net::TcpListener>, closed: CancellationToken) -> Result<(), NoRoom> {
     std::thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(closed.cancelled());
         drop(sockets);
     });
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Where visitors come in: the listener for HTTP, and one listener per public port.
 
+mod room;
+
 use std::net::TcpListener as StdListener;
 use std::sync::{Arc, OnceLock};
 
@@ -7,32 +9,24 @@ use proxy::context::Context;
 use proxy::dispatch::Dispatch;
 use proxy::ingress::{HttpIngress, TcpIngress};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::registry::Serve;
-
-/// Descriptors that are kept for everything but visitors.
-const HEADROOM: u64 = 512;
-/// Connections of visitors where the system sets no limit, and at least.
-const MOST: u64 = 1 << 20;
-const LEAST: u64 = 64;
+use crate::registry::{NoRoom, SWEEP, Serve};
+use room::Room;
 
 /// How visitors are taken in.
 #[derive(Clone)]
 pub(crate) struct Visitors {
     context: Context,
-    permits: Arc<Semaphore>,
+    room: Arc<Room>,
     /// Asks the registry, which has to be there first: it is what opens ports.
     dispatch: Arc<OnceLock<Arc<Dispatch>>>,
 }
 
 impl Visitors {
-    /// As many as `descriptors` allow: each costs one here and, where services are local, another.
+    /// As many as `descriptors` allow.
     pub(crate) fn new(context: Context, descriptors: Option<u64>) -> Self {
-        let most = descriptors.map_or(MOST, |limit| limit.saturating_sub(HEADROOM) / 2).clamp(LEAST, MOST);
-        let permits = usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { context, permits: Arc::new(Semaphore::new(permits)), dispatch: Arc::default() }
+        Self { context, room: Arc::new(Room::new(descriptors)), dispatch: Arc::default() }
     }
 
     /// Who finds members for visitors, from now on.
@@ -46,7 +40,7 @@ impl Visitors {
         let Some(dispatch) = self.dispatch.get() else { return };
         for socket in sockets {
             let ingress = HttpIngress::new("http", dispatch.clone(), self.context.clone());
-            let (permits, stop) = (self.permits.clone(), self.context.drain.start.child_token());
+            let (permits, stop) = (self.room.http(), self.context.drain.start.child_token());
             self.accept("http ingress", socket, |listener| async move {
                 ingress.run(listener, permits, stop).await;
             });
@@ -59,16 +53,32 @@ impl Visitors {
         Box::new(move |port, sockets, closed| visitors.serve_tcp(port, sockets, &closed))
     }
 
-    fn serve_tcp(&self, port: u16, sockets: Vec<StdListener>, closed: &CancellationToken) {
-        let Some(dispatch) = self.dispatch.get() else { return };
+    /// Shares the connections out among the public ports anew, now and then.
+    pub(crate) async fn keep_shared(self) {
+        let mut soon = tokio::time::interval(SWEEP);
+        loop {
+            soon.tick().await;
+            self.room.share();
+        }
+    }
+
+    fn serve_tcp(
+        &self,
+        port: u16,
+        sockets: Vec<StdListener>,
+        closed: &CancellationToken,
+    ) -> Result<(), NoRoom> {
+        let Some(dispatch) = self.dispatch.get() else { return Ok(()) };
+        let permits = self.room.port(sockets.len(), closed.clone()).ok_or(NoRoom)?;
         for socket in sockets {
             let name = format!("tcp:{port}");
             let ingress = TcpIngress::new(&name, port, dispatch.clone(), self.context.clone());
-            let (permits, stop) = (self.permits.clone(), closed.clone());
+            let (permits, stop) = (permits.clone(), closed.clone());
             self.accept("tcp ingress", socket, |listener| async move {
                 ingress.run(listener, permits, stop).await;
             });
         }
+        Ok(())
     }
 
     fn accept<R>(

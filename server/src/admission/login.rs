@@ -9,14 +9,13 @@ use ops::spawn::Worker;
 use policy::admission::Busy;
 use policy::throttle::Banned;
 use protocol::handshake::{Hello, PeerLimits, Reject, RejectCode, Welcome};
-use protocol::id::{Generation, SessionId};
 use tokio::net::TcpStream;
 use transport::handshake::{HandshakeError, Incoming};
 use transport::session::Inbound;
 
 use super::Door;
 use crate::identity::{Admit, Proved, Refusal};
-use crate::registry::OverQuota;
+use crate::registry::{Admitted, OverQuota};
 use crate::session::{self, Live, Login, Orders};
 
 /// When a client may try again at a server that is about to stop.
@@ -59,7 +58,8 @@ pub(super) async fn run(
             return None;
         }
     };
-    let (login, id, generation) = admitted;
+    let (login, admitted) = admitted;
+    let (id, generation) = (admitted.id, admitted.generation);
     let welcome = Welcome {
         version: incoming.version(),
         features: incoming.features(),
@@ -79,6 +79,7 @@ pub(super) async fn run(
     let (live, orders) = Live::new(id, generation, login, link);
     let live = Arc::new(live);
     door.registry.attach(&live, Instant::now());
+    drop(admitted);
     tell(&live);
     Some(Session { live, inbound, orders })
 }
@@ -96,11 +97,7 @@ fn tell(live: &Live) {
     );
 }
 
-async fn decide(
-    door: &Door,
-    incoming: &Incoming,
-    peer: SocketAddr,
-) -> Result<(Login, SessionId, Generation), Reject> {
+async fn decide(door: &Door, incoming: &Incoming, peer: SocketAddr) -> Result<(Login, Admitted), Reject> {
     let hello = incoming.hello();
     if door.drain.is_cancelled() {
         return Err(reject(RejectCode::DRAINING, "the server is about to stop", Some(RETRY)));
@@ -127,8 +124,8 @@ async fn decide(
         agent: hello.agent.clone(),
         peer,
     };
-    let (id, generation) = door.registry.admit(&login).map_err(|error| over_quota(&error))?;
-    Ok((login, id, generation))
+    let admitted = door.registry.admit(&login).map_err(|error| over_quota(&error))?;
+    Ok((login, admitted))
 }
 
 /// Binds a `--once` credential to this client; two that come at once do not both get in.

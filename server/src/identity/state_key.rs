@@ -2,6 +2,7 @@
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use ops::state_dir::StateDir;
+use policy::principal::Principal;
 use protocol::id::ClientId;
 
 use super::IdentityError;
@@ -11,7 +12,8 @@ const FILE: &str = "state.key";
 /// Length of the key, in bytes.
 const LENGTH: usize = 32;
 
-/// A keyed hash over (client, tunnel name): whoever does not have the key can not tell which name a client gets.
+/// A keyed hash over (principal, client, tunnel name): whoever does not have the key can not tell which name a client
+/// gets, and whoever copies the id of a client, which is no secret, gets another name than that client does.
 pub struct StateKey(hmac::Key);
 
 impl StateKey {
@@ -36,19 +38,23 @@ impl StateKey {
 
     /// What the random subdomain of this tunnel is made of.
     #[must_use]
-    pub fn for_host(&self, client: ClientId, tunnel: &str) -> [u8; 32] {
-        self.hash(b"host\0", client, tunnel)
+    pub fn for_host(&self, principal: &Principal, client: ClientId, tunnel: &str) -> [u8; 32] {
+        self.hash(b"host\0", principal, client, tunnel)
     }
 
     /// What decides which ports this tunnel tries, and in which order.
     #[must_use]
-    pub fn for_port(&self, client: ClientId, tunnel: &str) -> [u8; 32] {
-        self.hash(b"port\0", client, tunnel)
+    pub fn for_port(&self, principal: &Principal, client: ClientId, tunnel: &str) -> [u8; 32] {
+        self.hash(b"port\0", principal, client, tunnel)
     }
 
-    fn hash(&self, purpose: &[u8], client: ClientId, tunnel: &str) -> [u8; 32] {
+    fn hash(&self, purpose: &[u8], principal: &Principal, client: ClientId, tunnel: &str) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(purpose);
+        // With its length, so that no principal can end in what another one's client begins with.
+        let length = u64::try_from(principal.as_str().len()).unwrap_or(u64::MAX);
+        context.update(&length.to_be_bytes());
+        context.update(principal.as_str().as_bytes());
         context.update(&client.0);
         context.update(tunnel.as_bytes());
         let tag = context.sign();
@@ -70,15 +76,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_depends_on_key_purpose_client_and_name() {
+    fn the_hash_depends_on_key_purpose_principal_client_and_name() {
         let key = StateKey::new(&[1; 32]);
         let client = ClientId([7; 16]);
-        let hash = key.for_host(client, "web");
-        assert_eq!(hash, StateKey::new(&[1; 32]).for_host(client, "web"));
-        assert_ne!(hash, StateKey::new(&[2; 32]).for_host(client, "web"));
-        assert_ne!(hash, key.for_port(client, "web"));
-        assert_ne!(hash, key.for_host(ClientId([8; 16]), "web"));
-        assert_ne!(hash, key.for_host(client, "web2"));
+        let [ann, bob] = ["ann", "bob"].map(|name| Principal::parse(name).unwrap());
+        let hash = key.for_host(&ann, client, "web");
+        assert_eq!(hash, StateKey::new(&[1; 32]).for_host(&ann, client, "web"));
+        assert_ne!(hash, StateKey::new(&[2; 32]).for_host(&ann, client, "web"));
+        assert_ne!(hash, key.for_port(&ann, client, "web"));
+        assert_ne!(hash, key.for_host(&ann, ClientId([8; 16]), "web"));
+        assert_ne!(hash, key.for_host(&ann, client, "web2"));
+        assert_ne!(hash, key.for_host(&bob, client, "web"));
+        assert_ne!(key.for_port(&ann, client, "web"), key.for_port(&bob, client, "web"));
         assert_eq!(format!("{key:?}"), "StateKey(…)");
     }
 }

@@ -234,8 +234,9 @@ fn an_operators_certificate_is_left_alone() {
 fn the_state_key_stays() {
     let (_temp, state) = state();
     let client = ClientId([1; 16]);
-    let first = StateKey::load_or_create(&state).unwrap().for_host(client, "web");
-    assert_eq!(StateKey::load_or_create(&state).unwrap().for_host(client, "web"), first);
+    let principal = Principal::parse("ann").unwrap();
+    let first = StateKey::load_or_create(&state).unwrap().for_host(&principal, client, "web");
+    assert_eq!(StateKey::load_or_create(&state).unwrap().for_host(&principal, client, "web"), first);
     state.write_atomic("state.key", b"short").unwrap();
     assert!(StateKey::load_or_create(&state).unwrap_err().to_string().contains("state.key"));
 }

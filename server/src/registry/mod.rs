@@ -19,7 +19,7 @@ mod tests;
 pub use instance::{Instance, InstanceKey, MemberState};
 pub use name::Name;
 pub use names::{Entry, Names};
-pub use ports::{Ports, Serve};
+pub use ports::{NoRoom, OpenError, Ports, Serve};
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -75,8 +75,26 @@ struct State {
     sessions: BTreeMap<SessionId, Arc<Live>>,
     /// The instances that have one of them.
     instances: HashMap<InstanceKey, Held>,
+    /// Whose the logins are that were let in and have no session yet.
+    admitted: BTreeMap<SessionId, Principal>,
     last_session: u64,
     last_generation: u64,
+}
+
+/// A login that was let in; it counts as a session until it has one or is dropped.
+#[derive(Debug)]
+pub struct Admitted {
+    registry: Arc<Registry>,
+    /// The number of its session.
+    pub id: SessionId,
+    /// Newer is greater.
+    pub generation: Generation,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.registry.state.lock().admitted.remove(&self.id);
+    }
 }
 
 /// A principal has as many sessions as it may have.
@@ -101,6 +119,7 @@ impl Registry {
         let state = State {
             sessions: BTreeMap::new(),
             instances: HashMap::new(),
+            admitted: BTreeMap::new(),
             last_session: 0,
             last_generation: u64::try_from(since.as_micros()).unwrap_or(0),
         };
@@ -131,32 +150,39 @@ impl Registry {
     ///
     /// # Errors
     /// [`OverQuota`].
-    pub fn admit(&self, login: &Login) -> Result<(SessionId, Generation), OverQuota> {
+    pub fn admit(self: &Arc<Self>, login: &Login) -> Result<Admitted, OverQuota> {
         let max = self
             .identity
             .book()
             .grants(&login.principal, &self.naming.domain)
             .map_or(0, |grants| grants.quotas.sessions);
         let mut state = self.state.lock();
-        // Sessions that this one takes the place of do not stand in its way.
+        // Sessions that this one takes the place of do not stand in its way; one that drains already stays.
         let stays = |live: &&Arc<Live>| {
             let other = &live.login;
+            let same_slot = other.slot == login.slot && !live.is_draining();
             other.principal == login.principal
-                && (other.client != login.client
-                    || (other.instance == login.instance && other.slot != login.slot))
+                && !live.is_over()
+                && (other.client != login.client || (other.instance == login.instance && !same_slot))
         };
         let others = state.sessions.values().filter(stays).count();
+        // Each may become a session beside this one, whatever it says that it replaces.
+        let under_way = state.admitted.values().filter(|other| **other == login.principal).count();
+        let others = others.saturating_add(under_way);
         if u32::try_from(others).unwrap_or(u32::MAX) >= max {
             return Err(OverQuota { principal: login.principal.clone(), max });
         }
         state.last_session = state.last_session.saturating_add(1);
         state.last_generation = state.last_generation.saturating_add(1);
-        Ok((SessionId(state.last_session), Generation(state.last_generation)))
+        let (id, generation) = (SessionId(state.last_session), Generation(state.last_generation));
+        state.admitted.insert(id, login.principal.clone());
+        Ok(Admitted { registry: self.clone(), id, generation })
     }
 
     /// A session begins. Sessions that it takes the place of are told so; if it is itself the older one, it is.
     pub fn attach(&self, live: &Arc<Live>, now: Instant) {
         let mut state = self.state.lock();
+        state.admitted.remove(&live.id);
         if self.identity.book().credential(&live.login.credential).is_none() {
             // Revoked while this login was under way.
             live.cut(CloseReason::REVOKED, "the operator has revoked this credential");

@@ -115,6 +115,13 @@ impl Names {
         self.live.lock().get(principal).copied().unwrap_or(0)
     }
 
+    /// Whether `name` is live and `principal` is among those who hold it.
+    #[must_use]
+    pub fn holds(&self, name: &Name, principal: &Principal) -> bool {
+        let is_mine = |entry: &Entry| entry.holding.members().iter().any(|it| it.principal == *principal);
+        self.look(name, is_mine).unwrap_or(false)
+    }
+
     /// What [`Names::claim`] would do.
     #[must_use]
     pub fn decide(&self, name: &Name, claim: &Claim, now: Instant) -> Decision {

@@ -10,8 +10,24 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::listeners::bind_port;
 
-/// Starts to serve a port that was bound, until it is given back.
-pub type Serve = Box<dyn Fn(u16, Vec<TcpListener>, CancellationToken) + Send + Sync>;
+/// Starts to serve a port that was bound, until it is given back; or has no room for one more.
+pub type Serve = Box<dyn Fn(u16, Vec<TcpListener>, CancellationToken) -> Result<(), NoRoom> + Send + Sync>;
+
+/// The descriptors of the process are too few for one more public port. The operator can raise the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server has no file descriptors for one more public port")]
+pub struct NoRoom;
+
+/// A port can not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The kernel's word: the port is in use by something else, ours or not, or privileged.
+    #[error(transparent)]
+    Bind(#[from] io::Error),
+    /// No other port could be opened either.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+}
 
 /// The ports that are bound.
 pub struct Ports {
@@ -32,16 +48,16 @@ impl Ports {
     /// Binds `port`, unless it is bound already.
     ///
     /// # Errors
-    /// The kernel's: the port is in use by something else, ours or not, or privileged.
-    pub fn open(&self, port: u16) -> io::Result<()> {
+    /// [`OpenError`].
+    pub fn open(&self, port: u16) -> Result<(), OpenError> {
         let mut open = self.open.lock();
         if open.contains_key(&port) {
             return Ok(());
         }
         let listeners = bind_port(&self.addresses, port)?;
         let closed = self.drain.child_token();
-        open.insert(port, closed.clone().drop_guard());
-        (self.serve)(port, listeners, closed);
+        (self.serve)(port, listeners, closed.clone())?;
+        open.insert(port, closed.drop_guard());
         Ok(())
     }
 
@@ -55,5 +71,21 @@ impl Ports {
 impl std::fmt::Debug for Ports {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ports").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_without_room_is_not_kept() {
+        let ip = IpAddr::from([127, 0, 0, 1]);
+        let ports = Ports::new(vec![ip], CancellationToken::new(), Box::new(|_, _, _| Err(NoRoom)));
+        let free = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port();
+        for _ in 0..2 {
+            assert!(matches!(ports.open(free), Err(OpenError::NoRoom(_))));
+        }
+        assert!(TcpListener::bind((ip, free)).is_ok());
     }
 }

@@ -21,6 +21,7 @@ use protocol::service_name::is_name;
 use super::instance::{Instance, InstanceKey};
 use super::name::Name;
 use super::names::{Behind, Bid};
+use super::ports::OpenError;
 use super::{Registry, State};
 use crate::session::Live;
 
@@ -151,17 +152,14 @@ impl Registry {
             None => {}
         }
         let wanted = Wanted::new(live, grants, &asked)?;
-        let quota = grants.quotas.names;
-        if self.names.count(&live.login.principal) >= quota {
-            let text = format!("{} holds {quota} names, which is all it may have", live.login.principal);
-            return Err(Refused(RegisterCode::OVER_QUOTA, text));
-        }
         let claim = Claim { group: wanted.group.clone(), member: held.instance.member() };
         let name = match &asked.kind {
             RegistrationKind::Http { host } => {
-                Name::Http(self.host(live, grants, host.as_deref(), &wanted.tunnel)?)
+                let name = Name::Http(self.host(live, grants, host.as_deref(), &wanted.tunnel)?);
+                self.within_quota(live, grants, Some(&name))?;
+                name
             }
-            RegistrationKind::Tcp { port: Some(port) } => self.port(grants, *port, &claim, now)?,
+            RegistrationKind::Tcp { port: Some(port) } => self.port(live, grants, *port, &claim, now)?,
             RegistrationKind::Tcp { port: None } => self.pick(live, grants, &wanted.tunnel, &claim, now)?,
         };
         if let Some(other) = held.id_of(&name) {
@@ -187,7 +185,7 @@ impl Registry {
 
     fn host(&self, live: &Live, grants: &Grants, asked: Option<&str>, tunnel: &str) -> Result<Host, Refused> {
         let domain = &self.naming.domain;
-        let random = subdomain(&self.naming.key.for_host(live.login.client, tunnel));
+        let random = subdomain(&self.naming.key.for_host(&live.login.principal, live.login.client, tunnel));
         let random = Host::under(&random, domain).map_err(|error| Refused::bad_name(error.to_string()))?;
         let asked = asked
             .map(|host| Host::complete(host, domain))
@@ -203,20 +201,25 @@ impl Registry {
     }
 
     /// The port that was asked for, bound if the claim will succeed.
-    fn port(&self, grants: &Grants, port: u16, claim: &Claim, now: Instant) -> Result<Name, Refused> {
+    fn port(
+        &self,
+        live: &Live,
+        grants: &Grants,
+        port: u16,
+        claim: &Claim,
+        now: Instant,
+    ) -> Result<Name, Refused> {
         if !grants.allows_port(port) {
             let granted = granted_ports(grants);
             return Err(Refused::not_granted(format!("port {port} is not granted; granted: {granted}")));
         }
         let name = Name::Tcp(port);
+        self.within_quota(live, grants, Some(&name))?;
         match self.names.decide(&name, claim, now) {
             Decision::Stale | Decision::InUse => return Err(Refused::in_use(&name)),
             Decision::Take | Decision::Keep | Decision::Join | Decision::TakeOver { .. } => {}
         }
-        self.ports.open(port).map_err(|error| {
-            let text = format!("port {port} can not be listened on: {error}");
-            Refused(RegisterCode::PORT_UNAVAILABLE, text)
-        })?;
+        self.ports.open(port).map_err(|error| unavailable(port, &error))?;
         Ok(name)
     }
 
@@ -229,21 +232,39 @@ impl Registry {
         claim: &Claim,
         now: Instant,
     ) -> Result<Name, Refused> {
-        let hash = self.naming.key.for_port(live.login.client, tunnel);
+        let hash = self.naming.key.for_port(&live.login.principal, live.login.client, tunnel);
         let mut ports = port_pick(&grants.ports, &hash).take(PICKS).peekable();
         if ports.peek().is_none() {
             return Err(Refused::not_granted(
                 "no port is granted that could be picked; ask for one with --port",
             ));
         }
-        ports
-            .map(Name::Tcp)
-            .filter(|name| self.names.decide(name, claim, now) == Decision::Take)
-            .find(|name| matches!(name, Name::Tcp(port) if self.ports.open(*port).is_ok()))
-            .ok_or_else(|| {
-                let text = "none of the granted ports is free".to_owned();
-                Refused(RegisterCode::PORT_UNAVAILABLE, text)
-            })
+        self.within_quota(live, grants, None)?;
+        for port in ports {
+            let name = Name::Tcp(port);
+            if self.names.decide(&name, claim, now) != Decision::Take {
+                continue;
+            }
+            match self.ports.open(port) {
+                Ok(()) => return Ok(name),
+                Err(OpenError::Bind(_)) => {}
+                // No other port would do better.
+                Err(error @ OpenError::NoRoom(_)) => return Err(unavailable(port, &error)),
+            }
+        }
+        let text = "none of the granted ports is free".to_owned();
+        Err(Refused(RegisterCode::PORT_UNAVAILABLE, text))
+    }
+
+    /// Whether the principal may have `name`, or any further one. What it holds already, with whatever client, is none
+    /// more.
+    fn within_quota(&self, live: &Live, grants: &Grants, name: Option<&Name>) -> Result<(), Refused> {
+        let (principal, quota) = (&live.login.principal, grants.quotas.names);
+        if self.names.count(principal) < quota || name.is_some_and(|name| self.names.holds(name, principal)) {
+            return Ok(());
+        }
+        let text = format!("{principal} holds {quota} names, which is all it may have");
+        Err(Refused(RegisterCode::OVER_QUOTA, text))
     }
 
     fn free(&self, held: &mut Held, id: u32, now: Instant) {
@@ -296,6 +317,10 @@ impl Wanted {
         let allow: Result<Arc<[IpNet]>, Refused> = asked.allow.iter().map(|text| network(text)).collect();
         Ok(Self { id: asked.id, tunnel: asked.name.clone(), group, allow: allow? })
     }
+}
+
+fn unavailable(port: u16, error: &OpenError) -> Refused {
+    Refused(RegisterCode::PORT_UNAVAILABLE, format!("port {port} can not be listened on: {error}"))
 }
 
 /// `192.0.2.0/24`, or one address.

@@ -294,6 +294,47 @@ fn quotas_hold() {
 }
 
 #[test]
+fn a_name_of_ones_own_is_taken_over_at_full_quota() {
+    let world = World::new();
+    world.invite("bob", &["x".to_owned()], &[], &[], &[], None);
+    let older = world.client("bob", 1, 1);
+    world.register(&older, http(0, "bob")).unwrap();
+    world.register(&older, http(1, "x")).unwrap();
+    let newer = world.client("bob", 2, 2);
+    assert_eq!(world.register(&newer, http(0, "bob")).as_deref(), Ok("bob.t.example.com"));
+    assert!(world.register(&newer, tcp(1, Some(2222))).unwrap_err().starts_with("OVER_QUOTA"));
+}
+
+#[test]
+fn a_copied_client_id_does_not_get_the_random_names_of_its_principal() {
+    let mut world = World::new();
+    let eve = world.client("eve", 1, 1);
+    let host = world.register(&eve, http(0, "")).unwrap();
+    detach(&world, &eve);
+    world.after(Duration::from_secs(61));
+    let copy = world.client("mallory", 1, 1);
+    assert_ne!(world.register(&copy, http(0, "")), Ok(host.clone()));
+    let eve = world.client("eve", 1, 2);
+    assert_eq!(world.register(&eve, http(0, "")), Ok(host));
+}
+
+#[test]
+fn sessions_do_not_pile_up_in_one_slot() {
+    let world = World::new();
+    let first = world.client("bob", 1, 1);
+    let second = world.session("bob", 1, 1, 0, Some(first.id));
+    assert!(first.is_draining());
+    let third = world.session("bob", 1, 1, 0, Some(second.id));
+    assert!(world.registry.admit(&third.login).is_err(), "two drain");
+    detach(&world, &first);
+    // A login that is under way counts, and no longer than that.
+    let under_way = world.registry.admit(&third.login).unwrap();
+    assert!(world.registry.admit(&third.login).is_err());
+    drop(under_way);
+    assert!(world.registry.admit(&third.login).is_ok());
+}
+
+#[test]
 fn revoking_ends_sessions_frees_names_and_lasts() {
     let world = World::new();
     let bob = world.client("bob", 1, 1);
@@ -327,9 +368,9 @@ fn an_expired_credential_ends_its_sessions() {
     let mut login = world.client("bob", 1, 1).login.clone();
     login.expires = Some(SystemTime::now());
     login.slot = protocol::id::Slot(1);
-    let (id, generation) = world.registry.admit(&login).unwrap();
+    let admitted = world.registry.admit(&login).unwrap();
     let link = world.linked("eve").live.link().clone();
-    let live = Arc::new(Live::new(id, generation, login, link).0);
+    let live = Arc::new(Live::new(admitted.id, admitted.generation, login, link).0);
     world.registry.attach(&live, world.now);
     world.after(Duration::from_secs(1));
     assert_eq!(cut(&live), Some(CloseReason::EXPIRED));

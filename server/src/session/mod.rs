@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use transport::session::{Inbound, SessionEnd, Substream};
 
-use crate::registry::Registry;
+use crate::registry::{DRAIN, Registry};
 use control::ControlSubstream;
 
 /// How long a client that is sent away may take to be told why.
@@ -163,7 +163,8 @@ impl Driver<'_> {
                 Ok(())
             }
             Control::Drain(Drain { deadline }) => {
-                self.live.drain(deadline, DrainCause::Asked);
+                // As long as a drain of ours, or a session could stay for ever without taking work.
+                self.live.drain(deadline.min(DRAIN), DrainCause::Asked);
                 self.context.registry.names().tick();
                 Ok(())
             }

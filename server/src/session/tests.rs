@@ -209,6 +209,26 @@ fn a_drained_session_ends_when_its_work_is_done() {
 }
 
 #[test]
+fn a_client_that_drains_has_no_more_than_our_own_time_for_it() {
+    let world = World::new();
+    let Linked { live, inbound, orders, client } = world.linked("default");
+    let context = Context {
+        registry: world.registry.clone(),
+        metrics: Metrics::new("0"),
+        spawner: world.spawner.clone(),
+    };
+    let mut order = orders.drain.clone();
+    world.spawner.spawn(live.link().worker(), "test", run(context, live, inbound, orders));
+    world.workers.block_on(async {
+        let mut control = Client::open(&client).await;
+        control.send(Drain { deadline: Duration::from_secs(86_400) }).await;
+        timeout(Duration::from_secs(5), order.changed()).await.unwrap().unwrap();
+        let until = order.borrow().unwrap().until;
+        assert!(until <= Instant::now() + DRAIN);
+    });
+}
+
+#[test]
 fn a_client_that_leaves_takes_its_session_with_it() {
     let world = World::new();
     let (session, live) = start(&world);
