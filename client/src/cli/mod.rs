@@ -164,10 +164,10 @@ mod tests {
 
     #[test]
     fn the_version_names_the_wire() {
-        assert_eq!(exit("tunnelc --version"), Exit::done("tunnelc 0.1.0 (wire 1)\n"));
+        assert_eq!(exit("tunnelc --version"), Exit::done("tunnelc 0.1.0 (protocol tunnel/1)\n"));
         assert_eq!(
             exit("tunnelc version --json"),
-            Exit::done("{\"program\":\"tunnelc\",\"version\":\"0.1.0\",\"wire\":1}\n")
+            Exit::done("{\"program\":\"tunnelc\",\"protocol\":1,\"version\":\"0.1.0\"}\n")
         );
     }
 }

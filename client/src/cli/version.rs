@@ -1,9 +1,8 @@
 //! `tunnelc version`.
 
 use argh::{ArgsInfo, FromArgs};
-use ops::cli::Exit;
+use ops::cli::{Exit, version};
 use protocol::handshake::VERSION;
-use serde_json::json;
 
 /// Say the version of the program and of the wire.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -16,11 +15,6 @@ pub(super) struct Version {
 
 impl Version {
     pub(super) fn run(&self) -> Exit {
-        let (program, version) = (crate::PROGRAM, crate::VERSION);
-        Exit::done(if self.json {
-            format!("{}\n", json!({ "program": program, "version": version, "wire": VERSION }))
-        } else {
-            format!("{program} {version} (wire {VERSION})\n")
-        })
+        version(crate::PROGRAM, crate::VERSION, VERSION, self.json)
     }
 }

@@ -1,11 +1,8 @@
 //! `tunneld version`.
 
 use argh::{ArgsInfo, FromArgs};
-use ops::cli::Exit;
-use serde_json::json;
-
-use super::ask;
-use crate::admin::VERSION;
+use ops::cli::{Exit, version};
+use protocol::handshake::VERSION;
 
 /// say which version this is
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -18,11 +15,6 @@ pub(super) struct Version {
 
 impl Version {
     pub(super) fn execute(&self) -> Exit {
-        match self.json {
-            true => ask::json(&json!({ "version": VERSION, "protocol": protocol::handshake::VERSION })),
-            false => {
-                Exit::done(format!("tunneld {VERSION} (protocol tunnel/{})\n", protocol::handshake::VERSION))
-            }
-        }
+        version("tunneld", crate::admin::VERSION, VERSION, self.json)
     }
 }

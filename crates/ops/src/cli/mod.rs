@@ -10,8 +10,10 @@ mod exit;
 mod parse;
 mod print;
 mod suggest;
+mod version;
 
 pub use exit::{Exit, ExitCode};
 pub use parse::{parse, usage};
 pub use print::{print, print_error};
 pub use suggest::{closest, did_you_mean};
+pub use version::version;
