@@ -23,7 +23,7 @@ const NO_ROOM_QUIET: Duration = Duration::from_secs(1);
 pub struct Accepted {
     /// The connection, with NODELAY set.
     pub stream: TcpStream,
-    /// The other end.
+    /// The other end; IPv4 addresses are IPv4.
     pub peer: SocketAddr,
     /// Held for as long as the connection counts.
     pub permit: OwnedSemaphorePermit,
@@ -56,7 +56,11 @@ pub async fn accept_loop(
                 pause = BACK_OFF.0;
                 match permits.clone().try_acquire_owned() {
                     // A connection that can not be tuned is one that its peer gave up.
-                    Ok(permit) if tune(&stream).is_ok() => on_connection(Accepted { stream, peer, permit }),
+                    Ok(permit) if tune(&stream).is_ok() => {
+                        // A listener on [::] gives IPv4 peers their IPv6 form.
+                        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                        on_connection(Accepted { stream, peer, permit });
+                    }
                     Ok(_) => {}
                     Err(_) => {
                         abort(stream);
