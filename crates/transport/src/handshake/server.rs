@@ -82,8 +82,7 @@ impl Incoming {
         let binding = exporter(stream.get_ref().1)?;
         let mut buffer = BytesMut::new();
         let Ok(frame) = timeout_at(deadline, read_frame(&mut stream, &mut buffer)).await else {
-            let text = "no complete hello came in time".to_owned();
-            refuse(stream, Reject { code: RejectCode::MALFORMED, text: text.into(), retry_after: None })
+            refuse(stream, because(RejectCode::MALFORMED, "no complete hello came in time".to_owned()))
                 .await?;
             return Err(HandshakeError::Timeout("its hello"));
         };
@@ -96,8 +95,7 @@ impl Incoming {
             Ok(hello) => hello,
             Err(error) => {
                 let text = format!("the hello is not valid: {error}");
-                refuse(stream, Reject { code: RejectCode::MALFORMED, text: text.into(), retry_after: None })
-                    .await?;
+                refuse(stream, because(RejectCode::MALFORMED, text)).await?;
                 return Err(error.into());
             }
         };
@@ -169,15 +167,18 @@ impl Incoming {
     }
 }
 
+fn because(code: RejectCode, text: String) -> Reject {
+    Reject { code, text: text.into(), retry_after: None }
+}
+
 /// The version and the features that both ends have.
 fn agree(hello: &Hello) -> Result<(u16, Features), Reject> {
-    let refuse = |code, text: String| Reject { code, text: text.into(), retry_after: None };
     let version =
-        negotiate(hello.versions).map_err(|error| refuse(RejectCode::VERSION, error.to_string()))?;
+        negotiate(hello.versions).map_err(|error| because(RejectCode::VERSION, error.to_string()))?;
     let features = hello
         .features
         .negotiate(Features::OURS)
-        .map_err(|error| refuse(RejectCode::CRITICAL_FEATURE, error.to_string()))?;
+        .map_err(|error| because(RejectCode::CRITICAL_FEATURE, error.to_string()))?;
     Ok((version, features))
 }
 
