@@ -49,6 +49,27 @@ async fn a_wrong_secret_and_an_unknown_id_are_refused_alike() {
 }
 
 #[tokio::test]
+async fn without_a_pin_the_certificate_decides() {
+    let (server, other) = (Tunneld::start().await, Tunneld::start().await);
+    let join = server.join();
+    let no_pin = join.split('?').next().unwrap();
+    let certificate = |of: &Tunneld| of.state().join("tls.crt").to_str().unwrap().to_owned();
+    // Neither the roots of the system nor the certificate of another server vouch for this one.
+    let by_system = try_to_join(no_pin).await;
+    let home = Home::new();
+    let wrong = certificate(&other);
+    let by_other = home.command(&["http", "3000", "--join", no_pin, "--ca-file", &wrong]).await;
+    for refused in [by_system, by_other] {
+        assert_eq!(refused.code, Some(3), "{}", refused.text());
+        assert!(refused.text().contains("not trusted"), "{}", refused.text());
+    }
+    assert_eq!(server.sessions().await, 0);
+    let right = certificate(&server);
+    let _tunnel = home.http(no_pin, "127.0.0.1:3000", &["--host", "demo", "--ca-file", &right]).await;
+    assert_eq!(server.sessions().await, 1);
+}
+
+#[tokio::test]
 async fn a_wrong_pin_is_refused_by_the_client_before_it_says_anything() {
     let server = Tunneld::start().await;
     let join = server.join();
