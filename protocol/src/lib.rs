@@ -11,6 +11,7 @@
 //! | [`control`] | 05 | the first substream of the client |
 //! | [`request`] | 06 | the first frames of every other substream |
 //! | [`exchange`] | 07 | the rest of an HTTP substream |
+//! | [`mux`] | 04 | below all substreams: yamux |
 //! | [`join`] | 01 | never: how a client is told where to go and whom to trust |
 #![cfg_attr(
     not(test),
@@ -28,6 +29,7 @@ pub mod handshake;
 pub mod id;
 pub mod join;
 pub mod limits;
+pub mod mux;
 pub mod request;
 #[cfg(test)]
 mod round_trip;

@@ -1,0 +1,109 @@
+//! Bytes that may be held: received and unread, written and unsent, and what windows have grown by.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The bytes of all sessions of a process.
+///
+/// From two thirds of the most there may be on, every session that holds more than its share of the last third gives up
+/// some when it takes more: so those that hold little are left alone, and the sum stays below the most.
+#[derive(Debug)]
+pub struct ProcessBudget {
+    max: usize,
+    held: AtomicUsize,
+    growth: AtomicUsize,
+    sessions: AtomicUsize,
+}
+
+impl ProcessBudget {
+    /// At most `max` bytes over all sessions.
+    #[must_use]
+    pub fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, held: 0.into(), growth: 0.into(), sessions: 0.into() })
+    }
+
+    /// Bytes held now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// The most there may be.
+    #[must_use]
+    pub const fn max(&self) -> usize {
+        self.max
+    }
+
+    /// What a session may hold while all hold too much; none if they do not.
+    fn share(&self) -> Option<usize> {
+        let third = self.max / 3;
+        if self.held() <= third.saturating_mul(2) {
+            return None;
+        }
+        third.checked_div(self.sessions.load(Ordering::Relaxed))
+    }
+}
+
+/// The bytes of one session, which count for its process too.
+#[derive(Debug)]
+pub(super) struct Budget {
+    max: usize,
+    held: usize,
+    growth: usize,
+    process: Arc<ProcessBudget>,
+}
+
+impl Budget {
+    pub(super) fn new(max: usize, process: Arc<ProcessBudget>) -> Self {
+        process.sessions.fetch_add(1, Ordering::Relaxed);
+        Self { max, held: 0, growth: 0, process }
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    pub(super) fn charge(&mut self, n: usize) {
+        self.held = self.held.saturating_add(n);
+        self.process.held.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(super) fn release(&mut self, n: usize) {
+        let n = n.min(self.held);
+        self.held = self.held.saturating_sub(n);
+        self.process.held.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Lets windows grow by `n` bytes in all, if half of both budgets stays free of such promises.
+    pub(super) fn extend(&mut self, n: usize) -> bool {
+        let session = self.held.saturating_add(self.growth).saturating_add(n);
+        let process = self.process.held().saturating_add(self.process.growth.load(Ordering::Relaxed));
+        let free = session <= self.max / 2 && process.saturating_add(n) <= self.process.max / 2;
+        if free {
+            self.growth = self.growth.saturating_add(n);
+            self.process.growth.fetch_add(n, Ordering::Relaxed);
+        }
+        free
+    }
+
+    /// Windows shrank by `n` bytes in all.
+    pub(super) fn retract(&mut self, n: usize) {
+        let n = n.min(self.growth);
+        self.growth = self.growth.saturating_sub(n);
+        self.process.growth.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// What this session may go on holding, if it, or all together, hold too much: seven eighths.
+    pub(super) fn excess(&self) -> Option<usize> {
+        let most = self.process.share().map_or(self.max, |share| share.min(self.max));
+        (self.held > most).then(|| most.saturating_sub(most / 8))
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.release(self.held);
+        self.retract(self.growth);
+        self.process.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,90 @@
+//! What came on a substream and was not read.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// Pieces below this length are copied together, so that a small piece never keeps a large buffer alive: with reads of
+/// [`READ_SIZE`](super::READ_SIZE), what is held is at most twice what is counted.
+const COPIED_BELOW: usize = super::READ_SIZE / 2;
+
+/// Received bytes, in order.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    /// Most substreams hold one piece at most, which costs no queue.
+    front: Option<Bytes>,
+    rest: VecDeque<Bytes>,
+    /// Small pieces, behind all others.
+    tail: BytesMut,
+    length: usize,
+}
+
+impl Inbox {
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    pub(super) fn push(&mut self, piece: BytesMut) {
+        if piece.is_empty() {
+            return;
+        }
+        self.length = self.length.saturating_add(piece.len());
+        if piece.len() < COPIED_BELOW {
+            self.tail.extend_from_slice(&piece);
+            return;
+        }
+        self.settle_tail();
+        self.push_back(piece.freeze());
+    }
+
+    /// Takes the first piece, at most `max` bytes of it.
+    pub(super) fn pop(&mut self, max: usize) -> Option<Bytes> {
+        if self.front.is_none() {
+            self.settle_tail();
+        }
+        let front = self.front.as_mut()?;
+        let piece = if front.len() > max {
+            front.split_to(max)
+        } else {
+            let piece = std::mem::take(front);
+            self.front = self.rest.pop_front();
+            if self.rest.is_empty() {
+                self.rest = VecDeque::new();
+            }
+            piece
+        };
+        self.length = self.length.saturating_sub(piece.len());
+        Some(piece)
+    }
+
+    /// Puts a piece back in front of all others.
+    pub(super) fn unpop(&mut self, piece: Bytes) {
+        if piece.is_empty() {
+            return;
+        }
+        self.length = self.length.saturating_add(piece.len());
+        if let Some(second) = self.front.replace(piece) {
+            self.rest.push_front(second);
+        }
+    }
+
+    /// Drops everything, and says how much that was.
+    pub(super) fn clear(&mut self) -> usize {
+        std::mem::take(self).length
+    }
+
+    fn settle_tail(&mut self) {
+        if !self.tail.is_empty() {
+            let tail = std::mem::take(&mut self.tail).freeze();
+            self.push_back(tail);
+        }
+    }
+
+    fn push_back(&mut self, piece: Bytes) {
+        if self.front.is_none() {
+            self.front = Some(piece);
+        } else {
+            self.rest.push_back(piece);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Flow control by what the reader consumed: how much the peer may send, and how that grows and shrinks.
+
+use std::time::{Duration, Instant};
+
+use super::budget::Budget;
+use super::{WINDOW_MAX, YAMUX_WINDOW};
+
+/// A round trip is taken to be at least this long: below it, it is tasks that wait for a core, not bytes on a link.
+pub(super) const ROUND_TRIP_MIN: Duration = Duration::from_micros(200);
+
+/// The receiving side's window of one substream.
+#[derive(Debug)]
+pub(super) struct ReceiveWindow {
+    /// Bytes that may be on the way or unread at once.
+    target: u32,
+    /// What `target` is never below.
+    floor: u32,
+    /// Bytes that the peer may send before it breaks the rules. It starts at yamux's own window, for peers that do not know
+    /// of the smaller one that we stated.
+    credit: u32,
+    /// Consumed, and not yet given back as credit.
+    consumed: u32,
+    /// Consumed since `epoch`.
+    measured: u64,
+    epoch: Option<Instant>,
+}
+
+impl ReceiveWindow {
+    pub(super) fn new(first: u32) -> Self {
+        Self {
+            target: first,
+            floor: first,
+            credit: YAMUX_WINDOW.max(first),
+            consumed: 0,
+            measured: 0,
+            epoch: None,
+        }
+    }
+
+    /// What of the window comes from the budget beyond the first window.
+    pub(super) fn growth(&self) -> usize {
+        usize::try_from(self.target.saturating_sub(self.floor)).unwrap_or(usize::MAX)
+    }
+
+    /// Takes `n` bytes of credit; false if there are not so many.
+    pub(super) fn received(&mut self, n: u32) -> bool {
+        match self.credit.checked_sub(n) {
+            Some(left) => {
+                self.credit = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The reader took `n` bytes.
+    pub(super) fn consumed(&mut self, n: usize) {
+        self.consumed = self.consumed.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
+        self.measured = self.measured.saturating_add(u64::try_from(n).unwrap_or(u64::MAX));
+    }
+
+    /// The reader put `n` bytes back.
+    pub(super) fn put_back(&mut self, n: usize) {
+        self.consumed = self.consumed.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
+        self.measured = self.measured.saturating_sub(u64::try_from(n).unwrap_or(u64::MAX));
+    }
+
+    /// Whether a window update is worth its header.
+    pub(super) fn is_due(&self) -> bool {
+        self.consumed >= self.target / 2
+    }
+
+    /// Credit to give to the peer now. `round_trip` is the time from giving credit to the bytes that use it.
+    ///
+    /// The window follows twice the bandwidth-delay product, measured over at least one round trip: it at most doubles at
+    /// once and only out of free budget, and halves when less than a quarter is used.
+    pub(super) fn give(&mut self, now: Instant, round_trip: Duration, budget: &mut Budget) -> u32 {
+        let mut credit = self.consumed;
+        match self.epoch {
+            None => self.start(now),
+            Some(epoch) => {
+                let elapsed = now.saturating_duration_since(epoch);
+                if elapsed >= round_trip {
+                    credit = self.adjust(twice_in(round_trip, self.measured, elapsed), credit, budget);
+                    self.start(now);
+                }
+            }
+        }
+        self.consumed = 0;
+        self.credit = self.credit.saturating_add(credit);
+        credit
+    }
+
+    /// Raises the window before anything was measured: the link is known to be long. Returns the credit for it.
+    pub(super) fn start_with(&mut self, window: u32, budget: &mut Budget) -> u32 {
+        let more = window.saturating_sub(self.target);
+        if more == 0 || !budget.extend(usize::try_from(more).unwrap_or(usize::MAX)) {
+            return 0;
+        }
+        self.target = window;
+        self.credit = self.credit.saturating_add(more);
+        more
+    }
+
+    fn start(&mut self, now: Instant) {
+        self.epoch = Some(now);
+        self.measured = 0;
+    }
+
+    fn adjust(&mut self, wanted: u64, credit: u32, budget: &mut Budget) -> u32 {
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(self.floor, WINDOW_MAX);
+        if wanted > self.target {
+            let more = wanted.saturating_sub(self.target).min(self.target);
+            if budget.extend(usize::try_from(more).unwrap_or(usize::MAX)) {
+                self.target = self.target.saturating_add(more);
+                return credit.saturating_add(more);
+            }
+        } else if wanted < self.target / 4 {
+            let less = (self.target / 2).min(self.target.saturating_sub(self.floor)).min(credit);
+            budget.retract(usize::try_from(less).unwrap_or(0));
+            self.target = self.target.saturating_sub(less);
+            return credit.saturating_sub(less);
+        }
+        credit
+    }
+}
+
+/// Twice the bytes that come in `round_trip` if `bytes` come in `elapsed`.
+fn twice_in(round_trip: Duration, bytes: u64, elapsed: Duration) -> u64 {
+    let product = u128::from(bytes).saturating_mul(2).saturating_mul(round_trip.as_nanos());
+    u64::try_from(product.checked_div(elapsed.as_nanos()).unwrap_or(0)).unwrap_or(u64::MAX)
+}
