@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use transport::handshake::{HelloDraft, Incoming, login};
 use transport::login_key::{LoginKey, PublicKey};
-use transport::session::Session;
+use transport::session::{ProcessBudget, Session};
 use transport::tls::{Trust, client_config, server_config, spki_pin};
 
 /// Who logs in where, made once.
@@ -25,6 +25,10 @@ struct Parties {
     trust: Arc<ClientConfig>,
     key: LoginKey,
     public: PublicKey,
+}
+
+fn budget() -> Arc<ProcessBudget> {
+    ProcessBudget::new(1 << 30)
 }
 
 impl Parties {
@@ -55,7 +59,7 @@ impl Parties {
         };
         let name = ServerName::try_from("tunnel.test").unwrap();
         let trust = self.trust.clone();
-        login(stream, name, trust, draft, &self.key, spawner, spawner.here()).await.unwrap().session
+        login(stream, name, trust, draft, &self.key, budget(), spawner, spawner.here()).await.unwrap().session
     }
 
     async fn admit(&self, listener: &TcpListener, spawner: &Spawner) -> Session {
@@ -70,7 +74,7 @@ impl Parties {
             limits: PeerLimits::OURS,
             domain: "localhost".into(),
         };
-        incoming.welcome(welcome, spawner, spawner.here()).await.unwrap().0
+        incoming.welcome(welcome, budget(), spawner, spawner.here()).await.unwrap().0
     }
 }
 

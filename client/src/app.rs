@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use transport::login_key::LoginKey;
+use transport::session::ProcessBudget;
 use transport::tls::client_config;
 
 use crate::events::{Event, Events};
@@ -103,6 +104,9 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
     };
     on_hangup(settings.mode, &shutdown, &spawner).await?;
     let (refused, mut refusal) = mpsc::channel(1);
+    let budget = ProcessBudget::of_memory(ops::memory::available());
+    let held = budget.clone();
+    context.metrics.watch_buffered_bytes(move || u64::try_from(held.held()).unwrap_or(u64::MAX));
     let instance = Arc::new(Instance {
         client: identity.client,
         id: InstanceId(rand::random()),
@@ -117,6 +121,7 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
         sessions: Sessions::new(settings.connections),
         events,
         context,
+        budget,
         registered: TaskTracker::new(),
         refused,
         told: Mutex::default(),

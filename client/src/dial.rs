@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use transport::handshake::{HelloDraft, LoggedIn, LoginError, login};
 use transport::login_key::LoginKey;
+use transport::session::ProcessBudget;
 
 use crate::hints;
 
@@ -72,6 +73,7 @@ pub(crate) async fn dial(
     tls: Arc<ClientConfig>,
     draft: HelloDraft,
     key: &LoginKey,
+    budget: Arc<ProcessBudget>,
     spawner: &Spawner,
     worker: Worker,
 ) -> Result<LoggedIn, DialError> {
@@ -83,7 +85,7 @@ pub(crate) async fn dial(
     let found = found.map_err(|error| DialError::Resolve { server: server.clone(), error })?;
     let stream = timeout(STEP_TIMEOUT, connect(found)).await.map_err(timed_out)?;
     let stream = stream.map_err(|error| DialError::Connect { server: server.clone(), error })?;
-    login(stream, name, tls, draft, key, spawner, worker)
+    login(stream, name, tls, draft, key, budget, spawner, worker)
         .await
         .map_err(|error| DialError::Login { server: server.clone(), error })
 }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use transport::handshake::HelloDraft;
 use transport::login_key::LoginKey;
+use transport::session::ProcessBudget;
 
 use crate::events::Events;
 use crate::sessions::Sessions;
@@ -50,6 +51,8 @@ pub struct Instance {
     pub events: Events,
     /// What the data plane shares.
     pub context: Context,
+    /// What all sessions of this process may hold.
+    pub budget: Arc<ProcessBudget>,
     /// Sessions that the server may still open substreams on; a drain waits for them first.
     pub(crate) registered: TaskTracker,
     /// Why the program ends, if the server says so. Holds one.

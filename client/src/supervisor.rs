@@ -89,10 +89,11 @@ impl Supervisor {
     }
 
     async fn dial(&self, server: &HostPort, replaces: Option<SessionId>) -> Result<Live, DialError> {
-        let Instance { tls, key, context, .. } = &*self.instance;
+        let Instance { tls, key, budget, context, .. } = &*self.instance;
         let hello = self.instance.hello(self.slot, replaces);
         let worker = context.spawner.here();
-        let logged_in = dial(server, tls.clone(), hello, key, &context.spawner, worker).await?;
+        let logged_in =
+            dial(server, tls.clone(), hello, key, budget.clone(), &context.spawner, worker).await?;
         Ok(session::start(logged_in, self.slot, self.instance.clone()))
     }
 

@@ -59,15 +59,17 @@ pub const PROTOCOL_MAX: usize = 64;
 /// Most pins in a join string: one in use, one to rotate to, with room.
 pub const PINS_MAX: usize = 8;
 
-/// The initial yamux window that this version states for itself, that of the published yamux spec.
-pub const FIRST_WINDOW: u32 = 262_144;
+/// Bytes that this version takes on a new substream before its first window update.
+pub const FIRST_WINDOW: u32 = 64 * 1024;
 /// Smallest initial window a peer may state: below it a head and its answer could wait for each other.
 pub const FIRST_WINDOW_MIN: u32 = 16 * 1024;
 /// Substreams that this version accepts at once on a session.
-pub const SUBSTREAMS_ACCEPTED_MAX: u32 = 8_192;
+pub const SUBSTREAMS_ACCEPTED_MAX: u32 = 16_384;
+/// What it really accepts above that: a substream that the opener counts as ended may still be open for the acceptor.
+pub const SUBSTREAMS_SLACK: u32 = 4_096;
 /// Substreams that this version opens at once on a session.
-pub const SUBSTREAMS_OPENED_MAX: u32 = 4_096;
-/// Received bytes that a session may hold unread.
+pub const SUBSTREAMS_OPENED_MAX: u32 = 16_384;
+/// Bytes that a session may hold: received and unread, written and unsent.
 pub const SESSION_BUFFER_MAX: usize = 128 * 1024 * 1024;
 
 /// From accepting a TCP connection to the last byte of the handshake, TLS included.

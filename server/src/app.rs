@@ -21,6 +21,7 @@ use proxy::context::{Context as DataPlane, Timeouts};
 use proxy::dispatch::Dispatch;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use transport::session::ProcessBudget;
 
 use crate::admin::{Admin, Bound, VERSION, router};
 use crate::admission::{self, Door};
@@ -158,7 +159,11 @@ impl Parts {
 
         let sessions =
             Sessions { registry: registry.clone(), metrics: metrics.clone(), spawner: spawner.clone() };
-        let door = Door::new(self.key.tls.clone(), self.identity.clone(), sessions, drain.start.clone());
+        let budget = ProcessBudget::of_memory(ops::memory::available());
+        let held = budget.clone();
+        metrics.watch_buffered_bytes(move || u64::try_from(held.held()).unwrap_or(u64::MAX));
+        let (tls, identity) = (self.key.tls.clone(), self.identity.clone());
+        let door = Door::new(tls, identity, sessions, budget, drain.start.clone());
         let socket = AdminSocket::bind(&self.state.file(SOCKET)).await.map_err(Exit::failed)?;
         let commands = Arc::new(Admin {
             registry: registry.clone(),

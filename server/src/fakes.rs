@@ -13,11 +13,12 @@ use parking_lot::Mutex;
 use policy::host::Host;
 use policy::principal::Principal;
 use protocol::control::{CloseReason, Outcome, Registration, RegistrationKind};
+use protocol::handshake::PeerLimits;
 use protocol::id::{ClientId, CredentialId, InstanceId, SessionId, Slot};
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
 use transport::login_key::LoginKey;
-use transport::session::{Inbound, Liveness, Role, Session, SessionConfig, start};
+use transport::session::{Inbound, Liveness, ProcessBudget, Role, Session, SessionConfig, start};
 
 use crate::identity::{DEFAULT, JoinMaker, NewGrants, StateKey, Store};
 use crate::registry::{Naming, NoRoom, Ports, Registry};
@@ -209,10 +210,11 @@ fn login(principal: &str, client: u8, instance: u8, slot: u16, replaces: Option<
 fn config(role: Role) -> SessionConfig {
     SessionConfig {
         role,
-        max_opened: 16,
+        peer: PeerLimits { max_substreams: 16, ..PeerLimits::OURS },
         liveness: Arc::new(Liveness::new()),
         dead_after: Duration::from_secs(15),
         early: Bytes::new(),
+        budget: ProcessBudget::new(1 << 30),
     }
 }
 

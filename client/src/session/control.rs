@@ -10,7 +10,7 @@ use protocol::control::{
     Registered, Unregister,
 };
 use protocol::id::{SessionId, Slot};
-use protocol::limits::{CONTROL_FRAME_MAX, CONTROL_TIMEOUT, HEARTBEAT_INTERVAL};
+use protocol::limits::{CONTROL_FRAME_MAX, HEARTBEAT_INTERVAL};
 use protocol::text::Text;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -79,11 +79,9 @@ impl Talk {
             encode(&register.into(), &mut first)?;
         }
         encode(&beat.into(), &mut first)?;
-        let opened = timeout(CONTROL_TIMEOUT, session.open(first.freeze())).await;
-        let substream = match opened {
-            Ok(Ok(substream)) => substream,
-            Ok(Err(error)) => return Err(lost(&session, error.to_string()).await),
-            Err(_) => return Err(lost(&session, "no control substream in time".to_owned()).await),
+        let substream = match session.open(first.freeze()) {
+            Ok(substream) => substream,
+            Err(error) => return Err(lost(&session, error.to_string()).await),
         };
         Ok(Self {
             instance,
@@ -285,8 +283,25 @@ impl Talk {
         encode(&message.into(), &mut bytes)?;
         match timeout(SEND_TIMEOUT, self.control.send(bytes)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(lost(&self.session, error.to_string()).await),
+            Ok(Err(error)) => Err(self.last_words(error.to_string()).await),
             Err(_) => Err(Over::Lost(SessionEnd::Silent)),
+        }
+    }
+
+    /// The server takes nothing more. Mostly it has said why, and that is still to be read.
+    async fn last_words(&mut self, otherwise: String) -> Over {
+        let read = async {
+            while let Some(Ok(frame)) = self.control.next().await {
+                if let Ok(Some(Control::Close(Close { reason, text }))) = Control::decode(&frame) {
+                    return Some(Over::Closed { reason, text });
+                }
+            }
+            None
+        };
+        match timeout(FAREWELL, read).await {
+            Ok(Some(Over::Closed { .. })) if self.drained.is_some() => Over::Drained,
+            Ok(Some(over)) => over,
+            Ok(None) | Err(_) => lost(&self.session, otherwise).await,
         }
     }
 }

@@ -25,7 +25,7 @@ use tokio_util::codec::Framed;
 use tokio_util::task::TaskTracker;
 use transport::frames::FrameCodec;
 use transport::login_key::LoginKey;
-use transport::session::{Inbound, Liveness, Role, Session, SessionConfig, Substream};
+use transport::session::{Inbound, Liveness, ProcessBudget, Role, Session, SessionConfig, Substream};
 use transport::tls::{Trust, client_config};
 
 use super::*;
@@ -48,7 +48,9 @@ struct Scene {
 
 fn config(role: Role) -> SessionConfig {
     let liveness = Arc::new(Liveness::new());
-    SessionConfig { role, max_opened: 16, liveness, dead_after: DEAD_AFTER, early: Bytes::new() }
+    let peer = PeerLimits { max_substreams: 16, ..PeerLimits::OURS };
+    let budget = ProcessBudget::new(1 << 30);
+    SessionConfig { role, peer, liveness, dead_after: DEAD_AFTER, early: Bytes::new(), budget }
 }
 
 fn instance(spawner: &Spawner, mode: Mode) -> (Arc<Instance>, Watched, mpsc::Receiver<String>) {
@@ -79,6 +81,7 @@ fn instance(spawner: &Spawner, mode: Mode) -> (Arc<Instance>, Watched, mpsc::Rec
         sessions: Sessions::new(1),
         events,
         context,
+        budget: ProcessBudget::new(1 << 30),
         registered: TaskTracker::new(),
         refused,
         told: Default::default(),

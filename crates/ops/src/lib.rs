@@ -8,6 +8,7 @@ pub mod error_kind;
 pub mod fd_limit;
 mod http_serve;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod ops_listener;
 pub mod secret_file;

@@ -157,24 +157,5 @@ pub(crate) const fn kind_of_open(error: OpenError) -> ErrorKind {
     match error {
         OpenError::Full => ErrorKind::OverLimit,
         OpenError::Lost => ErrorKind::NoMember,
-        OpenError::Interrupted => ErrorKind::SessionLost,
-        OpenError::Timeout => ErrorKind::OpenTimeout,
-    }
-}
-
-/// What is known of an attempt for which no substream was opened: its first bytes may have left all the same.
-pub(crate) const fn known_of_open(error: OpenError) -> Knowledge {
-    if error.nothing_sent() { Knowledge::NotConnected } else { Knowledge::SessionLost }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_never_left_may_be_sent_again() {
-        let safe = |error| verdict(known_of_open(error), false, true);
-        assert_eq!([OpenError::Full, OpenError::Lost].map(safe), [Verdict::Next; 2]);
-        assert_eq!([OpenError::Timeout, OpenError::Interrupted].map(safe), [Verdict::Stop; 2]);
     }
 }

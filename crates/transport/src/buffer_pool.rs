@@ -2,7 +2,14 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
 
 /// Size of a pooled buffer, bytes: four full TLS records.
 pub(crate) const BUFFER_SIZE: usize = 64 * 1024;
@@ -10,8 +17,49 @@ pub(crate) const BUFFER_SIZE: usize = 64 * 1024;
 /// Buffers that a worker keeps for the next taker.
 const KEPT: usize = 16;
 
+/// Pieces below this length are copied out of the buffer that they were read into, so that a small piece never keeps a
+/// large buffer alive.
+const COPIED_BELOW: usize = BUFFER_SIZE / 8;
+
 thread_local! {
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    /// Buffers of which pieces may still be on their way.
+    static SHARED: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Reads up to [`BUFFER_SIZE`] bytes; none is the end. Call it when there is something to read: the buffer is one that
+/// earlier pieces have left, where there is such.
+pub(crate) fn poll_read_piece<R: AsyncRead>(
+    io: Pin<&mut R>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Bytes>> {
+    let mut buffer = take_shared();
+    let read = poll_read_buf(io, cx, &mut buffer);
+    let piece = match read {
+        Poll::Ready(Ok(n)) if n >= COPIED_BELOW => buffer.split().freeze(),
+        Poll::Ready(Ok(_)) => Bytes::copy_from_slice(&buffer),
+        Poll::Ready(Err(_)) | Poll::Pending => Bytes::new(),
+    };
+    buffer.clear();
+    keep_shared(buffer);
+    ready!(read)?;
+    Poll::Ready(Ok(piece))
+}
+
+fn take_shared() -> BytesMut {
+    let kept = SHARED.with_borrow_mut(|kept| {
+        let free = kept.iter_mut().position(|buffer| buffer.try_reclaim(BUFFER_SIZE))?;
+        Some(kept.swap_remove(free))
+    });
+    kept.unwrap_or_else(|| BytesMut::with_capacity(BUFFER_SIZE))
+}
+
+fn keep_shared(buffer: BytesMut) {
+    SHARED.with_borrow_mut(|kept| {
+        if kept.len() < KEPT {
+            kept.push(buffer);
+        }
+    });
 }
 
 /// [`BUFFER_SIZE`] bytes, given back to the pool of the current thread when dropped.
@@ -73,11 +121,6 @@ impl Filled {
         Ok((end > 0).then_some(Self { buffer, start: 0, end }))
     }
 
-    /// An empty buffer to append to.
-    pub(crate) fn empty() -> Self {
-        Self { buffer: PooledBuffer::take(), start: 0, end: 0 }
-    }
-
     /// What is left.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
@@ -90,18 +133,5 @@ impl Filled {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
-    }
-
-    /// Appends what fits behind the bytes in the buffer, and says how much that was.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> usize {
-        let Some(room) = self.buffer.get_mut(self.end..) else {
-            return 0;
-        };
-        let n = room.len().min(bytes.len());
-        if let (Some(to), Some(from)) = (room.get_mut(..n), bytes.get(..n)) {
-            to.copy_from_slice(from);
-        }
-        self.end = self.end.saturating_add(n);
-        n
     }
 }

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The most that a process holds, however much memory there is, bytes.
+const PROCESS_MAX: usize = 1 << 30;
+
 /// The bytes of all sessions of a process.
 ///
 /// From two thirds of the most there may be on, every session that holds more than its share of the last third gives up
@@ -20,6 +23,12 @@ impl ProcessBudget {
     #[must_use]
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { max, held: 0.into(), growth: 0.into(), sessions: 0.into() })
+    }
+
+    /// What a process may hold that has `memory` bytes: a quarter of them, and 1 GiB at most.
+    #[must_use]
+    pub fn of_memory(memory: u64) -> Arc<Self> {
+        Self::new(usize::try_from(memory / 4).unwrap_or(usize::MAX).min(PROCESS_MAX))
     }
 
     /// Bytes held now.

@@ -39,6 +39,8 @@ mod session;
 mod state;
 mod stream;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod transmit;
 
 pub use batch::Batch;
@@ -61,6 +63,8 @@ pub const FRAME_MAX: usize = 16 * 1024 - HEADER_LEN;
 pub const READ_SIZE: usize = 16 * 1024;
 /// Bytes of one substream that wait to be sent, from which on it takes no more.
 pub const OUTBOX_MAX: usize = 64 * 1024;
+/// How long what was written and not ended goes on being sent after its holder has left, before the reset.
+pub const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long what was written and ended goes on being sent after its holder has left.
 pub const ORPHAN_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a data frame for an unknown substream may have as payload, bytes; others are bounded by their window.

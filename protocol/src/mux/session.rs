@@ -16,7 +16,7 @@ use super::scheduler::Scheduler;
 use super::state::{Event, State};
 use super::stream::{Announce, Fin, Holder, Stream};
 use super::streams::Streams;
-use super::{Broken, ORPHAN_TIMEOUT, OUTBOX_MAX, OpenError, YAMUX_WINDOW};
+use super::{ABORT_TIMEOUT, Broken, ORPHAN_TIMEOUT, OUTBOX_MAX, OpenError, YAMUX_WINDOW};
 
 /// On a link with this round trip or more, a new substream gets the whole window of the published spec at once.
 const LONG_LINK: Duration = Duration::from_millis(10);
@@ -100,7 +100,8 @@ pub struct Mux {
     pub(super) updates: VecDeque<Key>,
     /// Accepted, and not yet answered by anything.
     pub(super) unacknowledged: VecDeque<Key>,
-    pub(super) orphans: VecDeque<(Instant, Key)>,
+    /// Left by their holders while something of theirs is still to be sent.
+    pub(super) orphans: Vec<Key>,
     /// A GOAWAY to send.
     pub(super) go_away: Option<u32>,
     pub(super) peer_went_away: bool,
@@ -128,7 +129,7 @@ impl Mux {
             resets: VecDeque::new(),
             updates: VecDeque::new(),
             unacknowledged: VecDeque::new(),
-            orphans: VecDeque::new(),
+            orphans: Vec::new(),
             go_away: None,
             peer_went_away: false,
             forgotten: 0,
@@ -250,6 +251,21 @@ impl Mux {
         room
     }
 
+    /// Whether all that was written has been transmitted; a reset can not take it back then.
+    pub fn poll_flush(&mut self, key: Key) -> Write {
+        let Some(stream) = self.streams.get_mut(key) else { return Write::Broken(Broken::Here) };
+        if stream.lost
+            && let Some(broken) = stream.broken()
+        {
+            return Write::Broken(broken);
+        }
+        if stream.outbox.is_empty() {
+            return Write::Ready;
+        }
+        stream.writer_waits = true;
+        Write::Blocked
+    }
+
     /// Ends this end's way, behind what was written. Twice is as good as once.
     pub fn finish(&mut self, key: Key) -> Write {
         let Some(stream) = self.streams.get_mut(key) else { return Write::Broken(Broken::Here) };
@@ -271,16 +287,18 @@ impl Mux {
         self.break_off(key, Broken::Here);
     }
 
-    /// The holder leaves. A substream whose two ways have not ended is broken off, but what was written and ended goes out
-    /// first, for at most [`ORPHAN_TIMEOUT`]. The key is void.
+    /// The holder leaves. A substream whose two ways have not ended is broken off, but what was written goes out first, for
+    /// at most [`ABORT_TIMEOUT`], or [`ORPHAN_TIMEOUT`] if it was ended. The key is void.
     pub fn release(&mut self, key: Key, now: Instant) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        if stream.fin == Fin::Queued && !stream.state.is_reset() {
-            let deadline = now.checked_add(ORPHAN_TIMEOUT).unwrap_or(now);
+        let unsent = stream.fin == Fin::Queued || !stream.outbox.is_empty();
+        if unsent && !stream.state.is_reset() {
+            let patience = if stream.fin == Fin::Queued { ORPHAN_TIMEOUT } else { ABORT_TIMEOUT };
+            let deadline = now.checked_add(patience).unwrap_or(now);
             stream.holder = Holder::Orphan(deadline);
             let unread = stream.inbox.clear();
             self.budget.release(unread);
-            self.orphans.push_back((deadline, key));
+            self.orphans.push(key);
             return;
         }
         let complete = stream.state == State::Closed && stream.fin == Fin::Sent;
@@ -296,10 +314,10 @@ impl Mux {
         self.streams.get(key).map_or(Some(Broken::Here), Stream::broken)
     }
 
-    /// Asks for [`Notice::Readable`] also when there is something to read: for who waits for a break only.
+    /// Asks for [`Notice::Readable`] when the substream breaks: for who can not read now, because nobody takes what it reads.
     pub fn watch(&mut self, key: Key) {
         if let Some(stream) = self.streams.get_mut(key) {
-            stream.reader_waits = true;
+            stream.watched = true;
         }
     }
 
@@ -313,12 +331,15 @@ impl Mux {
         while let Some(key) = self.unacknowledged.pop_front() {
             self.list_update(key);
         }
-        while let Some((deadline, key)) = self.orphans.pop_front_if(|(deadline, _)| *deadline <= now) {
-            // The slot may have gone to another one since.
-            let mine = |stream: &Stream| stream.holder == Holder::Orphan(deadline);
-            if self.streams.get(key).is_some_and(mine) {
-                self.break_off(key, Broken::Here);
-                self.forget(key);
+        for key in std::mem::take(&mut self.orphans) {
+            match self.streams.get(key).map(|stream| stream.holder) {
+                Some(Holder::Orphan(deadline)) if deadline <= now => {
+                    self.break_off(key, Broken::Here);
+                    self.forget(key);
+                }
+                Some(Holder::Orphan(_)) => self.orphans.push(key),
+                // Its last bytes went out.
+                Some(Holder::User | Holder::Waiting) | None => {}
             }
         }
     }
@@ -431,7 +452,9 @@ impl Mux {
     /// What every reset does, whoever made it.
     pub(super) fn broke(&mut self, key: Key) {
         if let Some(stream) = self.streams.get_mut(key) {
+            stream.reader_waits |= std::mem::take(&mut stream.watched);
             let unsent = stream.outbox.clear();
+            stream.lost = unsent > 0;
             self.budget.release(unsent);
         }
         self.streams.unmap(key);
@@ -457,7 +480,7 @@ impl Mux {
         accepts.retain(lives);
         updates.retain(lives);
         unacknowledged.retain(lives);
-        orphans.retain(|(_, key)| lives(key));
+        orphans.retain(lives);
         scheduler.retain(lives);
         self.forgotten = 0;
     }

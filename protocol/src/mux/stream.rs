@@ -58,12 +58,16 @@ pub(super) struct Stream {
     /// Bytes that the peer still takes.
     pub(super) send_window: u32,
     pub(super) fin: Fin,
+    /// A reset came before all that was written was sent.
+    pub(super) lost: bool,
     pub(super) turn: Turn,
     /// It is in the queue for window updates.
     pub(super) update_listed: bool,
     /// A byte has come.
     pub(super) used: bool,
     pub(super) reader_waits: bool,
+    /// Its holder can not read now, but wants to know when it breaks.
+    pub(super) watched: bool,
     pub(super) writer_waits: bool,
 }
 
@@ -81,10 +85,12 @@ impl Stream {
             outbox: Outbox::default(),
             send_window,
             fin: Fin::No,
+            lost: false,
             turn: Turn::default(),
             update_listed: false,
             used: false,
             reader_waits: false,
+            watched: false,
             writer_waits: false,
         }
     }

@@ -124,25 +124,23 @@ impl Mux {
             if room {
                 self.wake_writer(key);
             }
-            if last {
-                self.settle(key);
-            }
+            self.settle(key);
         }
     }
 
     /// Once both ways have ended on the wire, the substream's id is free; without a holder, so is everything else.
     pub(super) fn settle(&mut self, key: Key) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        if stream.fin != Fin::Sent {
+        if stream.fin == Fin::Queued || !stream.outbox.is_empty() {
             return;
         }
-        let closed = stream.state == State::Closed;
+        let closed = stream.state == State::Closed && stream.fin == Fin::Sent;
         let orphan = matches!(stream.holder, Holder::Orphan(_));
         if closed {
             self.streams.unmap(key);
         }
         if orphan {
-            // Nobody reads what the peer still sends.
+            // Nobody reads what the peer still sends, or nobody ended what was sent.
             self.break_off(key, super::Broken::Here);
             self.forget(key);
         }

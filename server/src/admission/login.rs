@@ -68,7 +68,7 @@ pub(super) async fn run(
         limits: PeerLimits::OURS,
         domain: door.registry.naming().domain.to_string(),
     };
-    let (link, inbound) = match incoming.welcome(welcome, &door.spawner, worker).await {
+    let (link, inbound) = match incoming.welcome(welcome, door.budget.clone(), &door.spawner, worker).await {
         Ok(session) => session,
         Err(error) => {
             tracing::debug!(%peer, %error, "a client went away during its login");

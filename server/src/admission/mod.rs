@@ -21,6 +21,7 @@ use policy::throttle::Throttle;
 use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use transport::session::ProcessBudget;
 
 use crate::identity::Store;
 use crate::registry::Registry;
@@ -41,6 +42,7 @@ pub struct Door {
     sessions: Context,
     metrics: Metrics,
     spawner: Spawner,
+    budget: Arc<ProcessBudget>,
     drain: CancellationToken,
     lobby: Lobby,
     throttle: Mutex<Throttle>,
@@ -55,6 +57,7 @@ impl Door {
         tls: Arc<ServerConfig>,
         identity: Arc<Store>,
         sessions: Context,
+        budget: Arc<ProcessBudget>,
         drain: CancellationToken,
     ) -> Self {
         let now = Instant::now();
@@ -65,6 +68,7 @@ impl Door {
             metrics: sessions.metrics.clone(),
             spawner: sessions.spawner.clone(),
             sessions,
+            budget,
             drain,
             lobby: Lobby::new(UNAUTHENTICATED, UNAUTHENTICATED_PER_ADDRESS),
             throttle: Mutex::new(Throttle::new()),

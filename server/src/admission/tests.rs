@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use transport::handshake::{HelloDraft, LoggedIn, LoginError, login};
 use transport::login_key::LoginKey;
+use transport::session::ProcessBudget;
 use transport::tls::{Trust, client_config};
 
 use super::*;
@@ -34,7 +35,13 @@ impl Server {
             metrics: Metrics::new("0"),
             spawner: world.spawner.clone(),
         };
-        let door = Door::new(key.tls.clone(), world.identity.clone(), sessions, CancellationToken::new());
+        let door = Door::new(
+            key.tls.clone(),
+            world.identity.clone(),
+            sessions,
+            ProcessBudget::new(1 << 30),
+            CancellationToken::new(),
+        );
         let door = Arc::new(door);
         let sockets = bind_port(&["127.0.0.1".parse().unwrap()], 0).unwrap();
         let address = sockets[0].local_addr().unwrap();
@@ -55,7 +62,17 @@ impl Server {
         };
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        login(stream, name, self.tls.clone(), draft, key, &self.world.spawner, Worker(0)).await
+        login(
+            stream,
+            name,
+            self.tls.clone(),
+            draft,
+            key,
+            ProcessBudget::new(1 << 30),
+            &self.world.spawner,
+            Worker(0),
+        )
+        .await
     }
 
     /// With the right key.
@@ -166,7 +183,8 @@ fn a_draining_server_lets_nobody_in() {
     let stream = ours.0.into_std().unwrap();
     let reject = server.world.with_key("bob", |key| {
         server.world.workers.block_on(async {
-            let client = login(theirs, name, tls, draft, key, spawner, Worker(0));
+            let client =
+                login(theirs, name, tls, draft, key, ProcessBudget::new(1 << 30), spawner, Worker(0));
             let (let_in, answer) = tokio::join!(login::run(&server.door, stream, ours.1, Worker(0)), client);
             assert!(let_in.is_none());
             rejected(answer)

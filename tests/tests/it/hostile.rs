@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use transport::handshake::{HelloDraft, LoggedIn, login};
 use transport::login_key::LoginKey;
+use transport::session::ProcessBudget;
 use transport::tls::{Trust, client_config};
 
 use crate::stage::Web;
@@ -45,7 +46,7 @@ async fn honest_login(join: &str, spawner: &Spawner) -> LoggedIn {
     let tls = client_config(&Trust::Pins(join.pins.clone())).unwrap();
     let key = LoginKey::from_seed(join.secret.expose()).unwrap();
     let name = ServerName::try_from("tunnel.invalid").unwrap();
-    login(stream, name, tls, draft, &key, spawner, spawner.here()).await.unwrap()
+    login(stream, name, tls, draft, &key, ProcessBudget::new(1 << 30), spawner, spawner.here()).await.unwrap()
 }
 
 fn heartbeat() -> Bytes {
@@ -68,7 +69,7 @@ fn bad_control_messages_end_that_session_alone() {
             ("nothing at all", Vec::new()),
         ] {
             let LoggedIn { session, inbound: _inbound, .. } = honest_login(&web.server.join(), spawner).await;
-            let mut control = session.open(bytes.into()).await.unwrap();
+            let mut control = session.open(bytes.into()).unwrap();
             within(&format!("the end of the session after {what}"), Duration::from_secs(7), session.closed())
                 .await;
             let mut said = Vec::new();
@@ -85,7 +86,7 @@ fn messages_of_a_later_version_are_passed_over() {
         let web = Web::up().await;
         let LoggedIn { session, inbound: _inbound, .. } = honest_login(&web.server.join(), spawner).await;
         let bytes = [&frame(0xf0, 5, b"later")[..], &heartbeat()].concat();
-        let mut control = session.open(bytes.into()).await.unwrap();
+        let mut control = session.open(bytes.into()).unwrap();
         let mut header = [0; 4];
         within("an answer to the heartbeat", SOON, control.read_exact(&mut header)).await.unwrap();
         assert_eq!(header[0], FrameType::HEARTBEAT_ACK.0);
@@ -98,13 +99,13 @@ fn what_a_client_may_not_reach_is_refused_and_the_session_lives() {
     with_spawner(async |spawner| {
         let web = Web::up().await;
         let LoggedIn { session, inbound: _inbound, .. } = honest_login(&web.server.join(), spawner).await;
-        let _control = session.open(heartbeat()).await.unwrap();
+        let _control = session.open(heartbeat()).unwrap();
         for name in ["billing", "~/0", "web/app"] {
             let mut out = BytesMut::new();
             let head =
                 Head { kind: Kind::Tcp, name: name.parse().unwrap(), visitor: None, ingress: 0, trace: None };
             head.encode(&mut out).unwrap();
-            let mut substream = session.open(out.freeze()).await.unwrap();
+            let mut substream = session.open(out.freeze()).unwrap();
             let mut answer = Vec::new();
             within("an answer", SOON, substream.read_to_end(&mut answer)).await.unwrap();
             match Message::decode(&mut BytesMut::from(&answer[..])).unwrap() {
@@ -123,9 +124,9 @@ fn half_said_requests_are_given_up() {
     with_spawner(async |spawner| {
         let web = Web::up().await;
         let LoggedIn { session, inbound: _inbound, .. } = honest_login(&web.server.join(), spawner).await;
-        let _control = session.open(heartbeat()).await.unwrap();
+        let _control = session.open(heartbeat()).unwrap();
         let half = Bytes::from(frame(FrameType::HEAD.0, 40, b"half"));
-        let opened = join_all((0..20).map(|_| session.open(half.clone()))).await;
+        let opened: Vec<_> = (0..20).map(|_| session.open(half.clone())).collect();
         let ends = opened.into_iter().map(|substream| async {
             let mut substream = substream.unwrap();
             within("an end", Duration::from_secs(7), substream.read_to_end(&mut Vec::new())).await
@@ -150,7 +151,7 @@ fn names_that_are_no_names_are_refused_one_by_one() {
         });
         let mut out = BytesMut::new();
         Control::Register(Register { items: items.collect() }).encode(&mut out).unwrap();
-        let mut control = session.open(out.freeze()).await.unwrap();
+        let mut control = session.open(out.freeze()).unwrap();
         let mut answer = BytesMut::new();
         let registered = async {
             loop {

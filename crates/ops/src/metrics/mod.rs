@@ -149,6 +149,11 @@ impl Metrics {
         self.inner.scraped.dropped_logs(count);
     }
 
+    /// Reports what `held` returns as the bytes that all sessions hold.
+    pub fn watch_buffered_bytes(&self, held: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.inner.scraped.buffered_bytes(held);
+    }
+
     /// Reports the time left until `at`, when the first of the certificates in use expires.
     pub fn certificate_expires(&self, at: SystemTime) {
         self.inner.scraped.certificate_expiry(at);

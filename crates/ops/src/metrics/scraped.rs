@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::spawn::Spawner;
 
-/// Reads a number that only goes up.
+/// Reads a number.
 type Count = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// What is known so far; a value that is not there has no line.
@@ -25,6 +25,7 @@ pub(super) struct Scraped {
 struct Sources {
     spawner: Option<Spawner>,
     dropped_logs: Option<Count>,
+    buffered_bytes: Option<Count>,
     certificate_expiry: Option<SystemTime>,
 }
 
@@ -35,6 +36,10 @@ impl Scraped {
 
     pub(super) fn dropped_logs(&self, count: impl Fn() -> u64 + Send + Sync + 'static) {
         self.sources.write().dropped_logs = Some(Arc::new(count));
+    }
+
+    pub(super) fn buffered_bytes(&self, held: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.sources.write().buffered_bytes = Some(Arc::new(held));
     }
 
     pub(super) fn certificate_expiry(&self, at: SystemTime) {
@@ -57,6 +62,10 @@ impl Collector for Scraped {
         if let Some(dropped_logs) = sources.dropped_logs {
             let dropped = ConstCounter::new(dropped_logs());
             put("dropped_logs", "Log lines lost because nobody took them in time", &dropped)?;
+        }
+        if let Some(buffered) = sources.buffered_bytes {
+            let held = ConstGauge::new(i64::try_from(buffered()).unwrap_or(i64::MAX));
+            put("buffered_bytes", "Bytes of all sessions that are received and unread, or unsent", &held)?;
         }
         if let Some(expiry) = sources.certificate_expiry {
             let left = ConstGauge::new(seconds_until(expiry));

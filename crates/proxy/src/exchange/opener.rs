@@ -20,7 +20,7 @@ use super::wait::Wait;
 use super::{Channel, Order};
 use crate::context::Timeouts;
 use crate::directory::Target;
-use crate::dispatch::{kind_of_open, known_of_open};
+use crate::dispatch::kind_of_open;
 use crate::error::{Failure, Fault};
 use crate::headers::{FacingVisitor, Facts};
 
@@ -157,8 +157,7 @@ impl<'a> Opener<'a> {
         let substream = target
             .session
             .open(first.freeze())
-            .await
-            .map_err(|error| Unanswered::failed(kind_of_open(error), known_of_open(error)))?;
+            .map_err(|error| Unanswered::failed(kind_of_open(error), Knowledge::NotConnected))?;
         let order = Order::Response(ResponseOrder::new(self.facts.upgrade.is_some()));
         let channel = Channel::new(substream, Bytes::new(), order);
         let mut wait = Wait::new(channel, !self.facts.expect_continue);

@@ -26,7 +26,7 @@ use transport::socket;
 use crate::access::{AccessKind, Record};
 use crate::context::Context;
 use crate::directory::{Lookup, Target};
-use crate::dispatch::{Ask, Dispatch, Nobody, kind_of_open, known_of_open};
+use crate::dispatch::{Ask, Dispatch, Nobody, kind_of_open};
 use crate::error::kind_of;
 use crate::exchange::{Broken, Channel, Frames, Order};
 use crate::trace;
@@ -179,8 +179,7 @@ impl TcpIngress {
         let substream = target
             .session
             .open(first.freeze())
-            .await
-            .map_err(|error| failed(kind_of_open(error), known_of_open(error)))?;
+            .map_err(|error| failed(kind_of_open(error), Knowledge::NotConnected))?;
         let mut channel = Channel::new(substream, Bytes::new(), Order::Statuses);
         let timeouts = &self.context.timeouts;
         // The other end reports first that it could not dial.

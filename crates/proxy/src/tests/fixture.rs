@@ -11,13 +11,14 @@ use ops::metrics::Metrics;
 use ops::spawn::{Placement, Spawner};
 use parking_lot::Mutex;
 use policy::host::Host;
+use protocol::handshake::PeerLimits;
 use protocol::id::InstanceId;
 use protocol::service_name::ServiceName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
-use transport::session::{Inbound, Liveness, MAX_OPENED, ReadAhead, Role, Session, SessionConfig, start};
+use transport::session::{Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig, start};
 
 use crate::access::{AccessLine, RequestSink};
 use crate::context::{Context, Timeouts};
@@ -126,10 +127,11 @@ pub(super) fn sessions(spawner: &Spawner) -> [(Session, Inbound); 2] {
         let liveness = Arc::new(Liveness::new());
         let config = SessionConfig {
             role,
-            max_opened: MAX_OPENED,
+            peer: PeerLimits::OURS,
             liveness: liveness.clone(),
             dead_after: Duration::from_secs(15),
             early: Bytes::new(),
+            budget: ProcessBudget::new(1 << 30),
         };
         start(ReadAhead::new(io, liveness), config, spawner, spawner.next_worker())
     })

@@ -42,7 +42,7 @@ fn request(out: &mut BytesMut, bodyless: bool) {
 }
 
 async fn opened(world: &World, first: BytesMut, order: Order) -> Channel {
-    let substream = world.session.open(first.freeze()).await.unwrap();
+    let substream = world.session.open(first.freeze()).unwrap();
     Channel::new(substream, Bytes::new(), order)
 }
 
@@ -138,7 +138,7 @@ fn an_opener_may_close_its_way_after_its_end() {
         let mut first = head(Kind::Exchange, 1);
         request(&mut first, true);
         encode_end(&mut first).unwrap();
-        let mut substream = world.session.open(first.freeze()).await.unwrap();
+        let mut substream = world.session.open(first.freeze()).unwrap();
         substream.shutdown().await.unwrap();
         let mut connection = Peer::accept(&service).await;
         connection.head().await;
@@ -273,7 +273,7 @@ fn frames_are_read_however_they_are_cut() {
         encode_data(b"two and three", &mut bytes).unwrap();
         encode_end(&mut bytes).unwrap();
         for size in 1..bytes.len() {
-            let mut substream = session.open(Bytes::from_static(b"?")).await.unwrap();
+            let mut substream = session.open(Bytes::from_static(b"?")).unwrap();
             let mut there = timeout(LIMIT, inbound.accept()).await.unwrap().unwrap();
             assert_eq!(there.read_u8().await.unwrap(), b'?');
             let mut channel = Channel::new(there, Bytes::new(), Order::Request(RequestOrder::new()));

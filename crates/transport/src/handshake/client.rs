@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::read_frame;
 use crate::frames::FrameError;
 use crate::login_key::{KeyError, LoginKey};
-use crate::session::{self, Inbound, Liveness, ReadAhead, Role, Session, SessionConfig};
+use crate::session::{self, Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig};
 use crate::socket::tune_session;
 use crate::tls::{PinMismatch, exporter};
 
@@ -116,6 +116,7 @@ pub async fn login(
     tls: Arc<ClientConfig>,
     draft: HelloDraft,
     key: &LoginKey,
+    budget: Arc<ProcessBudget>,
     spawner: &Spawner,
     worker: Worker,
 ) -> Result<LoggedIn, LoginError> {
@@ -163,10 +164,11 @@ pub async fn login(
     };
     let config = SessionConfig {
         role: Role::Client,
-        max_opened: welcome.limits.max_substreams,
+        peer: welcome.limits,
         liveness,
         dead_after: DEAD_AFTER,
         early: buffer.freeze(),
+        budget,
     };
     let (session, inbound) = session::start(stream, config, spawner, worker);
     Ok(LoggedIn { session, inbound, welcome })

@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::read_frame;
 use crate::frames::FrameError;
-use crate::session::{self, Inbound, Liveness, ReadAhead, Role, Session, SessionConfig};
+use crate::session::{self, Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig};
 use crate::socket::tune_session;
 use crate::tls::exporter;
 
@@ -142,6 +142,7 @@ impl Incoming {
     pub async fn welcome(
         mut self,
         welcome: Welcome,
+        budget: Arc<ProcessBudget>,
         spawner: &Spawner,
         worker: Worker,
     ) -> Result<(Session, Inbound), HandshakeError> {
@@ -150,10 +151,11 @@ impl Incoming {
         send(&mut self.stream, &out).await?;
         let config = SessionConfig {
             role: Role::Server,
-            max_opened: self.hello.limits.max_substreams,
+            peer: self.hello.limits,
             liveness: self.liveness,
             dead_after: DEAD_AFTER,
             early: self.buffer.freeze(),
+            budget,
         };
         Ok(session::start(self.stream, config, spawner, worker))
     }

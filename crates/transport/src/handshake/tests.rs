@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::login_key::LoginKey;
+use crate::session::ProcessBudget;
 use crate::tls::{Trust, client_config, server_config, spki_pin};
 
 struct Identity {
@@ -49,6 +50,10 @@ fn draft() -> HelloDraft {
         name: "here".into(),
         agent: "test/1".into(),
     }
+}
+
+fn budget() -> Arc<ProcessBudget> {
+    ProcessBudget::new(1 << 30)
 }
 
 fn name() -> ServerName<'static> {
@@ -87,7 +92,7 @@ async fn client(
     spawner: Spawner,
 ) -> Result<LoggedIn, LoginError> {
     let tls = client_config(&trust).unwrap();
-    login(stream, name(), tls, draft(), &key, &spawner, spawner.here()).await
+    login(stream, name(), tls, draft(), &key, budget(), &spawner, spawner.here()).await
 }
 
 #[test]
@@ -105,10 +110,11 @@ fn a_login_is_proved_and_becomes_a_session() {
         assert!(public.verify(incoming.login_message(), &incoming.hello().proof));
         let stranger = LoginKey::from_seed(&[4; 32]).unwrap().public().unwrap();
         assert!(!stranger.verify(incoming.login_message(), &incoming.hello().proof));
-        let (server, _inbound) = incoming.welcome(welcome(), &spawner, spawner.here()).await.unwrap();
+        let (server, _inbound) =
+            incoming.welcome(welcome(), budget(), &spawner, spawner.here()).await.unwrap();
         let mut client = client.await.unwrap().unwrap();
         assert_eq!(client.welcome.session, SessionId(7));
-        let mut opened = server.open(bytes::Bytes::from_static(b"hi")).await.unwrap();
+        let mut opened = server.open(bytes::Bytes::from_static(b"hi")).unwrap();
         let mut there = client.inbound.accept().await.unwrap();
         there.write_all(b"ho").await.unwrap();
         let mut answer = [0; 2];
@@ -267,11 +273,12 @@ fn last_words_arrive_on_a_busy_session() {
             let trust = Trust::Pins(vec![identity.pin()]);
             let client = spawner.spawn(spawner.here(), "test", client(dialled, trust, key, spawner.clone()));
             let incoming = Incoming::read(accepted, &identity.acceptor()).await.unwrap();
-            let (server, _inbound) = incoming.welcome(welcome(), &spawner, spawner.here()).await.unwrap();
+            let (server, _inbound) =
+                incoming.welcome(welcome(), budget(), &spawner, spawner.here()).await.unwrap();
             let mut client = client.await.unwrap().unwrap();
-            let mut words = server.open(bytes::Bytes::from_static(b"hello ")).await.unwrap();
+            let mut words = server.open(bytes::Bytes::from_static(b"hello ")).unwrap();
             let mut heard = client.inbound.accept().await.unwrap();
-            let mut bulk = client.session.open(bytes::Bytes::from_static(b"bulk")).await.unwrap();
+            let mut bulk = client.session.open(bytes::Bytes::from_static(b"bulk")).unwrap();
             let sending = spawner.spawn(spawner.here(), "test", async move {
                 while bulk.write_all(&[0; 65_536]).await.is_ok() {}
             });

@@ -1,12 +1,12 @@
 //! Copying raw bytes between a connection and a substream until both ways are done (`spec/06`): half-close is kept, an end
-//! stays an end and a reset a reset, and buffers are held only while there are bytes in them.
+//! stays an end and a reset a reset, and an idle relay holds no buffer.
 
 mod local;
 
 pub use local::LocalStream;
 
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,8 +15,13 @@ use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::buffer_pool::Filled;
+use crate::buffer_pool::poll_read_piece;
 use crate::session::Substream;
+
+/// Chunks of a substream that are passed on in one system call.
+const CHUNKS: usize = 16;
+/// How long the connection may take for the bytes that came before the substream broke.
+const BREAK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a relay may be without a byte.
 #[derive(Debug, Clone, Copy)]
@@ -67,20 +72,24 @@ pub async fn relay(
     let mut relay = Relay {
         local,
         substream,
-        up: Up { buffer: None, state: if local_ended { Way::Ending } else { Way::Open }, bytes: 0 },
-        down: Down { chunk: early, state: Way::Open, bytes: 0 },
+        up: if local_ended { Way::Ending } else { Way::Open },
+        up_bytes: 0,
+        down: Way::Open,
+        down_bytes: 0,
         idle: Box::pin(sleep_until(Instant::now())),
         limits,
         last_bytes: Instant::now(),
+        broken: None,
         armed: false,
     };
+    relay.substream.unread(early);
     // From the start, so that the death of this process is no end of the connection either.
     relay.local.reset_on_close();
     let end = poll_fn(|cx| relay.poll(cx)).await;
     if end == RelayEnd::Clean {
         relay.local.end_on_close();
     }
-    Relayed { to_substream: relay.up.bytes, from_substream: relay.down.bytes, end }
+    Relayed { to_substream: relay.up_bytes, from_substream: relay.down_bytes, end }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,46 +98,42 @@ enum Way {
     /// The source has ended; the end still has to be passed on.
     Ending,
     Done,
-}
-
-/// Connection to substream.
-struct Up {
-    buffer: Option<Filled>,
-    state: Way,
-    bytes: u64,
-}
-
-/// Substream to connection.
-struct Down {
-    chunk: Bytes,
-    state: Way,
-    bytes: u64,
+    /// The substream takes nothing more, for this reason. What came from it before can still be delivered.
+    Broken(RelayEnd),
 }
 
 struct Relay {
     local: LocalStream,
     substream: Substream,
-    up: Up,
-    down: Down,
+    /// Connection to substream.
+    up: Way,
+    up_bytes: u64,
+    /// Substream to connection.
+    down: Way,
+    down_bytes: u64,
     idle: Pin<Box<Sleep>>,
     limits: IdleLimits,
     last_bytes: Instant,
+    /// Since when the substream is broken while the connection does not take what came before.
+    broken: Option<Instant>,
     armed: bool,
 }
 
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
-        let before = (self.up.bytes, self.down.bytes, self.up.state, self.down.state);
-        if let Poll::Ready(Err(end)) = self.up.poll(&self.local, &mut self.substream, cx) {
+        let before = (self.up_bytes, self.down_bytes, self.up, self.down);
+        if let Poll::Ready(Err(end)) = self.poll_up(cx) {
             return Poll::Ready(end);
         }
-        if let Poll::Ready(Err(end)) = self.down.poll(&mut self.local, &mut self.substream, cx) {
+        if let Poll::Ready(Err(end)) = self.poll_down(cx) {
             return Poll::Ready(end);
         }
-        if self.up.state == Way::Done && self.down.state == Way::Done {
-            return Poll::Ready(RelayEnd::Clean);
+        match (self.up, self.down) {
+            (Way::Done, Way::Done) => return Poll::Ready(RelayEnd::Clean),
+            (Way::Broken(end), Way::Done) => return Poll::Ready(end),
+            _ => {}
         }
-        if before != (self.up.bytes, self.down.bytes, self.up.state, self.down.state) {
+        if before != (self.up_bytes, self.down_bytes, self.up, self.down) {
             self.last_bytes = Instant::now();
         }
         self.poll_idle(cx)
@@ -136,10 +141,14 @@ impl Relay {
 
     /// The timer is set once and looked at when it fires: bytes only note the time.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
-        let half_closed = self.up.state != Way::Open || self.down.state != Way::Open;
+        let half_closed = self.up != Way::Open || self.down != Way::Open;
         let limit = if half_closed { Some(self.limits.half_closed) } else { self.limits.open };
-        let Some(deadline) = limit.and_then(|limit| self.last_bytes.checked_add(limit)) else {
-            return Poll::Pending;
+        let idle = limit.and_then(|limit| self.last_bytes.checked_add(limit));
+        let broken = self.broken.and_then(|since| since.checked_add(BREAK_TIMEOUT));
+        let (deadline, end) = match (idle, broken) {
+            (_, Some(broken)) => (broken, RelayEnd::SubstreamReset),
+            (Some(idle), None) => (idle, RelayEnd::Idle),
+            (None, None) => return Poll::Pending,
         };
         if !self.armed || deadline < self.idle.deadline() {
             self.idle.as_mut().reset(deadline);
@@ -147,85 +156,98 @@ impl Relay {
         }
         while self.idle.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
-                return Poll::Ready(RelayEnd::Idle);
+                return Poll::Ready(end);
             }
             self.idle.as_mut().reset(deadline);
         }
         Poll::Pending
     }
-}
 
-impl Up {
-    /// Ready with an error when the relay is over, pending otherwise.
-    fn poll(
-        &mut self,
-        local: &LocalStream,
-        substream: &mut Substream,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), RelayEnd>> {
+    /// Ready with an error when the relay is over, pending otherwise. Reads only what the substream has room for, so that
+    /// nothing is held here.
+    fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayEnd>> {
         loop {
-            if let Some(buffer) = &mut self.buffer {
-                let n = ready!(Pin::new(&mut *substream).poll_write(cx, buffer.bytes()))
-                    .map_err(|error| substream_end(&error))?;
-                buffer.advance(n);
-                self.bytes = self.bytes.saturating_add(u64::try_from(n).unwrap_or(0));
-                if buffer.is_empty() {
-                    self.buffer = None;
-                }
+            if self.up == Way::Ending {
+                self.up = match ready!(Pin::new(&mut self.substream).poll_shutdown(cx)) {
+                    Ok(()) => Way::Done,
+                    Err(error) => Way::Broken(substream_end(&error)),
+                };
+            }
+            if self.up != Way::Open {
+                return Poll::Pending;
+            }
+            if let Err(error) = ready!(self.substream.poll_write_ready(cx)) {
+                self.up = Way::Broken(substream_end(&error));
                 continue;
             }
-            match self.state {
-                Way::Done => return Poll::Pending,
-                Way::Ending => {
-                    ready!(Pin::new(&mut *substream).poll_shutdown(cx))
-                        .map_err(|error| substream_end(&error))?;
-                    self.state = Way::Done;
-                }
-                Way::Open => {
-                    ready!(local.poll_read_ready(cx)).map_err(|_| RelayEnd::LocalReset)?;
-                    match Filled::with(|buffer| local.try_read(buffer)) {
-                        Ok(None) => self.state = Way::Ending,
-                        Ok(filled) => self.buffer = filled,
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(_) => return Poll::Ready(Err(RelayEnd::LocalReset)),
-                    }
-                }
+            ready!(self.local.poll_read_ready(cx)).map_err(|_| RelayEnd::LocalReset)?;
+            let read = poll_read_piece(Pin::new(&mut self.local), cx).map_err(|_| RelayEnd::LocalReset)?;
+            let mut piece = ready!(read);
+            if piece.is_empty() {
+                self.up = Way::Ending;
+                continue;
+            }
+            let n = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            // There was room, and nobody else writes.
+            match ready!(self.substream.poll_write_bytes(cx, &mut piece)) {
+                Ok(()) => self.up_bytes = self.up_bytes.saturating_add(n),
+                Err(error) => self.up = Way::Broken(substream_end(&error)),
             }
         }
     }
-}
 
-impl Down {
-    /// Ready with an error when the relay is over, pending otherwise.
-    fn poll(
-        &mut self,
-        local: &mut LocalStream,
-        substream: &mut Substream,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), RelayEnd>> {
+    /// Ready with an error when the relay is over, pending otherwise. What the connection does not take stays in the
+    /// substream.
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayEnd>> {
         loop {
-            if !self.chunk.is_empty() {
-                let n = ready!(Pin::new(&mut *local).poll_write(cx, &self.chunk))
-                    .map_err(|_| RelayEnd::LocalReset)?;
-                if n == 0 {
-                    return Poll::Ready(Err(RelayEnd::LocalReset));
-                }
-                self.chunk.advance(n);
-                self.bytes = self.bytes.saturating_add(u64::try_from(n).unwrap_or(0));
-                continue;
-            }
-            match self.state {
-                Way::Done => return Poll::Pending,
+            match self.down {
+                Way::Done | Way::Broken(_) => return Poll::Pending,
                 Way::Ending => {
-                    ready!(Pin::new(&mut *local).poll_shutdown(cx)).map_err(|_| RelayEnd::LocalReset)?;
-                    self.state = Way::Done;
+                    ready!(Pin::new(&mut self.local).poll_shutdown(cx)).map_err(|_| RelayEnd::LocalReset)?;
+                    self.down = Way::Done;
+                    continue;
                 }
-                Way::Open => match ready!(substream.poll_chunk(cx)) {
-                    Ok(Some(chunk)) => self.chunk = chunk,
-                    Ok(None) => self.state = Way::Ending,
-                    Err(error) => return Poll::Ready(Err(substream_end(&error))),
-                },
+                Way::Open => {}
             }
+            if self.local.poll_write_ready(cx).map_err(|_| RelayEnd::LocalReset)?.is_pending() {
+                if self.substream.poll_broken(cx).is_ready() {
+                    self.broken.get_or_insert_with(Instant::now);
+                }
+                return Poll::Pending;
+            }
+            let mut chunks = [const { Bytes::new() }; CHUNKS];
+            let taken = match ready!(self.substream.poll_chunks(cx, &mut chunks)) {
+                Ok(0) => {
+                    self.down = Way::Ending;
+                    continue;
+                }
+                Ok(taken) => taken,
+                Err(error) => return Poll::Ready(Err(substream_end(&error))),
+            };
+            let mut slices = [IoSlice::new(&[]); CHUNKS];
+            for (slice, chunk) in slices.iter_mut().zip(&chunks) {
+                *slice = IoSlice::new(chunk);
+            }
+            let slices = slices.get(..taken).unwrap_or_default();
+            let written = match Pin::new(&mut self.local).poll_write_vectored(cx, slices) {
+                Poll::Ready(Ok(n)) if n > 0 => n,
+                Poll::Ready(_) => return Poll::Ready(Err(RelayEnd::LocalReset)),
+                Poll::Pending => 0,
+            };
+            self.down_bytes = self.down_bytes.saturating_add(u64::try_from(written).unwrap_or(0));
+            self.put_back(&mut chunks, written);
+        }
+    }
+
+    /// Gives the substream back what is left of `chunks` after `written` bytes.
+    fn put_back(&mut self, chunks: &mut [Bytes], mut written: usize) {
+        for chunk in chunks.iter_mut() {
+            let n = written.min(chunk.len());
+            chunk.advance(n);
+            written = written.saturating_sub(n);
+        }
+        for chunk in chunks.iter_mut().rev() {
+            self.substream.unread(std::mem::take(chunk));
         }
     }
 }

@@ -3,11 +3,12 @@ use super::*;
 use std::sync::Arc;
 
 use ops::spawn::{Placement, Spawner};
+use protocol::handshake::PeerLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::session::{Inbound, Liveness, MAX_OPENED, Role, Session, SessionConfig, start};
+use crate::session::{Inbound, Liveness, ProcessBudget, Role, Session, SessionConfig, start};
 
 const LIMITS: IdleLimits = IdleLimits { open: None, half_closed: Duration::from_secs(300) };
 
@@ -26,16 +27,17 @@ async fn scene(spawner: &Spawner, limits: IdleLimits) -> Scene {
     let session = |io, role| {
         let config = SessionConfig {
             role,
-            max_opened: MAX_OPENED,
+            peer: PeerLimits::OURS,
             liveness: Arc::new(Liveness::new()),
             dead_after: Duration::from_secs(15),
             early: Bytes::new(),
+            budget: ProcessBudget::new(1 << 30),
         };
         start(io, config, spawner, spawner.here())
     };
     let (near, _near_inbound) = session(a, Role::Server);
     let (far_session, mut inbound) = session(b, Role::Client);
-    let substream = near.open(Bytes::from_static(b"!")).await.unwrap();
+    let substream = near.open(Bytes::from_static(b"!")).unwrap();
     let mut far = inbound.accept().await.unwrap();
     assert_eq!(far.read_u8().await.unwrap(), b'!');
 

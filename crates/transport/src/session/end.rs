@@ -2,6 +2,8 @@
 
 use std::io;
 
+use protocol::mux::Breach;
+
 /// Why a session is over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -20,7 +22,7 @@ pub enum SessionEnd {
     Link(io::ErrorKind),
     /// The peer broke the rules of the multiplexer.
     #[error("the other end broke the protocol: {0}")]
-    Protocol(String),
+    Breach(Breach),
     /// The task that drives the session panicked or was aborted; a defect of ours.
     #[error("the session's task ended")]
     Driver,

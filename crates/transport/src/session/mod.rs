@@ -1,83 +1,72 @@
 //! Sessions: one authenticated link, multiplexed (`spec/04`). A [`Session`] opens substreams and [`Inbound`] accepts those
-//! of the peer; one task drives both. Nothing outside this folder knows which multiplexer it is.
+//! of the peer; one task drives both. The multiplexer itself is [`protocol::mux`]; this folder moves its bytes and wakes
+//! those who wait for it.
 
-mod coalescer;
 mod driver;
 mod end;
 mod liveness;
 mod read_ahead;
+mod shared;
 mod substream;
 
 pub use end::SessionEnd;
 pub use liveness::Liveness;
+pub use protocol::mux::{ProcessBudget, Role};
 pub use read_ahead::ReadAhead;
 pub use substream::Substream;
 
+use std::future::poll_fn;
+use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ops::spawn::{Spawner, Worker};
-use protocol::limits::{OPEN_TIMEOUT, SUBSTREAMS_OPENED_MAX};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use protocol::handshake::PeerLimits;
+use protocol::limits::{
+    FIRST_WINDOW, SESSION_BUFFER_MAX, SUBSTREAMS_ACCEPTED_MAX, SUBSTREAMS_OPENED_MAX, SUBSTREAMS_SLACK,
+};
+use protocol::mux::{self, Mux};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use driver::{Driver, Open};
-
-/// Substreams that this end opens at most at once (`spec/09`).
-pub const MAX_OPENED: u32 = SUBSTREAMS_OPENED_MAX;
-/// Substreams of the peer that wait to be accepted; further ones are reset.
-const ACCEPT_QUEUE: usize = 1_024;
-
-/// Which end of the link this is: the client dialled it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The end that dialled.
-    Client,
-    /// The end that accepted.
-    Server,
-}
+use driver::Driver;
+use shared::Shared;
 
 /// What a session is made of, besides its byte stream.
 #[derive(Debug)]
 pub struct SessionConfig {
     /// Which end this is.
     pub role: Role,
-    /// Substreams that the peer accepts at once; the lower of this and [`MAX_OPENED`] holds.
-    pub max_opened: u32,
+    /// What the peer said it takes.
+    pub peer: PeerLimits,
     /// Notes the bytes received; shared with the [`ReadAhead`] below TLS.
     pub liveness: Arc<Liveness>,
     /// The session is over after this long without a byte.
     pub dead_after: Duration,
     /// Bytes that were read behind the handshake.
     pub early: Bytes,
+    /// What all sessions of this process may hold.
+    pub budget: Arc<ProcessBudget>,
 }
 
-/// Why no substream was opened. [`OpenError::nothing_sent`] says whether the peer may have seen the first bytes.
+/// Why no substream was opened. The peer has seen nothing of it: another session may be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// As many substreams are open as the two ends agreed on; another session may have room.
     #[error("the session has no room for another substream")]
     Full,
-    /// The session is over.
+    /// The session is over, or takes no more substreams.
     #[error("the session is over")]
     Lost,
-    /// The multiplexer did not open one, or not send all of the first bytes, in time.
-    #[error("the session did not open a substream in time")]
-    Timeout,
-    /// The session or the substream ended while the first bytes were on their way.
-    #[error("the session ended while a substream was being opened")]
-    Interrupted,
 }
 
-impl OpenError {
-    /// Whether it is certain that nothing reached the peer, so that another session may be tried.
-    #[must_use]
-    pub const fn nothing_sent(self) -> bool {
-        matches!(self, Self::Full | Self::Lost)
+impl From<mux::OpenError> for OpenError {
+    fn from(error: mux::OpenError) -> Self {
+        match error {
+            mux::OpenError::Full => Self::Full,
+            mux::OpenError::GoingAway => Self::Lost,
+        }
     }
 }
 
@@ -85,41 +74,12 @@ impl OpenError {
 #[derive(Debug, Clone)]
 pub struct Session {
     shared: Arc<Shared>,
-    opens: mpsc::Sender<Open>,
-    permits: Arc<Semaphore>,
     worker: Worker,
 }
 
 /// The substreams that the peer opens.
 #[derive(Debug)]
-pub struct Inbound(mpsc::Receiver<Substream>);
-
-/// What the handles, the substreams and the driver share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    liveness: Arc<Liveness>,
-    end: watch::Sender<Option<SessionEnd>>,
-    close: CancellationToken,
-    substreams: AtomicUsize,
-    lingering: mpsc::Sender<OwnedSemaphorePermit>,
-}
-
-impl Shared {
-    fn is_over(&self) -> bool {
-        self.end.borrow().is_some()
-    }
-
-    /// The first end is the true one.
-    fn ended(&self, end: SessionEnd) {
-        self.end.send_if_modified(|current| {
-            let first = current.is_none();
-            if first {
-                *current = Some(end);
-            }
-            first
-        });
-    }
-}
+pub struct Inbound(Arc<Shared>);
 
 /// Says that the session is over even if the driver's task dies by a panic.
 struct EndOnDrop(Arc<Shared>);
@@ -135,57 +95,47 @@ pub fn start<T>(io: T, config: SessionConfig, spawner: &Spawner, worker: Worker)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let max_opened = config.max_opened.min(MAX_OPENED);
-    let limit = usize::try_from(max_opened).unwrap_or(0);
-    let (opens, open_requests) = mpsc::channel(ACCEPT_QUEUE);
-    let (inbound, accepted) = mpsc::channel(ACCEPT_QUEUE);
-    let (lingering, lingering_permits) = mpsc::channel(limit.max(1));
-    let shared = Arc::new(Shared {
-        liveness: config.liveness.clone(),
-        end: watch::Sender::new(None),
-        close: CancellationToken::new(),
-        substreams: AtomicUsize::new(0),
-        lingering,
-    });
-    let session = Session { shared: shared.clone(), opens, permits: Arc::new(Semaphore::new(limit)), worker };
+    let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let mux = Mux::new(
+        mux::Config {
+            role: config.role,
+            receive_first: FIRST_WINDOW,
+            send_first: config.peer.first_window,
+            max_inbound: count(SUBSTREAMS_ACCEPTED_MAX.saturating_add(SUBSTREAMS_SLACK)),
+            max_outbound: count(config.peer.max_substreams.min(SUBSTREAMS_OPENED_MAX)),
+            max_held: SESSION_BUFFER_MAX,
+            process: config.budget,
+            hasher: RandomState::new(),
+        },
+        Instant::now(),
+    );
+    let shared = Arc::new(Shared::new(mux, config.liveness));
+    let session = Session { shared: shared.clone(), worker };
     let guard = EndOnDrop(shared.clone());
+    let inbound = Inbound(shared.clone());
+    let (early, dead_after) = (config.early, config.dead_after);
     spawner.spawn(worker, "session", async move {
-        let driver = Driver::new(io, config, shared, open_requests, inbound, lingering_permits);
-        let end = driver.run().await;
+        let end = Driver::new(io, &early, shared, dead_after).run().await;
         guard.0.ended(end);
     });
-    (session, Inbound(accepted))
+    (session, inbound)
 }
 
 impl Session {
-    /// Opens a substream whose first bytes are `first`; they leave in one write as far as the peer's window allows.
-    ///
-    /// Not cancel safe in the sense that dropping the future may leave a substream behind that is reset at once.
+    /// Opens a substream whose first bytes are `first`. It waits for nothing: they leave with the next write of the session,
+    /// and what is above the window of a fresh substream follows as the peer reads.
     ///
     /// # Errors
-    /// [`OpenError`], which tells whether the peer may have seen the bytes.
-    pub async fn open(&self, first: Bytes) -> Result<Substream, OpenError> {
-        if self.is_closed() {
+    /// [`OpenError`]; nothing was sent.
+    pub fn open(&self, first: Bytes) -> Result<Substream, OpenError> {
+        if self.shared.close.is_cancelled() {
             return Err(OpenError::Lost);
         }
-        let permit = self.permits.clone().try_acquire_owned().map_err(|_| OpenError::Full)?;
-        let (reply, opened) = oneshot::channel();
-        let request = async {
-            let open = Open { first, permit, reply };
-            self.opens.send(open).await.map_err(|_| OpenError::Lost)?;
-            opened.await.map_err(|_| OpenError::Interrupted)
-        };
-        let (mut substream, rest) =
-            timeout(OPEN_TIMEOUT, request).await.map_err(|_| OpenError::Timeout)??;
-        if !rest.is_empty() {
-            // A head above the window of a fresh substream: the peer reads it as it comes.
-            match timeout(OPEN_TIMEOUT, substream.write_all(&rest)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(OpenError::Interrupted),
-                Err(_) => return Err(OpenError::Timeout),
-            }
-        }
-        Ok(substream)
+        let key = self.shared.with(|state| match state.is_over {
+            true => Err(OpenError::Lost),
+            false => state.mux.open(first).map_err(OpenError::from),
+        })?;
+        Ok(Substream::new(self.shared.clone(), key))
     }
 
     /// Ends the session: what is queued is sent, within one second, then the link is closed, which waits up to another second
@@ -203,10 +153,11 @@ impl Session {
         }
     }
 
-    /// Whether the session is over, or told to end.
+    /// Whether the session is over, or told to end, or its peer takes no more substreams.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared.close.is_cancelled() || self.shared.is_over()
+        self.shared.close.is_cancelled()
+            || self.shared.with(|state| state.is_over || state.mux.is_going_away())
     }
 
     /// How long no byte has come from the peer.
@@ -218,7 +169,7 @@ impl Session {
     /// Substreams open now, in both directions.
     #[must_use]
     pub fn substreams_open(&self) -> usize {
-        self.shared.substreams.load(Ordering::Relaxed)
+        self.shared.with(|state| state.mux.substreams())
     }
 
     /// Where the session runs, and where what it carries runs best.
@@ -237,7 +188,22 @@ impl Session {
 impl Inbound {
     /// The next substream that the peer opened; `None` when the session is over. Cancel safe.
     pub async fn accept(&mut self) -> Option<Substream> {
-        self.0.recv().await
+        let key = poll_fn(|cx| {
+            self.0.with(|state| {
+                if state.is_over {
+                    return Poll::Ready(None);
+                }
+                match state.mux.accept() {
+                    Some(key) => Poll::Ready(Some(key)),
+                    None => {
+                        state.accept_later(cx);
+                        Poll::Pending
+                    }
+                }
+            })
+        })
+        .await?;
+        Some(Substream::new(self.0.clone(), key))
     }
 }
 

@@ -1,41 +1,32 @@
 //! One substream: a byte stream each way, of one request or one connection.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::{AsyncWrite as _, Stream as _};
+use protocol::mux::{Broken, Key, Read, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::Shared;
+use super::shared::{Shared, State};
 
-/// A substream of a session. Shutting it down sends FIN and leaves the other way open; dropping it without that resets it.
+/// A substream of a session. Shutting it down sends FIN and leaves the other way open; dropping it before both ways have
+/// ended resets it, though what was written and shut down still arrives.
 ///
-/// Reading tells an end (`Ok(0)`, `None`) from a reset ([`io::ErrorKind::ConnectionReset`]) as far as the multiplexer does
-/// (not once this end has shut down), and from the death of the session ([`io::ErrorKind::ConnectionAborted`]).
+/// An end (`Ok(0)`, `None`), a reset ([`io::ErrorKind::ConnectionReset`]) and the death of the session
+/// ([`io::ErrorKind::ConnectionAborted`]) are three different things, whatever this end has done before. Bytes that came
+/// before a reset or a death can still be read.
 pub struct Substream {
-    stream: yamux::Stream,
-    /// The rest of a chunk that was only partly read.
-    chunk: Bytes,
     shared: Arc<Shared>,
-    permit: Option<OwnedSemaphorePermit>,
-    write_closed: bool,
-    read_ended: bool,
+    key: Key,
 }
 
 impl Substream {
-    pub(super) fn new(
-        stream: yamux::Stream,
-        shared: Arc<Shared>,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Self {
-        shared.substreams.fetch_add(1, Ordering::Relaxed);
-        Self { stream, chunk: Bytes::new(), shared, permit, write_closed: false, read_ended: false }
+    pub(super) fn new(shared: Arc<Shared>, key: Key) -> Self {
+        Self { shared, key }
     }
 
     /// The next bytes as they came, without copying; `None` at the end.
@@ -43,57 +34,134 @@ impl Substream {
     /// # Errors
     /// As for reading: see [`Substream`].
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        if !self.chunk.is_empty() {
-            return Poll::Ready(Ok(Some(std::mem::take(&mut self.chunk))));
-        }
-        loop {
-            match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
-                Some(Ok(packet)) => {
-                    let chunk = Bytes::from_owner(packet);
-                    if !chunk.is_empty() {
-                        return Poll::Ready(Ok(Some(chunk)));
+        self.poll_read_at_most(cx, usize::MAX)
+    }
+
+    /// As many of the next chunks as there are and as fit; none at the end.
+    ///
+    /// # Errors
+    /// As for reading: see [`Substream`].
+    pub fn poll_chunks(&mut self, cx: &mut Context<'_>, chunks: &mut [Bytes]) -> Poll<io::Result<usize>> {
+        let key = self.key;
+        self.shared.with(|state| {
+            let mut taken = 0_usize;
+            for place in chunks {
+                match state.mux.read(key, usize::MAX) {
+                    Read::Bytes(bytes) => {
+                        *place = bytes;
+                        taken = taken.saturating_add(1);
                     }
+                    _ if taken > 0 => break,
+                    other => return state.not_bytes(key, &other, cx).map_ok(|()| 0),
                 }
-                Some(Err(error)) => return Poll::Ready(Err(self.failed(error))),
-                None => return Poll::Ready(self.ended().map(|()| None)),
             }
+            Poll::Ready(Ok(taken))
+        })
+    }
+
+    /// Puts bytes back that were read last and not used; of several chunks the last one first.
+    pub fn unread(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.shared.with(|state| state.mux.unread(self.key, chunk));
         }
+    }
+
+    /// Ready when there is room to write, which is then taken whole.
+    ///
+    /// # Errors
+    /// As for writing: see [`Substream`].
+    pub fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let key = self.key;
+        self.shared.with(|state| {
+            let write = state.mux.poll_write(key);
+            state.written(key, write, cx)
+        })
+    }
+
+    /// Writes all of `bytes`, without copying, as soon as there is room for any.
+    ///
+    /// # Errors
+    /// As for writing: see [`Substream`].
+    pub fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
+        let key = self.key;
+        self.shared.with(|state| {
+            if state.is_over {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            let write = state.mux.write(key, bytes);
+            state.written(key, write, cx)
+        })
     }
 
     /// Whether the peer has reset the substream or the session is over, even while bytes wait to be read. For those who
     /// can not read now because nobody takes what they read.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.shared.is_over() || (self.stream.is_closed() && !self.write_closed)
+        self.shared.with(|state| state.is_over || state.mux.broken(self.key).is_some())
     }
 
-    /// Resets the substream: the peer learns at once that this was no end.
+    /// As [`Substream::is_broken`]; if not, the task is woken when it breaks.
+    pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let key = self.key;
+        self.shared.with(|state| {
+            if state.is_over || state.mux.broken(key).is_some() {
+                return Poll::Ready(());
+            }
+            state.mux.watch(key);
+            state.read_later(key, cx);
+            Poll::Pending
+        })
+    }
+
+    /// Resets the substream: the peer learns at once that this was no end. What it has not sent is not sent.
     pub fn reset(self) {
-        drop(self);
+        self.shared.with(|state| state.mux.reset(self.key));
     }
 
-    /// Which of its ends the multiplexer means by "no more bytes".
-    fn ended(&mut self) -> io::Result<()> {
-        if self.shared.is_over() {
-            return Err(io::ErrorKind::ConnectionAborted.into());
+    fn poll_read_at_most(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<io::Result<Option<Bytes>>> {
+        let key = self.key;
+        self.shared.with(|state| match state.mux.read(key, max) {
+            Read::Bytes(bytes) => Poll::Ready(Ok(Some(bytes))),
+            other => state.not_bytes(key, &other, cx).map_ok(|()| None),
+        })
+    }
+}
+
+impl State {
+    /// What a read means that brought no bytes; ready without an error is the end.
+    fn not_bytes(&mut self, key: Key, read: &Read, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match read {
+            Read::Bytes(_) | Read::End => Poll::Ready(Ok(())),
+            Read::Broken(broken) => Poll::Ready(Err(error_of(*broken))),
+            Read::Blocked if self.is_over => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            Read::Blocked => {
+                self.read_later(key, cx);
+                Poll::Pending
+            }
         }
-        self.read_ended = true;
-        if self.stream.is_closed() && !self.write_closed {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        Ok(())
     }
 
-    fn failed(&self, error: io::Error) -> io::Error {
-        if self.shared.is_over() {
-            return io::ErrorKind::ConnectionAborted.into();
-        }
-        match error.kind() {
-            // What the multiplexer says of a substream that was reset.
-            io::ErrorKind::WriteZero => io::ErrorKind::BrokenPipe.into(),
-            _ => error,
+    fn written(&mut self, key: Key, write: Write, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match write {
+            Write::Broken(broken) => Poll::Ready(Err(error_of(broken))),
+            Write::Ready | Write::Blocked if self.is_over => {
+                Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+            }
+            Write::Ready => Poll::Ready(Ok(())),
+            Write::Blocked => {
+                self.write_later(key, cx);
+                Poll::Pending
+            }
         }
     }
+}
+
+fn error_of(broken: Broken) -> io::Error {
+    let kind = match broken {
+        Broken::ByPeer | Broken::OverBudget => io::ErrorKind::ConnectionReset,
+        Broken::Here => io::ErrorKind::BrokenPipe,
+    };
+    io::Error::new(kind, broken)
 }
 
 impl AsyncRead for Substream {
@@ -102,52 +170,82 @@ impl AsyncRead for Substream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Some(mut chunk) = ready!(self.poll_chunk(cx))? else {
-            return Poll::Ready(Ok(()));
-        };
-        let n = chunk.len().min(buf.remaining());
-        buf.put_slice(&chunk.split_to(n));
-        self.chunk = chunk;
+        let room = buf.remaining();
+        if room > 0
+            && let Some(bytes) = ready!(self.poll_read_at_most(cx, room))?
+        {
+            buf.put_slice(&bytes);
+        }
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Substream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
-        Poll::Ready(written.map_err(|error| self.failed(error)))
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
-    /// Written bytes are on their way without it: the session's task sends what it has whenever it runs.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let key = self.key;
+        self.shared.with(|state| {
+            if state.is_over {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            let mut written = 0_usize;
+            for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+                let mut rest: &[u8] = buf;
+                let write = state.mux.write_copy(key, &mut rest);
+                let n = buf.len().saturating_sub(rest.len());
+                written = written.saturating_add(n);
+                if n == 0 && written == 0 {
+                    return state.written(key, write, cx).map_ok(|()| 0);
+                }
+                if !rest.is_empty() {
+                    break;
+                }
+            }
+            Poll::Ready(Ok(written))
+        })
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let closed = ready!(Pin::new(&mut self.stream).poll_close(cx));
-        self.write_closed = true;
-        Poll::Ready(closed.map_err(|error| self.failed(error)))
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Written bytes go without it. It waits until they have gone: a drop can not take them back then.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let key = self.key;
+        self.shared.with(|state| match state.mux.poll_flush(key) {
+            // What came after does not matter.
+            Write::Ready => Poll::Ready(Ok(())),
+            write => state.written(key, write, cx),
+        })
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let key = self.key;
+        self.shared.with(|state| {
+            let write = state.mux.finish(key);
+            state.written(key, write, cx)
+        })
     }
 }
 
 impl fmt::Debug for Substream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Substream({})", self.stream.id())
+        write!(f, "Substream({})", self.key.id())
     }
 }
 
 impl Drop for Substream {
     fn drop(&mut self) {
-        self.shared.substreams.fetch_sub(1, Ordering::Relaxed);
-        if let Some(permit) = self.permit.take()
-            && !self.write_closed
-            && !self.read_ended
-        {
-            // Aborted: the peer counts it for a while longer. A full queue can not be, it has a place for each permit.
-            drop(self.shared.lingering.try_send(permit));
-        }
+        self.shared.with(|state| {
+            state.mux.release(self.key, Instant::now());
+            state.forget(self.key);
+        });
     }
 }
