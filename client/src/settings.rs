@@ -10,6 +10,10 @@ use transport::tls::Trust;
 
 use crate::tunnel::Tunnel;
 
+/// Parallel sessions if nobody says how many: two, so that a request beside a download waits neither for the other's bytes
+/// nor, on two cores, for its processor time; and so that one lost connection is no outage.
+pub(crate) const CONNECTIONS: u16 = 2;
+
 /// What to run. `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct Settings {

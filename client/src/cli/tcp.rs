@@ -7,7 +7,7 @@ use proxy::service::Address;
 use super::globals::Globals;
 use super::wrong;
 use crate::app;
-use crate::settings::{Mode, Settings};
+use crate::settings::{CONNECTIONS, Mode, Settings};
 use crate::trust;
 use crate::tunnel::{Tunnel, TunnelKind, parse_allow, parse_group, parse_port};
 
@@ -64,7 +64,7 @@ pub(super) fn run_ad_hoc(tunnel: Tunnel, globals: &Globals) -> Result<Exit, Exit
         join: join.string,
         trust,
         name: None,
-        connections: 1,
+        connections: CONNECTIONS,
         ops: None,
         tunnels: vec![tunnel],
         mode: Mode::AdHoc,

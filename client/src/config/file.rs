@@ -14,6 +14,7 @@ use super::problem::Problems;
 use super::report::draw;
 use super::section::Section;
 use super::tunnel::tunnel;
+use crate::settings;
 use crate::tunnel::Tunnel;
 
 /// Parallel sessions at most: more help no link.
@@ -95,8 +96,9 @@ fn read(
     let servers =
         servers.iter().filter_map(|text| problems.check(text.span(), text.get_ref().parse::<HostPort>()));
     let servers = servers.collect();
-    let connections =
-        top.number("connections", 1..=CONNECTIONS_MAX, &mut problems).map_or(1, Spanned::into_inner);
+    let connections = top
+        .number("connections", 1..=CONNECTIONS_MAX, &mut problems)
+        .map_or(settings::CONNECTIONS, Spanned::into_inner);
     let ops = top.text("ops", &mut problems).and_then(|text| {
         let address = text.get_ref().parse();
         problems.check(text.span(), address.map_err(|_| "write ADDRESS:PORT, for example 127.0.0.1:7481"))
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn an_empty_file_has_defaults() {
         let config = good("");
-        assert_eq!((config.connections, config.ops, config.tunnels.len()), (1, None, 0));
+        assert_eq!((config.connections, config.ops, config.tunnels.len()), (2, None, 0));
     }
 
     #[test]

@@ -10,7 +10,9 @@ use ops::error_kind::ErrorKind;
 use ops::spawn::Worker;
 use protocol::code::Code;
 use protocol::exchange::RequestOrder;
+use protocol::limits::SUBSTREAMS_ACCEPTED_MAX;
 use protocol::request::{Head, Kind, Status};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use transport::relay::{IdleLimits, RelayEnd, relay};
 use transport::session::{Inbound, Substream};
@@ -22,14 +24,30 @@ use crate::exchange::{Channel, Frames, Order, respond};
 use crate::service::{Reach, Service, ServiceTable, dial};
 use crate::trace;
 
+/// Substreams above the limit that are told so at once; further ones are reset.
+const REFUSED_AT_ONCE: usize = 64;
+
 /// Serves every substream that the peer opens with the services in `table`, until the session is over. `worker` is the
 /// session's, where the substreams run too.
 ///
 /// During a drain new substreams are refused; those in progress go on until its end.
 pub async fn serve(mut inbound: Inbound, worker: Worker, table: Arc<ServiceTable>, context: Context) {
+    let places = Arc::new(Semaphore::new(usize::try_from(SUBSTREAMS_ACCEPTED_MAX).unwrap_or(usize::MAX)));
+    let refusals = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
     while let Some(substream) = inbound.accept().await {
         let (table, context) = (table.clone(), context.clone());
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            if let Ok(refusal) = refusals.clone().try_acquire_owned() {
+                context.spawner.clone().spawn(worker, "refuse", async move {
+                    let channel = Channel::new(substream, Bytes::new(), Order::Statuses);
+                    refuse(channel, Code::SESSION_FULL, context.timeouts.linger).await;
+                    drop(refusal);
+                });
+            }
+            continue;
+        };
         context.spawner.clone().spawn(worker, "substream", async move {
+            let _place = place;
             let _open = context.metrics.substream();
             tokio::select! {
                 biased;

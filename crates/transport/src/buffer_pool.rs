@@ -7,7 +7,8 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use protocol::mux::FRAME_MAX;
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
@@ -16,6 +17,9 @@ pub(crate) const BUFFER_SIZE: usize = 64 * 1024;
 
 /// Buffers that a worker keeps for the next taker.
 const KEPT: usize = 16;
+
+/// What is read at once: four full frames, so that no small one follows them.
+const PIECE: usize = 4 * FRAME_MAX;
 
 /// Pieces below this length are copied out of the buffer that they were read into, so that a small piece never keeps a
 /// large buffer alive.
@@ -27,14 +31,14 @@ thread_local! {
     static SHARED: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Reads up to [`BUFFER_SIZE`] bytes; none is the end. Call it when there is something to read: the buffer is one that
+/// Reads up to [`PIECE`] bytes; none is the end. Call it when there is something to read: the buffer is one that
 /// earlier pieces have left, where there is such.
 pub(crate) fn poll_read_piece<R: AsyncRead>(
     io: Pin<&mut R>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Bytes>> {
     let mut buffer = take_shared();
-    let read = poll_read_buf(io, cx, &mut buffer);
+    let read = poll_read_buf(io, cx, &mut (&mut buffer).limit(PIECE));
     let piece = match read {
         Poll::Ready(Ok(n)) if n >= COPIED_BELOW => buffer.split().freeze(),
         Poll::Ready(Ok(_)) => Bytes::copy_from_slice(&buffer),

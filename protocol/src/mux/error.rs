@@ -59,6 +59,8 @@ pub enum Useless {
     Updates,
     /// Pings.
     Pings,
+    /// GOAWAY said again.
+    GoAways,
 }
 
 impl std::fmt::Display for Useless {
@@ -70,6 +72,7 @@ impl std::fmt::Display for Useless {
             Self::Tiny => "tiny data frames",
             Self::Updates => "tiny window updates",
             Self::Pings => "pings",
+            Self::GoAways => "repeated GOAWAYs",
         })
     }
 }

@@ -17,7 +17,7 @@ impl Useless {
     const fn cost(self) -> u64 {
         match self {
             Self::Tiny => 1,
-            Self::Unknown | Self::Empty | Self::Updates => 4,
+            Self::Unknown | Self::Empty | Self::Updates | Self::GoAways => 4,
             Self::Opens => 20,
             Self::Pings => 100,
         }

@@ -31,6 +31,8 @@ impl Role {
 pub struct Key {
     pub(super) slot: usize,
     pub(super) id: u32,
+    /// Slot and id may both come again: the peer chooses its ids.
+    pub(super) generation: u32,
 }
 
 impl Key {

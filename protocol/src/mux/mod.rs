@@ -28,6 +28,7 @@ mod budget;
 mod error;
 mod flood;
 mod header;
+mod held;
 mod id;
 mod inbox;
 mod outbox;

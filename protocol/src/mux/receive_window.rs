@@ -6,7 +6,12 @@ use super::budget::Budget;
 use super::{WINDOW_MAX, YAMUX_WINDOW};
 
 /// A round trip is taken to be at least this long: below it, it is tasks that wait for a core, not bytes on a link.
-pub(super) const ROUND_TRIP_MIN: Duration = Duration::from_micros(200);
+pub(super) const ROUND_TRIP_MIN: Duration = Duration::from_micros(250);
+
+/// A substream that moves this much in [`BULK_TRIP`], 32 MB/s, gets a window of that size however short the link is: smaller
+/// ones cost more in window updates than they save in waiting.
+const BULK_WINDOW: u64 = 256 * 1024;
+const BULK_TRIP: Duration = Duration::from_millis(4);
 
 /// The receiving side's window of one substream.
 #[derive(Debug)]
@@ -81,7 +86,9 @@ impl ReceiveWindow {
             Some(epoch) => {
                 let elapsed = now.saturating_duration_since(epoch);
                 if elapsed >= round_trip {
-                    credit = self.adjust(twice_in(round_trip, self.measured, elapsed), credit, budget);
+                    let product = twice_in(round_trip, self.measured, elapsed);
+                    let bulk = twice_in(BULK_TRIP, self.measured, elapsed).min(BULK_WINDOW);
+                    credit = self.adjust(product.max(bulk), credit, budget);
                     self.start(now);
                 }
             }

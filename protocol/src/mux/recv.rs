@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use super::header::{Flags, HEADER_LEN, Header, Kind};
 use super::id::Key;
 use super::session::{Mux, Notice};
-use super::state::{Event, Impossible};
+use super::state::{Event, Impossible, State};
 use super::stream::{Holder, Stream};
 use super::{Breach, DISCARDED_MAX, Useless, YAMUX_WINDOW};
 
@@ -88,12 +88,14 @@ impl Mux {
                 self.pings.asked(header.length);
                 Ok(())
             }
+            Kind::GoAway if header.length != 0 => {
+                self.peer_went_away = true;
+                Err(Breach::GoAway(header.length))
+            }
+            Kind::GoAway if self.peer_went_away => self.flood.charge(Useless::GoAways, now),
             Kind::GoAway => {
                 self.peer_went_away = true;
-                match header.length {
-                    0 => Ok(()),
-                    code => Err(Breach::GoAway(code)),
-                }
+                Ok(())
             }
         }
     }
@@ -108,8 +110,9 @@ impl Mux {
             self.body = (length > 0).then_some(Body { left: length, to: None, fin: false });
             return Ok(());
         };
+        let news = self.has_news(key, flags);
         if length == 0 {
-            if flags.is_empty() {
+            if !news {
                 self.flood.charge(Useless::Empty, now)?;
             }
         } else {
@@ -148,7 +151,7 @@ impl Mux {
         if flags.contains(Flags::RST) {
             return self.peer_reset(key, now);
         }
-        if flags.is_empty() && length < SMALL_UPDATE {
+        if !self.has_news(key, flags) && length < SMALL_UPDATE {
             self.flood.charge(Useless::Updates, now)?;
         }
         if let Some(stream) = self.streams.get_mut(key) {
@@ -202,6 +205,14 @@ impl Mux {
         Ok(Some(key))
     }
 
+    /// Whether the flags of a frame say something that was not known, which makes it worth its header.
+    fn has_news(&mut self, key: Key, flags: Flags) -> bool {
+        let Some(stream) = self.streams.get_mut(key) else { return false };
+        let acknowledges = flags.contains(Flags::ACK) && !std::mem::replace(&mut stream.acknowledged, true);
+        let ends = flags.contains(Flags::FIN) && !stream.state.recv_ended();
+        acknowledges || ends || flags.contains(Flags::SYN) || flags.contains(Flags::RST)
+    }
+
     fn peer_finished(&mut self, key: Key) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         if let Ok(state) = stream.state.on(Event::RecvFin) {
@@ -217,10 +228,14 @@ impl Mux {
             stream.state = state;
         }
         let unused = stream.inbound && !stream.used;
-        let holder = stream.holder;
+        let wanted = match stream.holder {
+            Holder::User => true,
+            // What came whole is still to be read. Other than that, its key in the queue is void.
+            Holder::Waiting => stream.state == State::ResetAfterEnd && stream.inbox.len() > 0,
+            Holder::Orphan(_) => false,
+        };
         self.broke(key);
-        // Who waits to be accepted and is reset need not be accepted; its key in the queue is void.
-        if holder != Holder::User {
+        if !wanted {
             self.forget(key);
         }
         if unused { self.flood.charge(Useless::Opens, now) } else { Ok(()) }

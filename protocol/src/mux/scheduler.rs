@@ -10,7 +10,7 @@ use super::FRAME_MAX;
 use super::id::Key;
 
 /// Bytes that a substream may send before it is another's turn: one frame.
-pub(super) const QUANTUM: usize = FRAME_MAX;
+pub(super) const QUANTUM: usize = 4 * FRAME_MAX;
 /// Bytes of short messages that may go ahead of bulk before bulk gets a turn all the same.
 const AHEAD_MAX: usize = 4 * QUANTUM;
 

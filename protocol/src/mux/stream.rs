@@ -46,6 +46,8 @@ pub(super) enum Holder {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: u32,
+    /// Which of all substreams of the session it is.
+    pub(super) generation: u32,
     pub(super) state: State,
     /// Why, if the state says that this end broke it off.
     pub(super) why: Broken,
@@ -65,6 +67,8 @@ pub(super) struct Stream {
     pub(super) update_listed: bool,
     /// A byte has come.
     pub(super) used: bool,
+    /// The peer has said that it accepted it.
+    pub(super) acknowledged: bool,
     pub(super) reader_waits: bool,
     /// Its holder can not read now, but wants to know when it breaks.
     pub(super) watched: bool,
@@ -75,6 +79,7 @@ impl Stream {
     pub(super) fn new(id: u32, inbound: bool, receive_first: u32, send_window: u32) -> Self {
         Self {
             id,
+            generation: 0,
             state: State::Open,
             why: Broken::Here,
             holder: if inbound { Holder::Waiting } else { Holder::User },
@@ -89,6 +94,7 @@ impl Stream {
             turn: Turn::default(),
             update_listed: false,
             used: false,
+            acknowledged: inbound,
             reader_waits: false,
             watched: false,
             writer_waits: false,
@@ -96,7 +102,7 @@ impl Stream {
     }
 
     pub(super) fn key(&self, slot: usize) -> Key {
-        Key { slot, id: self.id }
+        Key { slot, id: self.id, generation: self.generation }
     }
 
     /// Bytes that it holds, both ways.

@@ -15,6 +15,8 @@ pub(super) struct Streams {
     inbound: usize,
     outbound: usize,
     next_id: u32,
+    /// Substreams so far.
+    generation: u32,
 }
 
 impl Streams {
@@ -26,6 +28,7 @@ impl Streams {
             inbound: 0,
             outbound: 0,
             next_id: role.first_id(),
+            generation: 0,
         }
     }
 
@@ -53,10 +56,17 @@ impl Streams {
         }
     }
 
-    pub(super) fn insert(&mut self, stream: Stream) -> Key {
+    /// Goes on with this id.
+    #[cfg(test)]
+    pub(super) fn skip_to(&mut self, id: u32) {
+        self.next_id = id;
+    }
+
+    pub(super) fn insert(&mut self, mut stream: Stream) -> Key {
+        self.generation = self.generation.wrapping_add(1);
+        stream.generation = self.generation;
         let count = if stream.inbound { &mut self.inbound } else { &mut self.outbound };
         *count = count.saturating_add(1);
-        let id = stream.id;
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -64,23 +74,25 @@ impl Streams {
                 self.slots.len().saturating_sub(1)
             }
         };
+        let key = stream.key(slot);
+        self.by_id.insert(key.id, slot);
         if let Some(place) = self.slots.get_mut(slot) {
             *place = Some(stream);
         }
-        self.by_id.insert(id, slot);
-        Key { slot, id }
+        key
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Stream> {
-        self.slots.get(key.slot)?.as_ref().filter(|stream| stream.id == key.id)
+        self.slots.get(key.slot)?.as_ref().filter(|stream| stream.generation == key.generation)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Stream> {
-        self.slots.get_mut(key.slot)?.as_mut().filter(|stream| stream.id == key.id)
+        self.slots.get_mut(key.slot)?.as_mut().filter(|stream| stream.generation == key.generation)
     }
 
     pub(super) fn find(&self, id: u32) -> Option<Key> {
-        self.by_id.get(&id).map(|slot| Key { slot: *slot, id })
+        let slot = *self.by_id.get(&id)?;
+        self.slots.get(slot)?.as_ref().map(|stream| stream.key(slot))
     }
 
     /// The peer is done with it: frames for its id are for an unknown substream now.
@@ -92,7 +104,7 @@ impl Streams {
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Stream> {
         let place = self.slots.get_mut(key.slot)?;
-        let stream = place.take_if(|stream| stream.id == key.id)?;
+        let stream = place.take_if(|stream| stream.generation == key.generation)?;
         self.free.push(key.slot);
         self.unmap(key);
         let count = if stream.inbound { &mut self.inbound } else { &mut self.outbound };

@@ -14,6 +14,7 @@ use ops::metrics::{GuardReason, Metrics};
 use ops::spawn::Spawner;
 use protocol::control::{Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Register, Registered};
 use protocol::limits::{CONTROL_TIMEOUT, HEARTBEAT_INTERVAL};
+use protocol::mux::Breach;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use transport::session::{Inbound, SessionEnd, Substream};
@@ -230,11 +231,23 @@ impl Driver<'_> {
                 self.context.metrics.guard_closed(GuardReason::Protocol);
                 said(CloseReason::PROTOCOL_ERROR, &end)
             }
+            End::Link(SessionEnd::Breach(breach)) => {
+                self.context.metrics.guard_closed(guard_of(*breach));
+                return end;
+            }
             _ => return end,
         };
         // A client that does not take it sees its link close.
         drop(timeout(FAREWELL, self.control.send(close.into())).await);
         end
+    }
+}
+
+/// The multiplexer has told the peer already.
+const fn guard_of(breach: Breach) -> GuardReason {
+    match breach {
+        Breach::Flood(_) => GuardReason::Flood,
+        _ => GuardReason::Protocol,
     }
 }
 

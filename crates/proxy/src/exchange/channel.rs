@@ -151,17 +151,11 @@ impl Channel {
 
     /// Writes what was encoded.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        loop {
-            let front = self.out.front();
-            if front.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            let written = ready!(Pin::new(&mut self.substream).poll_write(cx, front))?;
-            if written == 0 {
-                return Poll::Ready(Err(Broken::Reset));
-            }
-            self.out.advance(written);
+        while self.out.waiting() > 0 {
+            ready!(self.substream.poll_write_ready(cx))?;
+            ready!(self.substream.poll_write_bytes(cx, &mut self.out.take()))?;
         }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what was encoded.

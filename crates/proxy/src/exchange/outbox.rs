@@ -2,17 +2,16 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use protocol::codec::EncodeError;
 use protocol::exchange::{encode_data, encode_data_header};
-use protocol::frame::HEADER_LEN;
 use protocol::limits::DATA_MAX;
 
 /// Bytes that wait; more is taken in only below it, so that this and one piece of a body is the bound. Low, because the
 /// queue of the substream is what keeps the link busy.
 pub(crate) const WAITING_MAX: usize = 16 * 1024;
-/// As much of a piece goes with its header into one frame of the multiplexer, so that the header is none of its own.
-const WITH_HEADER: usize = 16 * 1024 - 12 - HEADER_LEN;
+/// Pieces below this length are copied behind their header, which is cheaper than passing on two.
+const COPIED_BELOW: usize = 1024;
 
 /// Where frames are encoded to.
 pub(crate) trait Frames {
@@ -60,10 +59,11 @@ impl Frames for Outbox {
 
     fn data(&mut self, mut data: Bytes) -> Result<(), EncodeError> {
         while !data.is_empty() {
-            let mut piece = data.split_to(data.len().min(DATA_MAX));
+            let piece = data.split_to(data.len().min(DATA_MAX));
             encode_data_header(piece.len(), &mut self.last)?;
-            self.last.extend_from_slice(&piece.split_to(piece.len().min(WITH_HEADER)));
-            if !piece.is_empty() {
+            if piece.len() < COPIED_BELOW {
+                self.last.extend_from_slice(&piece);
+            } else {
                 let head = self.last.split().freeze();
                 self.queued = self.queued.saturating_add(head.len()).saturating_add(piece.len());
                 self.queue.extend([head, piece]);
@@ -74,22 +74,13 @@ impl Frames for Outbox {
 }
 
 impl Outbox {
-    /// What is to be written next; empty if nothing waits.
-    pub(super) fn front(&self) -> &[u8] {
-        self.queue.front().map_or(&self.last, |piece| piece)
-    }
-
-    /// The first `written` bytes of [`Self::front`] have been written.
-    pub(super) fn advance(&mut self, written: usize) {
-        let Some(piece) = self.queue.front_mut() else {
-            return self.last.advance(written.min(self.last.len()));
+    /// Takes what is to be written next; empty if nothing waits.
+    pub(super) fn take(&mut self) -> Bytes {
+        let Some(piece) = self.queue.pop_front() else {
+            return self.last.split().freeze();
         };
-        let written = written.min(piece.len());
-        piece.advance(written);
-        self.queued = self.queued.saturating_sub(written);
-        if piece.is_empty() {
-            self.queue.pop_front();
-        }
+        self.queued = self.queued.saturating_sub(piece.len());
+        piece
     }
 
     /// Drops what waits.
@@ -104,28 +95,25 @@ mod tests {
 
     use super::*;
 
-    fn written(outbox: &mut Outbox, step: usize) -> BytesMut {
+    fn written(outbox: &mut Outbox) -> BytesMut {
         let mut out = BytesMut::new();
-        while !outbox.front().is_empty() {
-            let front = outbox.front();
-            let length = front.len().min(step);
-            out.extend_from_slice(&front[..length]);
-            outbox.advance(length);
+        while outbox.waiting() > 0 {
+            out.extend_from_slice(&outbox.take());
         }
-        assert_eq!(outbox.waiting(), 0);
+        assert!(outbox.take().is_empty());
         out
     }
 
     #[test]
     fn frames_come_out_as_they_went_in() {
-        for length in [1, WITH_HEADER, WITH_HEADER + 1, DATA_MAX, DATA_MAX + 1, 5 * DATA_MAX] {
+        for length in [1, COPIED_BELOW - 1, COPIED_BELOW, DATA_MAX, DATA_MAX + 1, 5 * DATA_MAX] {
             let data: Bytes = (0..length).map(|index| u8::try_from(index % 251).unwrap()).collect();
             let mut outbox = Outbox::default();
             outbox.data(Bytes::from_static(b"first")).unwrap();
             outbox.data(data.clone()).unwrap();
             encode_end(outbox.buffer()).unwrap();
             let total = outbox.waiting();
-            let mut out = written(&mut outbox, 1000);
+            let mut out = written(&mut outbox);
             assert_eq!(out.len(), total);
             let mut gathered = Vec::new();
             loop {

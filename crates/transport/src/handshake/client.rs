@@ -20,7 +20,9 @@ use tokio_rustls::TlsConnector;
 use super::read_frame;
 use crate::frames::FrameError;
 use crate::login_key::{KeyError, LoginKey};
-use crate::session::{self, Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig};
+use crate::session::{
+    self, Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig, TLS_BUFFER,
+};
 use crate::socket::tune_session;
 use crate::tls::{PinMismatch, exporter};
 
@@ -162,6 +164,7 @@ pub async fn login(
         ServerReply::Welcome(welcome) => welcome,
         ServerReply::Reject(reject) => return Err(LoginError::Rejected(reject)),
     };
+    stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
     let config = SessionConfig {
         role: Role::Client,
         peer: welcome.limits,

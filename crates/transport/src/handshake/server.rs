@@ -17,7 +17,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::read_frame;
 use crate::frames::FrameError;
-use crate::session::{self, Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig};
+use crate::session::{
+    self, Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig, TLS_BUFFER,
+};
 use crate::socket::tune_session;
 use crate::tls::exporter;
 
@@ -149,6 +151,7 @@ impl Incoming {
         let mut out = BytesMut::new();
         ServerReply::Welcome(welcome).encode(&mut out)?;
         send(&mut self.stream, &out).await?;
+        self.stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
         let config = SessionConfig {
             role: Role::Server,
             peer: self.hello.limits,

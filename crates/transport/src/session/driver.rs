@@ -18,10 +18,10 @@ use super::SessionEnd;
 use super::shared::{Shared, Wakers};
 
 /// Reads in one turn, of one TLS record each, before those whose bytes they were get theirs.
-const READS: usize = 4;
+const READS: usize = 8;
 /// Bytes sent in one write: four full TLS records. What is above waits in the multiplexer, where a short message of
 /// another substream can still go ahead of it.
-const BATCH: usize = 4 * 16 * 1024;
+pub(super) const BATCH: usize = 4 * 16 * 1024;
 /// Parts of a batch in one write.
 const PARTS: usize = 64;
 /// How often the clock is looked at.

@@ -33,6 +33,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use driver::Driver;
 use shared::Shared;
 
+/// What TLS may hold for the socket, bytes: a whole batch of the driver, so that it goes in one system call.
+pub const TLS_BUFFER: usize = 2 * driver::BATCH;
+
 /// What a session is made of, besides its byte stream.
 #[derive(Debug)]
 pub struct SessionConfig {
