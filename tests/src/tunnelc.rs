@@ -11,6 +11,9 @@ use tempfile::TempDir;
 use crate::program::{Finished, Program, command};
 use crate::wait::{SOON, until};
 
+/// Sessions of a client that was not told how many.
+pub const SESSIONS: u64 = 2;
+
 /// A home for one client: its identity lives there.
 #[derive(Debug)]
 pub struct Home(TempDir);

@@ -7,7 +7,7 @@ use protocol::frame::FrameType;
 use protocol::handshake::{Features, Hello, RejectCode, ServerReply, VersionRange};
 use rustix::process::{Resource, Rlimit, prlimit};
 use tests::fixture::HttpService;
-use tests::tunnelc::Home;
+use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, End, Raw};
 use tests::wait::{SOON, throughout, until, within};
@@ -82,7 +82,7 @@ async fn every_bad_hello_gets_its_reason_at_once() {
     })
     .await;
     assert_eq!(web.get("/").await.status, 200);
-    assert_eq!(server.sessions().await, 1);
+    assert_eq!(server.sessions().await, SESSIONS);
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn bad_frames_inside_a_session_cost_only_that_session() {
         assert_ne!(peer.end(PATIENCE).await, End::Open, "after {garbage:?}");
         assert_eq!(web.get("/").await.status, 200);
     }
-    web.server.has_sessions(1, SOON).await;
+    web.server.has_sessions(SESSIONS, SOON).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tests::fixture::{Ending, HttpService, Seen, TcpService};
-use tests::tunnelc::Home;
+use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, End, Raw, empty, request};
 use tests::wait::{SOON, until, within};
@@ -287,7 +287,7 @@ async fn one_broken_exchange_breaks_no_other() {
     }
     let events = answer.into_body().collect().await.unwrap().to_bytes();
     assert!(events.ends_with(b"data: event 4\n\n"));
-    assert_eq!(web.server.health().await["sessions"], 1);
+    assert_eq!(web.server.health().await["sessions"], SESSIONS);
 }
 
 #[tokio::test]

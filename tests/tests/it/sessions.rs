@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tests::fixture::HttpService;
 use tests::link::Link;
-use tests::tunnelc::Home;
+use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, End, Raw, request};
 use tests::wait::{SOON, throughout, until, within};
@@ -69,7 +69,7 @@ async fn a_broken_link_is_replaced_at_once() {
         let took = web.server.serves(HOST, SOON).await;
         assert!(took <= Duration::from_secs(3), "{took:?}");
     }
-    web.server.has_sessions(1, SOON).await;
+    web.server.has_sessions(SESSIONS, SOON).await;
 }
 
 /// D01: both ends notice within 10 to 16 s that the path has gone silent, and what was in flight is aborted.
@@ -130,7 +130,7 @@ async fn a_corpse_is_taken_over_and_undoes_nothing() {
         let took = web.server.serves(HOST, SOON).await;
         assert!(took <= Duration::from_secs(3), "{took:?}");
     }
-    web.server.has_sessions(1, SOON).await;
+    web.server.has_sessions(SESSIONS, SOON).await;
     // The corpses, if any are left at the server, now die for good.
     for n in 0..link.connections() - 1 {
         link.cut_one(n);
@@ -183,7 +183,7 @@ async fn a_newer_process_of_the_same_client_supersedes_the_old_one() {
     assert!(web.tunnel.program.said().to_lowercase().contains("superseded"), "{}", web.tunnel.program.said());
     let serves = async || web.server.visit(HOST, "/").await == 200;
     throughout("the newer one serves", Duration::from_secs(1), serves).await;
-    assert_eq!(web.server.sessions().await, 1);
+    assert_eq!(web.server.sessions().await, SESSIONS);
     assert!(newer.program.is_running());
 }
 
@@ -234,7 +234,7 @@ async fn a_frozen_client_that_wakes_finds_its_way_back() {
     web.tunnel.program.signal(Signal::CONT);
     let took = web.server.serves(HOST, SOON).await;
     assert!(took <= Duration::from_secs(5), "{took:?}");
-    web.server.has_sessions(1, SOON).await;
+    web.server.has_sessions(SESSIONS, SOON).await;
 }
 
 #[tokio::test]
