@@ -9,7 +9,8 @@ const PROCESS_MAX: usize = 1 << 30;
 /// The bytes of all sessions of a process.
 ///
 /// From two thirds of the most there may be on, every session that holds more than its share of the last third gives up
-/// some when it takes more: so those that hold little are left alone, and the sum stays below the most.
+/// some when it takes more, and at its next tick: so those that hold little are left alone, and the sum stays below the
+/// most.
 #[derive(Debug)]
 pub struct ProcessBudget {
     max: usize,
@@ -43,13 +44,15 @@ impl ProcessBudget {
         self.max
     }
 
-    /// What a session may hold while all hold too much; none if they do not.
+    /// What a session may hold while all hold too much; none if they do not. Never more than is left: sessions may have
+    /// come since others took their share.
     fn share(&self) -> Option<usize> {
-        let third = self.max / 3;
-        if self.held() <= third.saturating_mul(2) {
+        let (third, held) = (self.max / 3, self.held());
+        if held <= third.saturating_mul(2) {
             return None;
         }
-        third.checked_div(self.sessions.load(Ordering::Relaxed))
+        let share = third.checked_div(self.sessions.load(Ordering::Relaxed))?;
+        Some(share.min(self.max.saturating_sub(held)))
     }
 }
 
@@ -70,6 +73,12 @@ impl Budget {
 
     pub(super) fn held(&self) -> usize {
         self.held
+    }
+
+    /// What windows have grown by.
+    #[cfg(test)]
+    pub(super) fn growth(&self) -> usize {
+        self.growth
     }
 
     pub(super) fn charge(&mut self, n: usize) {

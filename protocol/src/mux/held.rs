@@ -49,18 +49,21 @@ impl Mux {
                 break;
             }
             let orphan = matches!(self.streams.get(key).map(|stream| stream.holder), Some(Holder::Orphan(_)));
-            self.drop_held(key);
+            self.drop_unread(key);
             self.break_off(key, Broken::OverBudget);
+            // Also those that had ended or been reset before.
+            self.broke(key);
             if orphan {
                 self.forget(key);
             }
         }
     }
 
-    /// What a substream that was reset by its peer still has unread goes too.
-    fn drop_held(&mut self, key: Key) {
+    /// Whatever had happened to the substream: what is missing now must not look like an end.
+    fn drop_unread(&mut self, key: Key) {
         if let Some(stream) = self.streams.get_mut(key) {
             let unread = stream.inbox.clear();
+            stream.truncated |= unread > 0;
             self.budget.release(unread);
         }
     }

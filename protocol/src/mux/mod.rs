@@ -40,6 +40,7 @@ mod session;
 mod state;
 mod stream;
 mod streams;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod transmit;

@@ -13,6 +13,9 @@ pub(super) const ROUND_TRIP_MIN: Duration = Duration::from_micros(250);
 const BULK_WINDOW: u64 = 256 * 1024;
 const BULK_TRIP: Duration = Duration::from_millis(4);
 
+/// A window update gives at least this much, but for windows that are smaller than twice that.
+const UPDATE_MIN: u32 = 16 * 1024;
+
 /// The receiving side's window of one substream.
 #[derive(Debug)]
 pub(super) struct ReceiveWindow {
@@ -25,6 +28,8 @@ pub(super) struct ReceiveWindow {
     credit: u32,
     /// Consumed, and not yet given back as credit.
     consumed: u32,
+    /// Given back as credit, and put back by the reader since.
+    ahead: u32,
     /// Consumed since `epoch`.
     measured: u64,
     epoch: Option<Instant>,
@@ -32,11 +37,14 @@ pub(super) struct ReceiveWindow {
 
 impl ReceiveWindow {
     pub(super) fn new(first: u32) -> Self {
+        // No peer may use more before its first update.
+        let first = first.min(YAMUX_WINDOW);
         Self {
             target: first,
             floor: first,
-            credit: YAMUX_WINDOW.max(first),
+            credit: YAMUX_WINDOW,
             consumed: 0,
+            ahead: 0,
             measured: 0,
             epoch: None,
         }
@@ -60,19 +68,29 @@ impl ReceiveWindow {
 
     /// The reader took `n` bytes.
     pub(super) fn consumed(&mut self, n: usize) {
-        self.consumed = self.consumed.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
-        self.measured = self.measured.saturating_add(u64::try_from(n).unwrap_or(u64::MAX));
+        let n = u32::try_from(n).unwrap_or(u32::MAX);
+        let again = n.min(self.ahead);
+        self.ahead = self.ahead.saturating_sub(again);
+        self.consumed = self.consumed.saturating_add(n.saturating_sub(again));
+        self.measured = self.measured.saturating_add(n.into());
     }
 
-    /// The reader put `n` bytes back.
+    /// The reader put `n` bytes back. If it has been paid for them already, it is not paid again.
     pub(super) fn put_back(&mut self, n: usize) {
-        self.consumed = self.consumed.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
-        self.measured = self.measured.saturating_sub(u64::try_from(n).unwrap_or(u64::MAX));
+        let n = u32::try_from(n).unwrap_or(u32::MAX);
+        let unpaid = n.min(self.consumed);
+        self.consumed = self.consumed.saturating_sub(unpaid);
+        self.ahead = self.ahead.saturating_add(n.saturating_sub(unpaid));
+        self.measured = self.measured.saturating_sub(n.into());
     }
 
     /// Whether a window update is worth its header.
+    ///
+    /// What is consumed and not given back is of no use to a peer that waits. At a quarter of the window, at least three
+    /// quarters move in a round trip while the window is what limits, which is clearly more than the half that moves when it
+    /// is twice what the link needs. At a half, the two could not be told apart, and a window would cease to grow.
     pub(super) fn is_due(&self) -> bool {
-        self.consumed >= self.target / 2
+        self.consumed >= (self.target / 4).max(UPDATE_MIN).min(self.target / 2)
     }
 
     /// Credit to give to the peer now. `round_trip` is the time from giving credit to the bytes that use it.

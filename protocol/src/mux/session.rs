@@ -156,6 +156,7 @@ impl Mux {
             self.list_update(key);
         }
         self.enqueue(key, first);
+        self.shed();
         Ok(key)
     }
 
@@ -188,7 +189,7 @@ impl Mux {
             }
             return Read::Bytes(bytes);
         }
-        if stream.state.recv_ended() {
+        if stream.state.recv_ended() && !stream.truncated {
             return Read::End;
         }
         if let Some(broken) = stream.broken() {
@@ -204,6 +205,7 @@ impl Mux {
         stream.receive.put_back(bytes.len());
         self.budget.charge(bytes.len());
         stream.inbox.unpop(bytes);
+        self.shed();
     }
 
     /// Whether there is room to write.
@@ -285,12 +287,12 @@ impl Mux {
         self.break_off(key, Broken::Here);
     }
 
-    /// The holder leaves. A substream whose two ways have not ended is broken off, but what was written goes out first, for
-    /// at most [`ABORT_TIMEOUT`], or [`ORPHAN_TIMEOUT`] if it was ended. The key is void.
+    /// The holder leaves. A substream whose two ways have not ended is broken off, but what was written goes out first: all
+    /// of it, for at most [`ORPHAN_TIMEOUT`], if it was ended, and otherwise what the peer has given credit for, for at most
+    /// [`ABORT_TIMEOUT`]. The key is void.
     pub fn release(&mut self, key: Key, now: Instant) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        let unsent = stream.fin == Fin::Queued || !stream.outbox.is_empty();
-        if unsent && !stream.state.is_reset() {
+        if stream.has_last_bytes() && !stream.state.is_reset() {
             let patience = if stream.fin == Fin::Queued { ORPHAN_TIMEOUT } else { ABORT_TIMEOUT };
             let deadline = now.checked_add(patience).unwrap_or(now);
             stream.holder = Holder::Orphan(deadline);
@@ -340,6 +342,8 @@ impl Mux {
                 Some(Holder::User | Holder::Waiting) | None => {}
             }
         }
+        // Others may have taken up what was free when these bytes came.
+        self.shed();
     }
 
     /// Tells the peer to open no more substreams (0), or that it broke the rules (1).
@@ -397,7 +401,7 @@ impl Mux {
         if let Some(stream) = self.streams.get_mut(key)
             && stream.may_send()
         {
-            self.scheduler.add(key, &mut stream.turn);
+            self.scheduler.add(key, &mut stream.turn, stream.outbox.len());
         }
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Stream {
     pub(super) fin: Fin,
     /// A reset came before all that was written was sent.
     pub(super) lost: bool,
+    /// What it had to read was dropped because too much was held.
+    pub(super) truncated: bool,
     pub(super) turn: Turn,
     /// It is in the queue for window updates.
     pub(super) update_listed: bool,
@@ -91,6 +93,7 @@ impl Stream {
             send_window,
             fin: Fin::No,
             lost: false,
+            truncated: false,
             turn: Turn::default(),
             update_listed: false,
             used: false,
@@ -118,9 +121,15 @@ impl Stream {
         if self.outbox.is_empty() { self.fin == Fin::Queued } else { self.send_window > 0 }
     }
 
+    /// Whether something of it is worth waiting for once its holder has left: what was ended, and what needs no credit.
+    pub(super) fn has_last_bytes(&self) -> bool {
+        self.fin == Fin::Queued || (!self.outbox.is_empty() && self.send_window > 0)
+    }
+
     /// Why it is broken, if it is.
     pub(super) fn broken(&self) -> Option<Broken> {
         match self.state {
+            _ if self.truncated => Some(Broken::OverBudget),
             State::ResetRemote | State::ResetAfterEnd => Some(Broken::ByPeer),
             State::ResetLocal => Some(self.why),
             State::Open | State::HalfClosedLocal | State::HalfClosedRemote | State::Closed => None,

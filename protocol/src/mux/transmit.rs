@@ -131,7 +131,7 @@ impl Mux {
     /// Once both ways have ended on the wire, the substream's id is free; without a holder, so is everything else.
     pub(super) fn settle(&mut self, key: Key) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        if stream.fin == Fin::Queued || !stream.outbox.is_empty() {
+        if stream.has_last_bytes() {
             return;
         }
         let closed = stream.state == State::Closed && stream.fin == Fin::Sent;

@@ -121,7 +121,6 @@ fn leaving_without_an_end_resets_and_frees_both_ends() {
         pair.drive();
         assert_eq!(pair.write(other, key(other), &vec![1; 100_000]), Write::Ready);
         assert_eq!(pair.mux(other).poll_write(key(other)), Write::Blocked);
-        pair.write(leaver, key(leaver), b"never sent");
         pair.release(leaver, key(leaver));
         assert_eq!((pair.mux(leaver).substreams(), pair.mux(leaver).held()), (0, 0));
         pair.drive();
@@ -134,6 +133,52 @@ fn leaving_without_an_end_resets_and_frees_both_ends() {
         pair.drive();
         pair.assert_freed();
     }
+}
+
+#[test]
+fn what_was_written_before_its_holder_left_arrives_before_the_reset() {
+    let mut pair = Pair::new();
+    let (client, server) = pair.open();
+    pair.write(Client, client, b"last words");
+    pair.release(Client, client);
+    pair.drive();
+    assert_eq!(pair.client.substreams(), 0);
+    assert_eq!(pair.read(Server, server), (b"last words".to_vec(), BY_PEER));
+}
+
+#[test]
+fn what_has_no_credit_when_its_holder_leaves_is_dropped_at_once() {
+    let mut pair = Pair::new();
+    let (client, server) = pair.open();
+    pair.write(Client, client, &vec![7; 200_000]);
+    pair.release(Client, client);
+    pair.drive();
+    assert_eq!((pair.client.substreams(), pair.client.held()), (0, 0));
+    let (got, then) = pair.drain(Server, server);
+    assert_eq!((got.len(), then), (64 * 1024 - 4, BY_PEER));
+}
+
+#[test]
+fn flushed_means_that_a_reset_takes_nothing_back() {
+    let mut pair = Pair::new();
+    let (client, server) = pair.open();
+    pair.write(Client, client, &vec![7; 100_000]);
+    assert_eq!(pair.client.poll_flush(client), Write::Blocked);
+    pair.drive();
+    assert_eq!(pair.client.poll_flush(client), Write::Blocked, "the window is used up");
+    let (got, _) = pair.drain(Server, server);
+    assert_eq!((got.len(), pair.client.poll_flush(client)), (100_000, Write::Ready));
+    assert!(pair.notices(Client).contains(&Notice::Writable(client)));
+    pair.server.reset(server);
+    pair.drive();
+    assert_eq!(pair.client.poll_flush(client), Write::Ready, "it was all sent before");
+
+    let (client, server) = pair.open();
+    pair.write(Client, client, &vec![7; 100_000]);
+    pair.drive();
+    pair.server.reset(server);
+    pair.drive();
+    assert_eq!(pair.client.poll_flush(client), Write::Broken(Broken::ByPeer));
 }
 
 #[test]

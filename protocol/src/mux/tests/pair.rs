@@ -76,6 +76,12 @@ impl Pair {
         }
     }
 
+    /// Everything arrives in pieces of random lengths up to this.
+    pub(super) fn split_both(&mut self, max: usize) {
+        self.up.split = Some((max, super::wire::Random(1)));
+        self.down.split = Some((max, super::wire::Random(2)));
+    }
+
     pub(super) fn mux(&mut self, role: Role) -> &mut Mux {
         match role {
             Client => &mut self.client,
