@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use transport::handshake::{HelloDraft, Incoming, login};
+use transport::handshake::{HelloDraft, Incoming, Place, login};
 use transport::login_key::{LoginKey, PublicKey};
 use transport::session::{ProcessBudget, Session};
 use transport::tls::{Trust, client_config, server_config, spki_pin};
@@ -59,7 +59,8 @@ impl Parties {
         };
         let name = ServerName::try_from("tunnel.test").unwrap();
         let trust = self.trust.clone();
-        login(stream, name, trust, draft, &self.key, budget(), spawner, spawner.here()).await.unwrap().session
+        let place = Place { spawner, worker: spawner.here(), budget: budget() };
+        login(stream, name, trust, draft, &self.key, place).await.unwrap().session
     }
 
     async fn admit(&self, listener: &TcpListener, spawner: &Spawner) -> Session {

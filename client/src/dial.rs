@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use ops::spawn::{Spawner, Worker};
 use protocol::join::HostPort;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
-use transport::handshake::{HelloDraft, LoggedIn, LoginError, login};
+use transport::handshake::{HelloDraft, LoggedIn, LoginError, Place, login};
 use transport::login_key::LoginKey;
-use transport::session::ProcessBudget;
 
 use crate::hints;
 
@@ -67,15 +65,13 @@ impl DialError {
     }
 }
 
-/// Dials `server`, whose name is looked up now, and logs in. The session runs on `worker`.
+/// Dials `server`, whose name is looked up now, and logs in. The session lives in `place`.
 pub(crate) async fn dial(
     server: &HostPort,
     tls: Arc<ClientConfig>,
     draft: HelloDraft,
     key: &LoginKey,
-    budget: Arc<ProcessBudget>,
-    spawner: &Spawner,
-    worker: Worker,
+    place: Place<'_>,
 ) -> Result<LoggedIn, DialError> {
     let name = ServerName::try_from(server.host().to_owned())
         .map_err(|_| DialError::Name { server: server.clone() })?;
@@ -85,7 +81,7 @@ pub(crate) async fn dial(
     let found = found.map_err(|error| DialError::Resolve { server: server.clone(), error })?;
     let stream = timeout(STEP_TIMEOUT, connect(found)).await.map_err(timed_out)?;
     let stream = stream.map_err(|error| DialError::Connect { server: server.clone(), error })?;
-    login(stream, name, tls, draft, key, budget, spawner, worker)
+    login(stream, name, tls, draft, key, place)
         .await
         .map_err(|error| DialError::Login { server: server.clone(), error })
 }

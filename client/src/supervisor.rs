@@ -7,6 +7,7 @@ use ops::spawn::Task;
 use protocol::id::{SessionId, Slot};
 use protocol::join::HostPort;
 use tokio::time::sleep;
+use transport::handshake::Place;
 
 use crate::course::{Course, Next, Setback};
 use crate::dial::{DialError, dial};
@@ -91,9 +92,9 @@ impl Supervisor {
     async fn dial(&self, server: &HostPort, replaces: Option<SessionId>) -> Result<Live, DialError> {
         let Instance { tls, key, budget, context, .. } = &*self.instance;
         let hello = self.instance.hello(self.slot, replaces);
-        let worker = context.spawner.here();
-        let logged_in =
-            dial(server, tls.clone(), hello, key, budget.clone(), &context.spawner, worker).await?;
+        let place =
+            Place { spawner: &context.spawner, worker: context.spawner.here(), budget: budget.clone() };
+        let logged_in = dial(server, tls.clone(), hello, key, place).await?;
         Ok(session::start(logged_in, self.slot, self.instance.clone()))
     }
 

@@ -8,7 +8,7 @@ use rustls_pki_types::ServerName;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use transport::handshake::{HelloDraft, LoggedIn, LoginError, login};
+use transport::handshake::{HelloDraft, LoggedIn, LoginError, Place, login};
 use transport::login_key::LoginKey;
 use transport::session::ProcessBudget;
 use transport::tls::{Trust, client_config};
@@ -62,17 +62,9 @@ impl Server {
         };
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        login(
-            stream,
-            name,
-            self.tls.clone(),
-            draft,
-            key,
-            ProcessBudget::new(1 << 30),
-            &self.world.spawner,
-            Worker(0),
-        )
-        .await
+        let place =
+            Place { spawner: &self.world.spawner, worker: Worker(0), budget: ProcessBudget::new(1 << 30) };
+        login(stream, name, self.tls.clone(), draft, key, place).await
     }
 
     /// With the right key.
@@ -183,8 +175,8 @@ fn a_draining_server_lets_nobody_in() {
     let stream = ours.0.into_std().unwrap();
     let reject = server.world.with_key("bob", |key| {
         server.world.workers.block_on(async {
-            let client =
-                login(theirs, name, tls, draft, key, ProcessBudget::new(1 << 30), spawner, Worker(0));
+            let place = Place { spawner, worker: Worker(0), budget: ProcessBudget::new(1 << 30) };
+            let client = login(theirs, name, tls, draft, key, place);
             let (let_in, answer) = tokio::join!(login::run(&server.door, stream, ours.1, Worker(0)), client);
             assert!(let_in.is_none());
             rejected(answer)

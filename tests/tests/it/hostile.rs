@@ -18,7 +18,7 @@ use tests::wait::{SOON, within};
 use tests::wire::frame;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use transport::handshake::{HelloDraft, LoggedIn, login};
+use transport::handshake::{HelloDraft, LoggedIn, Place, login};
 use transport::login_key::LoginKey;
 use transport::session::ProcessBudget;
 use transport::tls::{Trust, client_config};
@@ -47,7 +47,8 @@ async fn honest_login(join: &str, spawner: &Spawner) -> LoggedIn {
     let tls = client_config(&Trust::Pins(join.pins.clone())).unwrap();
     let key = LoginKey::from_seed(join.secret.expose()).unwrap();
     let name = ServerName::try_from("tunnel.invalid").unwrap();
-    login(stream, name, tls, draft, &key, ProcessBudget::new(1 << 30), spawner, spawner.here()).await.unwrap()
+    let place = Place { spawner, worker: spawner.here(), budget: ProcessBudget::new(1 << 30) };
+    login(stream, name, tls, draft, &key, place).await.unwrap()
 }
 
 fn heartbeat() -> Bytes {

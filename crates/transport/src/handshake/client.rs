@@ -107,7 +107,18 @@ impl LoginError {
     }
 }
 
-/// Logs in over a fresh TCP connection and starts the session on `worker`. Nothing secret leaves before the server has
+/// Where a session lives: the tasks it belongs to, the worker it runs on, and the memory it counts against.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// Tracks the session's task.
+    pub spawner: &'a Spawner,
+    /// Drives the session's task.
+    pub worker: Worker,
+    /// Bytes that all sessions of the process may hold together.
+    pub budget: Arc<ProcessBudget>,
+}
+
+/// Logs in over a fresh TCP connection and starts the session in its `place`. Nothing secret leaves before the server has
 /// proved its key, and the proof of this login is good for this TLS connection only.
 ///
 /// # Errors
@@ -118,9 +129,7 @@ pub async fn login(
     tls: Arc<ClientConfig>,
     draft: HelloDraft,
     key: &LoginKey,
-    budget: Arc<ProcessBudget>,
-    spawner: &Spawner,
-    worker: Worker,
+    place: Place<'_>,
 ) -> Result<LoggedIn, LoginError> {
     tune_session(&stream).map_err(LoginError::Io)?;
     let liveness = Arc::new(Liveness::new());
@@ -171,9 +180,9 @@ pub async fn login(
         liveness,
         dead_after: DEAD_AFTER,
         early: buffer.freeze(),
-        budget,
+        budget: place.budget,
     };
-    let (session, inbound) = session::start(stream, config, spawner, worker);
+    let (session, inbound) = session::start(stream, config, place.spawner, place.worker);
     Ok(LoggedIn { session, inbound, welcome })
 }
 

@@ -3,7 +3,7 @@
 mod client;
 mod server;
 
-pub use client::{HelloDraft, LoggedIn, LoginError, login};
+pub use client::{HelloDraft, LoggedIn, LoginError, Place, login};
 pub use server::{HandshakeError, Incoming};
 
 use bytes::BytesMut;

@@ -92,7 +92,8 @@ async fn client(
     spawner: Spawner,
 ) -> Result<LoggedIn, LoginError> {
     let tls = client_config(&trust).unwrap();
-    login(stream, name(), tls, draft(), &key, budget(), &spawner, spawner.here()).await
+    let place = Place { spawner: &spawner, worker: spawner.here(), budget: budget() };
+    login(stream, name(), tls, draft(), &key, place).await
 }
 
 #[test]
