@@ -2,8 +2,10 @@
 //! committed corpus through them on every toolchain.
 //!
 //! [`raw`] targets take bytes as a peer would send them: a decoder refuses or accepts, and what it accepts it writes as
-//! the same bytes. [`structured`] targets take values: what is encoded is decoded to the same value.
+//! the same bytes. [`structured`] targets take values: what is encoded is decoded to the same value. [`mux`] targets run
+//! whole sessions: against anything, against a model, and against another implementation.
 
+pub mod mux;
 pub mod raw;
 pub mod structured;
 
@@ -25,4 +27,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("message_values", structured::messages),
     ("name_value", structured::names),
     ("substream_head_value", structured::substream_head),
+    ("mux_frame", mux::frame),
+    ("mux_raw", mux::raw),
+    ("mux_operations", mux::operations),
+    ("mux_against_crate", mux::against_crate),
 ];

@@ -56,4 +56,8 @@ targets! {
     message_values,
     name_value,
     substream_head_value,
+    mux_frame,
+    mux_raw,
+    mux_operations,
+    mux_against_crate,
 }
