@@ -141,6 +141,15 @@ impl State {
         }
     }
 
+    /// Ready when all that was written has gone to the link.
+    fn flushed(&mut self, key: Key, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match self.mux.poll_flush(key) {
+            // What came after does not matter.
+            Write::Ready => Poll::Ready(Ok(())),
+            write => self.written(key, write, cx),
+        }
+    }
+
     fn written(&mut self, key: Key, write: Write, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match write {
             Write::Broken(broken) => Poll::Ready(Err(error_of(broken))),
@@ -219,18 +228,16 @@ impl AsyncWrite for Substream {
     /// Written bytes go without it. It waits until they have gone: a drop can not take them back then.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let key = self.key;
-        self.shared.with(|state| match state.mux.poll_flush(key) {
-            // What came after does not matter.
-            Write::Ready => Poll::Ready(Ok(())),
-            write => state.written(key, write, cx),
-        })
+        self.shared.with(|state| state.flushed(key, cx))
     }
 
+    /// Ends this end's way, and waits as [`Self::poll_flush`] does: a drop right behind it cuts nothing, however slowly the
+    /// peer reads.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let key = self.key;
-        self.shared.with(|state| {
-            let write = state.mux.finish(key);
-            state.written(key, write, cx)
+        self.shared.with(|state| match state.mux.finish(key) {
+            Write::Ready => state.flushed(key, cx),
+            write => state.written(key, write, cx),
         })
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 
+use futures_util::FutureExt;
 use ops::spawn::{Placement, Workers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
@@ -155,6 +156,28 @@ fn a_large_first_write_arrives_whole() {
         accepted.read_to_end(&mut bytes).await.unwrap();
         opener.await.unwrap();
         assert!(bytes == first);
+    });
+}
+
+#[test]
+fn a_shutdown_waits_for_a_slow_reader_so_that_a_drop_cuts_nothing() {
+    run(|spawner| async move {
+        let mut ends = ends(&spawner);
+        let mut writer = ends.server.0.open(Bytes::from(vec![7; 300_000])).unwrap();
+        let mut reader = ends.client.1.accept().await.unwrap();
+        let mut bytes = vec![0; 10_000];
+        reader.read_exact(&mut bytes).await.unwrap();
+        assert!(writer.shutdown().now_or_never().is_none(), "more is written than the peer takes");
+        let ended = async {
+            writer.shutdown().await.unwrap();
+            drop(writer);
+        };
+        let read = async {
+            let mut rest = Vec::new();
+            reader.read_to_end(&mut rest).await.unwrap();
+            assert_eq!(rest.len(), 290_000);
+        };
+        tokio::join!(ended, read);
     });
 }
 

@@ -10,4 +10,6 @@ mod limits;
 mod memory;
 mod pair;
 mod raw;
+mod simulation;
+mod user;
 mod wire;
