@@ -35,6 +35,14 @@ impl LocalStream {
         }
     }
 
+    /// Whether the peer has reset the connection, or it failed otherwise. A Unix socket does not say.
+    pub(super) fn has_failed(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => !matches!(stream.take_error(), Ok(None)),
+            Self::Unix(_) => false,
+        }
+    }
+
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),

@@ -23,6 +23,10 @@ const CHUNKS: usize = 16;
 /// How long the connection may take for the bytes that came before the substream broke.
 const BREAK_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How often a connection is looked at while the substream has no room for what it sends: a reset behind unread bytes wakes
+/// nobody.
+const STALLED_LOOK: Duration = Duration::from_secs(1);
+
 /// How long a relay may be without a byte.
 #[derive(Debug, Clone, Copy)]
 pub struct IdleLimits {
@@ -81,6 +85,7 @@ pub async fn relay(
         last_bytes: Instant::now(),
         broken: None,
         armed: false,
+        stalled: false,
     };
     relay.substream.unread(early);
     // From the start, so that the death of this process is no end of the connection either.
@@ -117,6 +122,8 @@ struct Relay {
     /// Since when the substream is broken while the connection does not take what came before.
     broken: Option<Instant>,
     armed: bool,
+    /// The substream has no room: the connection is not read.
+    stalled: bool,
 }
 
 impl Relay {
@@ -146,19 +153,23 @@ impl Relay {
         let idle = limit.and_then(|limit| self.last_bytes.checked_add(limit));
         let broken = self.broken.and_then(|since| since.checked_add(BREAK_TIMEOUT));
         let (deadline, end) = match (idle, broken) {
-            (_, Some(broken)) => (broken, RelayEnd::SubstreamReset),
-            (Some(idle), None) => (idle, RelayEnd::Idle),
-            (None, None) => return Poll::Pending,
+            (_, Some(broken)) => (Some(broken), RelayEnd::SubstreamReset),
+            (idle, None) => (idle, RelayEnd::Idle),
         };
-        if !self.armed || deadline < self.idle.deadline() {
-            self.idle.as_mut().reset(deadline);
+        let look = self.stalled.then(|| Instant::now() + STALLED_LOOK);
+        let Some(next) = deadline.into_iter().chain(look).min() else { return Poll::Pending };
+        if !self.armed || next < self.idle.deadline() {
+            self.idle.as_mut().reset(next);
             self.armed = true;
         }
         while self.idle.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Poll::Ready(end);
             }
-            self.idle.as_mut().reset(deadline);
+            if self.stalled && self.local.has_failed() {
+                return Poll::Ready(RelayEnd::LocalReset);
+            }
+            self.idle.as_mut().reset(next);
         }
         Poll::Pending
     }
@@ -176,7 +187,9 @@ impl Relay {
             if self.up != Way::Open {
                 return Poll::Pending;
             }
-            if let Err(error) = ready!(self.substream.poll_write_ready(cx)) {
+            let room = self.substream.poll_write_ready(cx);
+            self.stalled = room.is_pending();
+            if let Err(error) = ready!(room) {
                 self.up = Way::Broken(substream_end(&error));
                 continue;
             }

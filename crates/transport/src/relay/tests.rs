@@ -132,6 +132,25 @@ fn silence_has_a_limit() {
 }
 
 #[test]
+fn a_reset_is_noticed_behind_an_upload_that_nobody_takes() {
+    run(|spawner| async move {
+        let Scene { mut visitor, mut far, relayed, .. } = scene(&spawner, LIMITS).await;
+        // More than the window, the substream and the sockets hold.
+        let piece = vec![1; 1 << 20];
+        let mut written = 0;
+        while let Ok(n) = timeout(Duration::from_millis(100), visitor.write(&piece)).await {
+            written += n.unwrap();
+        }
+        assert!(written > 0);
+        crate::socket::reset_on_close(&visitor).unwrap();
+        drop(visitor);
+        assert_eq!(relayed.await.unwrap().end, RelayEnd::LocalReset);
+        let error = far.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
 fn bulk_passes_both_ways_at_once() {
     run(|spawner| async move {
         const SIZE: usize = 8 << 20;
