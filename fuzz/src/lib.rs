@@ -3,11 +3,16 @@
 //!
 //! [`raw`] targets take bytes as a peer would send them: a decoder refuses or accepts, and what it accepts it writes as
 //! the same bytes. [`structured`] targets take values: what is encoded is decoded to the same value. [`mux`] targets run
-//! whole sessions: against anything, against a model, and against another implementation.
+//! whole sessions: against anything, against a model, and against another implementation. [`relay()`] has real sockets.
 
 pub mod mux;
 pub mod raw;
+mod relay;
+mod size;
 pub mod structured;
+mod way;
+
+pub use relay::relay;
 
 /// A target: takes whatever the fuzzer has.
 pub type Target = fn(&[u8]);
@@ -31,4 +36,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("mux_raw", mux::raw),
     ("mux_operations", mux::operations),
     ("mux_against_crate", mux::against_crate),
+    ("relay", relay),
 ];

@@ -25,4 +25,9 @@ proptest! {
     fn no_bytes_of_a_peer_break_a_bound(bytes in vec(any::<u8>(), 0..SCRIPT_MAX)) {
         fuzz::mux::raw(&bytes);
     }
+
+    #[test]
+    fn a_relay_passes_on_what_both_ends_do(script in vec(any::<u8>(), 0..40)) {
+        fuzz::relay(&script);
+    }
 }

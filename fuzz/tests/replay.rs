@@ -60,4 +60,5 @@ targets! {
     mux_raw,
     mux_operations,
     mux_against_crate,
+    relay,
 }

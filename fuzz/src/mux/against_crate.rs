@@ -5,7 +5,7 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Result, Unstructured};
 
 use super::couple::Couple;
-use super::size::size;
+use crate::size::size;
 
 /// So many operations are enough for anything; fewer than the 256 opens after which the crate waits for an ACK.
 const OPERATIONS_MAX: usize = 200;

@@ -2,7 +2,7 @@
 //! crate.
 //!
 //! What all of them share: every byte of the engine goes past a [`wire::Wire`], which knows the format from the published
-//! spec and nothing of the engine, and every byte of a substream comes out of a [`way::Way`], so that any byte out of
+//! spec and nothing of the engine, and every byte of a substream comes out of a [`crate::way::Way`], so that any byte out of
 //! place is seen.
 
 mod against_crate;
@@ -15,9 +15,7 @@ mod operations;
 mod pair;
 mod raw;
 mod side;
-mod size;
 mod theirs;
-mod way;
 mod wire;
 
 pub use against_crate::against_crate;

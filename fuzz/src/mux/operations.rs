@@ -7,7 +7,7 @@ use protocol::mux::YAMUX_WINDOW;
 
 use super::end::Bounds;
 use super::pair::Pair;
-use super::size::size;
+use crate::size::size;
 
 /// So many operations are enough for anything.
 const OPERATIONS_MAX: usize = 400;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use protocol::mux::{Broken, Key, Mux, ORPHAN_TIMEOUT, Read, Write};
 
-use super::way::Way;
+use crate::way::Way;
 
 /// What an operation came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

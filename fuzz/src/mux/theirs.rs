@@ -8,7 +8,7 @@ use yamux::Stream;
 
 use super::crate_end::context;
 use super::side::{Outcome, Side};
-use super::way::Way;
+use crate::way::Way;
 
 /// The crate's end of a substream.
 #[derive(Debug)]

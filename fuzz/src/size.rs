@@ -49,6 +49,6 @@ const EDGES: [usize; 40] = [
 ];
 
 /// A length out of one byte: an edge, or something small.
-pub(super) fn size(byte: u8) -> usize {
+pub(crate) fn size(byte: u8) -> usize {
     EDGES.get(usize::from(byte)).copied().unwrap_or_else(|| usize::from(byte) * 16)
 }

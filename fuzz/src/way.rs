@@ -29,29 +29,29 @@ static TABLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 /// One direction of a substream.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(crate) struct Way {
     start: usize,
-    pub(super) written: usize,
-    pub(super) read: usize,
+    pub(crate) written: usize,
+    pub(crate) read: usize,
     /// The writer said that this is all.
-    pub(super) finished: bool,
+    pub(crate) finished: bool,
     /// The reader saw the end.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
 }
 
 impl Way {
-    pub(super) fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize) -> Self {
         Self { start: number * 7919, written: 0, read: 0, finished: false, ended: false }
     }
 
     /// The next `n` bytes to write.
-    pub(super) fn piece(&self, n: usize) -> Bytes {
+    pub(crate) fn piece(&self, n: usize) -> Bytes {
         let n = n.min(PIECE_MAX);
         Bytes::from_static(&TABLE[(self.start + self.written) % PERIOD..][..n])
     }
 
     /// The reader has these bytes.
-    pub(super) fn take(&mut self, bytes: &[u8]) {
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
         assert!(!self.ended, "{} bytes behind the end", bytes.len());
         assert!(self.read + bytes.len() <= self.written, "more was read than written");
         for (index, chunk) in bytes.chunks(PIECE_MAX).enumerate() {
@@ -62,7 +62,7 @@ impl Way {
     }
 
     /// The reader is told that this was all.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         assert!(self.finished, "an end that nobody wrote, at byte {} of {}", self.read, self.written);
         assert_eq!(self.read, self.written, "an end before all was read");
         self.ended = true;
