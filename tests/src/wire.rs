@@ -92,6 +92,24 @@ impl HandMade {
         self.send(encoded(hello)).await;
     }
 
+    /// A session, as an honest client gets it, before its first substream.
+    pub async fn log_in(join: &str) -> Self {
+        let mut peer = Self::dial(join).await;
+        peer.say(&peer.hello()).await;
+        match peer.reply(SOON).await {
+            Reply::Said(ServerReply::Welcome(_)) => peer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sends bytes, unless the other side has gone.
+    ///
+    /// # Errors
+    /// It has gone.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        within("room for the bytes", SOON, self.stream.write_all(bytes)).await
+    }
+
     /// Says that nothing more comes.
     pub async fn finish(&mut self) {
         let _ = self.stream.shutdown().await;
@@ -115,16 +133,22 @@ impl HandMade {
 
     /// Waits for the end of the connection, whatever is said before.
     pub async fn end(&mut self, limit: Duration) -> End {
+        self.rest(limit).await.1
+    }
+
+    /// What is said until the end of the connection, and how it ends.
+    pub async fn rest(&mut self, limit: Duration) -> (BytesMut, End) {
         let deadline = tokio::time::Instant::now() + limit;
-        loop {
-            self.read.clear();
-            match tokio::time::timeout_at(deadline, self.stream.read_buf(&mut self.read)).await {
-                Err(_) => return End::Open,
-                Ok(Ok(0)) => return End::Fin,
+        let mut said = std::mem::take(&mut self.read);
+        let end = loop {
+            match tokio::time::timeout_at(deadline, self.stream.read_buf(&mut said)).await {
+                Err(_) => break End::Open,
+                Ok(Ok(0)) => break End::Fin,
                 Ok(Ok(_)) => {}
-                Ok(Err(_)) => return End::Reset,
+                Ok(Err(_)) => break End::Reset,
             }
-        }
+        };
+        (said, end)
     }
 }
 

@@ -10,6 +10,7 @@ pub use live::{DrainCause, DrainOrder, Live, Login, Orders};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use ops::metrics::{GuardReason, Metrics};
 use ops::spawn::Spawner;
 use protocol::control::{Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Register, Registered};
@@ -49,6 +50,21 @@ pub enum End {
     NoControl,
 }
 
+impl End {
+    /// Which guard ended the session, if one did.
+    const fn guard(&self) -> Option<GuardReason> {
+        match self {
+            Self::Control(ControlError::Flood) | Self::Link(SessionEnd::Breach(Breach::Flood(_))) => {
+                Some(GuardReason::Flood)
+            }
+            Self::Control(ControlError::Decode(_)) | Self::Link(SessionEnd::Breach(_)) => {
+                Some(GuardReason::Protocol)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a session's task works with.
 #[derive(Clone)]
 pub struct Context {
@@ -63,7 +79,13 @@ pub struct Context {
 /// Runs the session until it is over, and takes it out of the registry.
 pub async fn run(context: Context, live: Arc<Live>, mut inbound: Inbound, orders: Orders) {
     let counted = context.metrics.session();
-    let end = serve(&context, &live, &mut inbound, orders).await;
+    let mut end = serve(&context, &live, &mut inbound, orders).await;
+    if let (End::Control(ControlError::Io(_)), Some(link)) = (&end, live.link().closed().now_or_never()) {
+        end = End::Link(link);
+    }
+    if let Some(reason) = end.guard() {
+        context.metrics.guard_closed(reason);
+    }
     live.link().close();
     context.registry.detach(&live, std::time::Instant::now());
     let (session, principal, client) = (live.id, &live.login.principal, &live.login.name);
@@ -223,31 +245,14 @@ impl Driver<'_> {
     async fn farewell(&mut self, end: End) -> End {
         let close = match &end {
             End::Cut(close) => close.clone(),
-            End::Control(ControlError::Flood) => {
-                self.context.metrics.guard_closed(GuardReason::Flood);
-                said(CloseReason::FLOOD, &end)
-            }
-            End::Control(ControlError::Decode(_)) => {
-                self.context.metrics.guard_closed(GuardReason::Protocol);
-                said(CloseReason::PROTOCOL_ERROR, &end)
-            }
-            End::Link(SessionEnd::Breach(breach)) => {
-                self.context.metrics.guard_closed(guard_of(*breach));
-                return end;
-            }
+            End::Control(ControlError::Flood) => said(CloseReason::FLOOD, &end),
+            End::Control(ControlError::Decode(_)) => said(CloseReason::PROTOCOL_ERROR, &end),
+            // After a breach the multiplexer has told the peer already.
             _ => return end,
         };
         // A client that does not take it sees its link close.
         drop(timeout(FAREWELL, self.control.send(close.into())).await);
         end
-    }
-}
-
-/// The multiplexer has told the peer already.
-const fn guard_of(breach: Breach) -> GuardReason {
-    match breach {
-        Breach::Flood(_) => GuardReason::Flood,
-        _ => GuardReason::Protocol,
     }
 }
 

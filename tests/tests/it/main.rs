@@ -5,6 +5,7 @@ mod bad_input;
 mod cli;
 mod drain;
 mod ends;
+mod floods;
 mod hostile;
 mod http;
 mod identity;

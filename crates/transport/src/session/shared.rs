@@ -86,8 +86,9 @@ impl Shared {
             wake.0.extend(waiting.writer.take());
         }
         wake.0.extend(state.acceptor.take());
-        drop(state);
+        // Who sees that it is over can ask why.
         self.end.send_replace(Some(end));
+        drop(state);
         wake.wake();
     }
 }
