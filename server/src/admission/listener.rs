@@ -32,7 +32,7 @@ pub fn listen(door: &Arc<Door>, listeners: Vec<TcpListener>) {
     }
 }
 
-/// The whole life of the connection is on one worker, chosen before its first byte is read.
+/// The login is on any worker; the session, once it is known whose it is, on the one that is its.
 fn enter(door: &Arc<Door>, Accepted { stream, peer, permit }: Accepted) {
     let (place, another_went) = door.lobby.enter(peer.ip());
     if another_went {
@@ -40,18 +40,27 @@ fn enter(door: &Arc<Door>, Accepted { stream, peer, permit }: Accepted) {
     }
     // A socket that the kernel does not give back is dropped, and with it the connection.
     let Ok(stream) = stream.into_std() else { return };
-    let worker = door.spawner.next_worker();
     let inside = door.clone();
-    door.spawner.spawn(worker, "login", async move {
+    door.spawner.spawn(door.spawner.next_worker(), "login", async move {
         let door = inside;
-        let session = tokio::select! {
+        let entrant = tokio::select! {
             biased;
             () = place.evicted() => None,
-            session = login::run(&door, stream, peer, worker) => session,
+            entrant = login::run(&door, stream, peer) => entrant,
         };
-        drop((permit, place));
-        if let Some(session) = session {
-            session.run(&door).await;
-        }
+        let Some(entrant) = entrant else { return };
+        let (worker, inside) = (entrant.worker(door.spawner.workers()), door.clone());
+        door.spawner.spawn(worker, "session", async move {
+            let door = inside;
+            let session = tokio::select! {
+                biased;
+                () = place.evicted() => None,
+                session = entrant.enter(&door, worker) => session,
+            };
+            drop((permit, place));
+            if let Some(session) = session {
+                session.run(&door).await;
+            }
+        });
     });
 }

@@ -9,6 +9,7 @@ use ops::spawn::Worker;
 use policy::admission::Busy;
 use policy::throttle::Banned;
 use protocol::handshake::{Hello, PeerLimits, Reject, RejectCode, Welcome};
+use protocol::id::{InstanceId, Slot};
 use tokio::net::TcpStream;
 use transport::handshake::{HandshakeError, Incoming};
 use transport::session::Inbound;
@@ -35,13 +36,15 @@ impl Session {
     }
 }
 
+/// A client that may come in, and waits to hear it.
+pub(super) struct Entrant {
+    incoming: Incoming,
+    login: Login,
+    admitted: Admitted,
+}
+
 /// Decides on one connection. None: it was refused, or it went away, and there is nothing left to do.
-pub(super) async fn run(
-    door: &Door,
-    stream: std::net::TcpStream,
-    peer: SocketAddr,
-    worker: Worker,
-) -> Option<Session> {
+pub(super) async fn run(door: &Door, stream: std::net::TcpStream, peer: SocketAddr) -> Option<Entrant> {
     let stream = TcpStream::from_std(stream).ok()?;
     let incoming = match Incoming::read(stream, &door.tls).await {
         Ok(incoming) => incoming,
@@ -50,38 +53,59 @@ pub(super) async fn run(
             return None;
         }
     };
-    let admitted = match decide(door, &incoming, peer).await {
-        Ok(admitted) => admitted,
+    match decide(door, &incoming, peer).await {
+        Ok((login, admitted)) => Some(Entrant { incoming, login, admitted }),
         Err(reject) => {
             // Whether it hears why is its own affair.
             drop(incoming.reject(reject).await);
-            return None;
+            None
         }
-    };
-    let (login, admitted) = admitted;
-    let (id, generation) = (admitted.id, admitted.generation);
-    let welcome = Welcome {
-        version: incoming.version(),
-        features: incoming.features(),
-        session: id,
-        generation,
-        limits: PeerLimits::OURS,
-        domain: door.registry.naming().domain.to_string(),
-    };
-    let (link, inbound) = match incoming.welcome(welcome, door.budget.clone(), &door.spawner, worker).await {
-        Ok(session) => session,
-        Err(error) => {
-            tracing::debug!(%peer, %error, "a client went away during its login");
-            return None;
-        }
-    };
-    door.identity.used(&login.credential, SystemTime::now());
-    let (live, orders) = Live::new(id, generation, login, link);
-    let live = Arc::new(live);
-    door.registry.attach(&live, Instant::now());
-    drop(admitted);
-    tell(&live);
-    Some(Session { live, inbound, orders })
+    }
+}
+
+impl Entrant {
+    /// Where the session is going to live: the sessions of one instance on different workers, or two of them could do no
+    /// more than one, and instances anywhere.
+    pub(super) fn worker(&self, workers: usize) -> Worker {
+        worker_of(self.login.instance, self.login.slot, workers)
+    }
+
+    /// Lets it in, on `worker`, which is the one that this runs on. None: it went away.
+    pub(super) async fn enter(self, door: &Door, worker: Worker) -> Option<Session> {
+        let Self { mut incoming, login, admitted } = self;
+        let (id, generation, peer) = (admitted.id, admitted.generation, login.peer);
+        let welcome = Welcome {
+            version: incoming.version(),
+            features: incoming.features(),
+            session: id,
+            generation,
+            limits: PeerLimits::OURS,
+            domain: door.registry.naming().domain.to_string(),
+        };
+        let welcomed = async {
+            incoming.settle()?;
+            incoming.welcome(welcome, door.budget.clone(), &door.spawner, worker).await
+        };
+        let (link, inbound) = match welcomed.await {
+            Ok(session) => session,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a client went away during its login");
+                return None;
+            }
+        };
+        door.identity.used(&login.credential, SystemTime::now());
+        let (live, orders) = Live::new(id, generation, login, link);
+        let live = Arc::new(live);
+        door.registry.attach(&live, Instant::now());
+        drop(admitted);
+        tell(&live);
+        Some(Session { live, inbound, orders })
+    }
+}
+
+fn worker_of(instance: InstanceId, slot: Slot, workers: usize) -> Worker {
+    let [.., last] = instance.0;
+    Worker((usize::from(last).wrapping_add(slot.0.into())) % workers.max(1))
 }
 
 fn tell(live: &Live) {
@@ -184,4 +208,22 @@ fn note(door: &Door, peer: SocketAddr, error: &HandshakeError) {
     };
     door.metrics.guard_closed(reason);
     tracing::debug!(%peer, %error, "no login");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sessions_of_an_instance_are_on_different_workers() {
+        for last in 0..=255 {
+            let instance = InstanceId([last; 16]);
+            for workers in 1..=8 {
+                let on = |slot| worker_of(instance, Slot(slot), workers).0;
+                let used: std::collections::BTreeSet<_> = (0..8).map(on).collect();
+                assert_eq!(used, (0..workers).collect());
+                assert!(workers == 1 || on(0) != on(1));
+            }
+        }
+    }
 }

@@ -177,7 +177,7 @@ fn a_draining_server_lets_nobody_in() {
         server.world.workers.block_on(async {
             let place = Place { spawner, worker: Worker(0), budget: ProcessBudget::new(1 << 30) };
             let client = login(theirs, name, tls, draft, key, place);
-            let (let_in, answer) = tokio::join!(login::run(&server.door, stream, ours.1, Worker(0)), client);
+            let (let_in, answer) = tokio::join!(login::run(&server.door, stream, ours.1), client);
             assert!(let_in.is_none());
             rejected(answer)
         })

@@ -1,6 +1,7 @@
 //! The server's half of the handshake.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -135,6 +136,18 @@ impl Incoming {
     #[must_use]
     pub fn login_message(&self) -> &[u8] {
         &self.login_message
+    }
+
+    /// Moves the connection to the worker that this is called on: its socket wakes that one from now on.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn settle(&mut self) -> io::Result<()> {
+        let link = self.stream.get_mut().0;
+        // The connection stays as it is; only the descriptor is new, and registered here.
+        let moved = std::net::TcpStream::from(link.get_ref().as_fd().try_clone_to_owned()?);
+        link.replace(TcpStream::from_std(moved)?);
+        Ok(())
     }
 
     /// Lets the client in and starts the session on `worker`, which should be the one this future runs on.

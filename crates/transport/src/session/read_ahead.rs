@@ -29,6 +29,11 @@ impl<T> ReadAhead<T> {
         &self.liveness
     }
 
+    /// Goes on with another handle to the same stream.
+    pub(crate) fn replace(&mut self, io: T) {
+        self.io = io;
+    }
+
     /// The stream below.
     pub fn get_ref(&self) -> &T {
         &self.io
