@@ -21,9 +21,9 @@ const KEPT: usize = 16;
 /// What is read at once: four full frames, so that no small one follows them.
 const PIECE: usize = 4 * FRAME_MAX;
 
-/// Pieces below this length are copied out of the buffer that they were read into, so that a small piece never keeps a
-/// large buffer alive.
-const COPIED_BELOW: usize = BUFFER_SIZE / 8;
+/// Pieces below this length are copied out of the buffer that they were read into, so that a piece never keeps a buffer
+/// alive that is more than twice its size.
+const COPIED_BELOW: usize = BUFFER_SIZE / 2;
 
 thread_local! {
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
@@ -137,5 +137,24 @@ impl Filled {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_piece_keeps_no_buffer_of_more_than_twice_its_size() {
+        for size in [1, 1000, 8192, 32_767, 32_768, PIECE] {
+            let source = vec![7; size];
+            let mut source = &source[..];
+            let piece = poll_fn(|cx| poll_read_piece(Pin::new(&mut source), cx)).await.unwrap();
+            assert_eq!(piece.len(), size);
+            let buffer = piece.try_into_mut().map_or(BUFFER_SIZE, |buffer| buffer.capacity());
+            assert!(buffer <= 2 * size, "{size} bytes in {buffer}");
+        }
     }
 }

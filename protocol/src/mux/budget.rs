@@ -17,13 +17,15 @@ pub struct ProcessBudget {
     held: AtomicUsize,
     growth: AtomicUsize,
     sessions: AtomicUsize,
+    /// How often a window could not grow.
+    refused: AtomicUsize,
 }
 
 impl ProcessBudget {
     /// At most `max` bytes over all sessions.
     #[must_use]
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, held: 0.into(), growth: 0.into(), sessions: 0.into() })
+        Arc::new(Self { max, held: 0.into(), growth: 0.into(), sessions: 0.into(), refused: 0.into() })
     }
 
     /// What a process may hold that has `memory` bytes: a quarter of them, and 1 GiB at most.
@@ -62,13 +64,15 @@ pub(super) struct Budget {
     max: usize,
     held: usize,
     growth: usize,
+    /// What the process had refused when this session was asked to give up what it does not use.
+    refused: usize,
     process: Arc<ProcessBudget>,
 }
 
 impl Budget {
     pub(super) fn new(max: usize, process: Arc<ProcessBudget>) -> Self {
         process.sessions.fetch_add(1, Ordering::Relaxed);
-        Self { max, held: 0, growth: 0, process }
+        Self { max, held: 0, growth: 0, refused: 0, process }
     }
 
     pub(super) fn held(&self) -> usize {
@@ -92,16 +96,27 @@ impl Budget {
         self.process.held.fetch_sub(n, Ordering::Relaxed);
     }
 
-    /// Lets windows grow by `n` bytes in all, if half of both budgets stays free of such promises.
+    /// Lets windows grow by `n` bytes in all, if half of both budgets stays free of such promises, and three quarters of the
+    /// process's half are left to other sessions.
     pub(super) fn extend(&mut self, n: usize) -> bool {
         let session = self.held.saturating_add(self.growth).saturating_add(n);
         let process = self.process.held().saturating_add(self.process.growth.load(Ordering::Relaxed));
-        let free = session <= self.max / 2 && process.saturating_add(n) <= self.process.max / 2;
+        let free = session <= (self.max / 2).min(self.process.max / 8)
+            && process.saturating_add(n) <= self.process.max / 2;
         if free {
             self.growth = self.growth.saturating_add(n);
             self.process.growth.fetch_add(n, Ordering::Relaxed);
+        } else {
+            self.process.refused.fetch_add(1, Ordering::Relaxed);
         }
         free
+    }
+
+    /// Whether a window of some session could not grow since this was last asked: promises that are not used are of use
+    /// elsewhere.
+    pub(super) fn is_wanted(&mut self) -> bool {
+        let refused = self.process.refused.load(Ordering::Relaxed);
+        std::mem::replace(&mut self.refused, refused) != refused
     }
 
     /// Windows shrank by `n` bytes in all.

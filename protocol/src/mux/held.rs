@@ -74,7 +74,6 @@ impl Mux {
         if stream.state.is_reset() || matches!(stream.holder, Holder::Orphan(_)) {
             return;
         }
-        stream.used = true;
         self.budget.charge(piece.len());
         stream.inbox.push(piece);
         self.wake_reader(key);

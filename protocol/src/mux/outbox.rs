@@ -34,8 +34,9 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, bytes: Bytes) {
-        if bytes.is_empty() {
-            return;
+        // A handle to a few bytes is larger than they are.
+        if bytes.len() < super::batch::INLINE_BELOW {
+            return self.copy(&bytes);
         }
         self.length = self.length.saturating_add(bytes.len());
         self.settle_tail();

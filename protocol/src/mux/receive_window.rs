@@ -8,6 +8,12 @@ use super::{WINDOW_MAX, YAMUX_WINDOW};
 /// A round trip is taken to be at least this long: below it, it is tasks that wait for a core, not bytes on a link.
 pub(super) const ROUND_TRIP_MIN: Duration = Duration::from_micros(250);
 
+/// And at most this long: it is the peer that says how long it is.
+pub(super) const ROUND_TRIP_MAX: Duration = Duration::from_secs(1);
+
+/// A window that was not used for so long lapses when others want to grow.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// A substream that moves this much in [`BULK_TRIP`], 32 MB/s, gets a window of that size however short the link is: smaller
 /// ones cost more in window updates than they save in waiting.
 const BULK_WINDOW: u64 = 256 * 1024;
@@ -30,9 +36,13 @@ pub(super) struct ReceiveWindow {
     consumed: u32,
     /// Given back as credit, and put back by the reader since.
     ahead: u32,
+    /// Credit that the peer has beyond the window, which has lapsed since: what it uses of it is not given back.
+    beyond: u32,
     /// Consumed since `epoch`.
     measured: u64,
     epoch: Option<Instant>,
+    /// When credit was given last.
+    given: Option<Instant>,
 }
 
 impl ReceiveWindow {
@@ -45,8 +55,10 @@ impl ReceiveWindow {
             credit: YAMUX_WINDOW,
             consumed: 0,
             ahead: 0,
+            beyond: 0,
             measured: 0,
             epoch: None,
+            given: None,
         }
     }
 
@@ -71,7 +83,10 @@ impl ReceiveWindow {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
         let again = n.min(self.ahead);
         self.ahead = self.ahead.saturating_sub(again);
-        self.consumed = self.consumed.saturating_add(n.saturating_sub(again));
+        let fresh = n.saturating_sub(again);
+        let unpaid = fresh.min(self.beyond);
+        self.beyond = self.beyond.saturating_sub(unpaid);
+        self.consumed = self.consumed.saturating_add(fresh.saturating_sub(unpaid));
         self.measured = self.measured.saturating_add(n.into());
     }
 
@@ -82,6 +97,21 @@ impl ReceiveWindow {
         self.consumed = self.consumed.saturating_sub(unpaid);
         self.ahead = self.ahead.saturating_add(n.saturating_sub(unpaid));
         self.measured = self.measured.saturating_sub(n.into());
+    }
+
+    /// Whether the window was not used lately.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        self.given.is_none_or(|given| now.saturating_duration_since(given) >= IDLE)
+    }
+
+    /// The window is again what it was at first; returns what it had grown by. Credit can not be taken back: the peer may
+    /// still use it, and is then not given more until it is within the window.
+    pub(super) fn lapse(&mut self) -> usize {
+        let growth = self.growth();
+        self.beyond = self.beyond.saturating_add(self.target.saturating_sub(self.floor));
+        self.target = self.floor;
+        self.epoch = None;
+        growth
     }
 
     /// Whether a window update is worth its header.
@@ -112,17 +142,19 @@ impl ReceiveWindow {
             }
         }
         self.consumed = 0;
+        self.given = Some(now);
         self.credit = self.credit.saturating_add(credit);
         credit
     }
 
     /// Raises the window before anything was measured: the link is known to be long. Returns the credit for it.
-    pub(super) fn start_with(&mut self, window: u32, budget: &mut Budget) -> u32 {
+    pub(super) fn start_with(&mut self, window: u32, now: Instant, budget: &mut Budget) -> u32 {
         let more = window.saturating_sub(self.target);
         if more == 0 || !budget.extend(usize::try_from(more).unwrap_or(usize::MAX)) {
             return 0;
         }
         self.target = window;
+        self.given = Some(now);
         self.credit = self.credit.saturating_add(more);
         more
     }

@@ -5,11 +5,11 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 
 use super::header::{Flags, HEADER_LEN, Header, Kind};
-use super::id::Key;
+use super::id::{Key, Role};
 use super::session::{Mux, Notice};
 use super::state::{Event, Impossible, State};
-use super::stream::{Holder, Stream};
-use super::{Breach, DISCARDED_MAX, Useless, YAMUX_WINDOW};
+use super::stream::{Fin, Holder, Stream};
+use super::{Breach, DISCARDED_MAX, Useless, WINDOW_MAX, YAMUX_WINDOW};
 
 /// A data frame with less payload than this has more header than payload.
 const TINY: u32 = 12;
@@ -151,7 +151,7 @@ impl Mux {
         if flags.contains(Flags::RST) {
             return self.peer_reset(key, now);
         }
-        if !self.has_news(key, flags) && length < SMALL_UPDATE {
+        if !self.has_news(key, flags) && (length < SMALL_UPDATE || !self.needs_credit(key)) {
             self.flood.charge(Useless::Updates, now)?;
         }
         if let Some(stream) = self.streams.get_mut(key) {
@@ -213,11 +213,18 @@ impl Mux {
         acknowledges || ends || flags.contains(Flags::SYN) || flags.contains(Flags::RST)
     }
 
+    /// Whether more credit is of any use here.
+    fn needs_credit(&self, key: Key) -> bool {
+        let enough = WINDOW_MAX.saturating_mul(2);
+        self.streams.get(key).is_some_and(|stream| stream.fin != Fin::Sent && stream.send_window < enough)
+    }
+
     fn peer_finished(&mut self, key: Key) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         if let Ok(state) = stream.state.on(Event::RecvFin) {
             stream.state = state;
         }
+        self.budget.retract(stream.receive.lapse());
         self.wake_reader(key);
         self.settle(key);
     }
@@ -227,7 +234,8 @@ impl Mux {
         if let Ok(state) = stream.state.on(Event::RecvRst) {
             stream.state = state;
         }
-        let unused = stream.inbound && !stream.used;
+        // Those of a server come as visitors do.
+        let unused = stream.inbound && !stream.used && self.config.role == Role::Server;
         let wanted = match stream.holder {
             Holder::User => true,
             // What came whole is still to be read. Other than that, its key in the queue is void.

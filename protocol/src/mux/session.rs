@@ -181,6 +181,7 @@ impl Mux {
     pub fn read(&mut self, key: Key, max: usize) -> Read {
         let Some(stream) = self.streams.get_mut(key) else { return Read::Broken(Broken::Here) };
         if let Some(bytes) = stream.inbox.pop(max) {
+            stream.used = true;
             stream.receive.consumed(bytes.len());
             let due = stream.receive.is_due() && stream.takes_credit();
             self.budget.release(bytes.len());
@@ -314,6 +315,18 @@ impl Mux {
         self.streams.get(key).map_or(Some(Broken::Here), Stream::broken)
     }
 
+    /// Whether all that the peer wrote is here, to its end: whatever happens now, none of it is missing.
+    #[must_use]
+    pub fn is_whole(&self, key: Key) -> bool {
+        self.streams.get(key).is_some_and(|stream| stream.state.recv_ended() && !stream.truncated)
+    }
+
+    /// Whether the end of this end's way is on the wire.
+    #[must_use]
+    pub fn has_finished(&self, key: Key) -> bool {
+        self.streams.get(key).is_some_and(|stream| stream.fin == Fin::Sent)
+    }
+
     /// Asks for [`Notice::Readable`] when the substream breaks: for who can not read now, because nobody takes what it reads.
     pub fn watch(&mut self, key: Key) {
         if let Some(stream) = self.streams.get_mut(key) {
@@ -333,7 +346,8 @@ impl Mux {
         }
         for key in std::mem::take(&mut self.orphans) {
             match self.streams.get(key).map(|stream| stream.holder) {
-                Some(Holder::Orphan(deadline)) if deadline <= now => {
+                // An end alone needs no credit and holds no bytes: it waits for the link, not for the peer.
+                Some(Holder::Orphan(deadline)) if deadline <= now && !self.has_end_alone(key) => {
                     self.break_off(key, Broken::Here);
                     self.forget(key);
                 }
@@ -342,8 +356,19 @@ impl Mux {
                 Some(Holder::User | Holder::Waiting) | None => {}
             }
         }
+        if self.budget.is_wanted() {
+            for stream in self.streams.iter_mut() {
+                if stream.receive.is_idle(now) {
+                    self.budget.retract(stream.receive.lapse());
+                }
+            }
+        }
         // Others may have taken up what was free when these bytes came.
         self.shed();
+    }
+
+    fn has_end_alone(&self, key: Key) -> bool {
+        self.streams.get(key).is_some_and(|stream| stream.fin == Fin::Queued && stream.outbox.is_empty())
     }
 
     /// Tells the peer to open no more substreams (0), or that it broke the rules (1).
@@ -458,6 +483,7 @@ impl Mux {
             let unsent = stream.outbox.clear();
             stream.lost |= unsent > 0;
             self.budget.release(unsent);
+            self.budget.retract(stream.receive.lapse());
         }
         self.streams.unmap(key);
         self.wake_reader(key);

@@ -67,7 +67,7 @@ pub(super) struct Stream {
     pub(super) turn: Turn,
     /// It is in the queue for window updates.
     pub(super) update_listed: bool,
-    /// A byte has come.
+    /// Its holder has taken a byte.
     pub(super) used: bool,
     /// The peer has said that it accepted it.
     pub(super) acknowledged: bool,

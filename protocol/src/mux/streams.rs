@@ -121,6 +121,10 @@ impl Streams {
         slots.filter_map(|(slot, stream)| stream.as_ref().map(|stream| (stream.key(slot), stream)))
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.slots.iter_mut().flatten()
+    }
+
     fn empty_map(&self) -> HashMap<u32, usize, RandomState> {
         HashMap::with_hasher(self.by_id.hasher().clone())
     }

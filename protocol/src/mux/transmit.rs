@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::batch::Batch;
 use super::header::{Flags, HEADER_LEN, Header, Kind};
 use super::id::Key;
+use super::receive_window::{ROUND_TRIP_MAX, ROUND_TRIP_MIN};
 use super::session::Mux;
 use super::state::State;
 use super::stream::{Announce, Fin, Holder, Stream};
@@ -77,10 +78,10 @@ impl Mux {
             let fresh = stream.announce != Announce::Nothing;
             let mut length = 0_u32;
             if fresh && long {
-                length = stream.receive.start_with(YAMUX_WINDOW, &mut self.budget);
+                length = stream.receive.start_with(YAMUX_WINDOW, now, &mut self.budget);
             }
             if stream.takes_credit() && stream.receive.is_due() {
-                let round_trip = self.pings.round_trip_assumed().max(super::receive_window::ROUND_TRIP_MIN);
+                let round_trip = self.pings.round_trip_assumed().clamp(ROUND_TRIP_MIN, ROUND_TRIP_MAX);
                 self.pings.want();
                 let credit = stream.receive.give(now, round_trip, &mut self.budget);
                 length = length.saturating_add(credit);

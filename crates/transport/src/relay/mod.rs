@@ -23,9 +23,9 @@ const CHUNKS: usize = 16;
 /// How long the connection may take for the bytes that came before the substream broke.
 const BREAK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often a connection is looked at while the substream has no room for what it sends: a reset behind unread bytes wakes
-/// nobody.
-const STALLED_LOOK: Duration = Duration::from_secs(1);
+/// How often a connection is looked at while nobody reads it, because the substream has no room or its end was read: a reset
+/// wakes nobody then.
+const UNREAD_LOOK: Duration = Duration::from_secs(1);
 
 /// How long a relay may be without a byte.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +91,8 @@ pub async fn relay(
     // From the start, so that the death of this process is no end of the connection either.
     relay.local.reset_on_close();
     let end = poll_fn(|cx| relay.poll(cx)).await;
-    if end == RelayEnd::Clean {
+    // What came whole is not taken back, though the substream takes no more.
+    if end == RelayEnd::Clean || (end == RelayEnd::SubstreamReset && relay.down == Way::Done) {
         relay.local.end_on_close();
     }
     Relayed { to_substream: relay.up_bytes, from_substream: relay.down_bytes, end }
@@ -129,10 +130,11 @@ struct Relay {
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         let before = (self.up_bytes, self.down_bytes, self.up, self.down);
-        if let Poll::Ready(Err(end)) = self.poll_up(cx) {
+        if let Poll::Ready(Err(end)) = self.poll_down(cx) {
             return Poll::Ready(end);
         }
-        if let Poll::Ready(Err(end)) = self.poll_down(cx) {
+        // Behind it, because it has more to look after once that way is done.
+        if let Poll::Ready(Err(end)) = self.poll_up(cx) {
             return Poll::Ready(end);
         }
         match (self.up, self.down) {
@@ -153,10 +155,11 @@ impl Relay {
         let idle = limit.and_then(|limit| self.last_bytes.checked_add(limit));
         let broken = self.broken.and_then(|since| since.checked_add(BREAK_TIMEOUT));
         let (deadline, end) = match (idle, broken) {
-            (_, Some(broken)) => (Some(broken), RelayEnd::SubstreamReset),
+            (_, Some(broken)) => (Some(broken), self.break_end(cx)),
             (idle, None) => (idle, RelayEnd::Idle),
         };
-        let look = self.stalled.then(|| Instant::now() + STALLED_LOOK);
+        let unread = self.stalled || self.up == Way::Done;
+        let look = unread.then(|| Instant::now() + UNREAD_LOOK);
         let Some(next) = deadline.into_iter().chain(look).min() else { return Poll::Pending };
         if !self.armed || next < self.idle.deadline() {
             self.idle.as_mut().reset(next);
@@ -166,7 +169,7 @@ impl Relay {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Poll::Ready(end);
             }
-            if self.stalled && self.local.has_failed() {
+            if unread && self.local.has_failed() {
                 return Poll::Ready(RelayEnd::LocalReset);
             }
             self.idle.as_mut().reset(next);
@@ -185,6 +188,11 @@ impl Relay {
                 };
             }
             if self.up != Way::Open {
+                return Poll::Pending;
+            }
+            // Nobody reads the substream any more who would see it break.
+            if self.down == Way::Done && self.substream.poll_broken(cx).is_ready() {
+                self.up = Way::Broken(self.break_end(cx));
                 return Poll::Pending;
             }
             let room = self.substream.poll_write_ready(cx);
@@ -223,7 +231,7 @@ impl Relay {
                 Way::Open => {}
             }
             if self.local.poll_write_ready(cx).map_err(|_| RelayEnd::LocalReset)?.is_pending() {
-                if self.substream.poll_broken(cx).is_ready() {
+                if self.substream.poll_cut(cx).is_ready() {
                     self.broken.get_or_insert_with(Instant::now);
                 }
                 return Poll::Pending;
@@ -249,6 +257,15 @@ impl Relay {
             };
             self.down_bytes = self.down_bytes.saturating_add(u64::try_from(written).unwrap_or(0));
             self.put_back(&mut chunks, written);
+        }
+    }
+
+    /// How the substream broke.
+    fn break_end(&mut self, cx: &mut Context<'_>) -> RelayEnd {
+        match (self.up, self.substream.poll_write_ready(cx)) {
+            (Way::Broken(end), _) => end,
+            (_, Poll::Ready(Err(error))) => substream_end(&error),
+            _ => RelayEnd::SubstreamReset,
         }
     }
 

@@ -150,6 +150,90 @@ fn a_reset_is_noticed_behind_an_upload_that_nobody_takes() {
     });
 }
 
+/// The far end has ended its way, and the visitor has seen it.
+async fn ended_down(scene: &mut Scene) {
+    scene.far.shutdown().await.unwrap();
+    scene.visitor.read_to_end(&mut Vec::new()).await.unwrap();
+}
+
+#[test]
+fn who_still_writes_is_told_of_the_break_though_nobody_reads_the_substream_any_more() {
+    run(|spawner| async move {
+        let mut scene = scene(&spawner, LIMITS).await;
+        ended_down(&mut scene).await;
+        scene.far.reset();
+        assert_eq!(scene.relayed.await.unwrap().end, RelayEnd::SubstreamReset);
+    });
+    run(|spawner| async move {
+        let mut scene = scene(&spawner, LIMITS).await;
+        ended_down(&mut scene).await;
+        scene.session.close();
+        assert_eq!(scene.relayed.await.unwrap().end, RelayEnd::SessionLost);
+    });
+}
+
+#[test]
+fn a_reset_is_noticed_behind_the_end_of_an_upload() {
+    run(|spawner| async move {
+        let Scene { mut visitor, mut far, relayed, .. } = scene(&spawner, LIMITS).await;
+        visitor.shutdown().await.unwrap();
+        assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
+        crate::socket::reset_on_close(&visitor).unwrap();
+        drop(visitor);
+        assert_eq!(relayed.await.unwrap().end, RelayEnd::LocalReset);
+    });
+}
+
+/// Fills the connection, so that the relay can not pass more on.
+async fn stuck(far: &mut Substream, n: usize) {
+    far.write_all(&vec![3; n]).await.unwrap();
+}
+
+#[test]
+fn an_answer_that_has_come_whole_reaches_a_slow_reader_whatever_happens_then() {
+    const ANSWER: usize = 16 << 20;
+    for session_dies in [false, true] {
+        run(move |spawner| async move {
+            let Scene { mut visitor, mut far, relayed, session, .. } = scene(&spawner, LIMITS).await;
+            let answer = spawner.spawn(spawner.here(), "answer", async move {
+                stuck(&mut far, ANSWER).await;
+                far.shutdown().await.unwrap();
+                far
+            });
+            // Reads only until the rest fits into what the two ends hold; then nothing for longer than the relay's patience
+            // with a cut substream.
+            let mut read = 0;
+            let mut buffer = vec![0; 1 << 16];
+            while !answer.is_finished() {
+                read += visitor.read(&mut buffer).await.unwrap();
+            }
+            let far = answer.await.unwrap();
+            if session_dies {
+                session.close()
+            } else {
+                far.reset()
+            }
+            tokio::time::sleep(2 * BREAK_TIMEOUT).await;
+            let mut rest = Vec::new();
+            visitor.read_to_end(&mut rest).await.unwrap();
+            assert_eq!(read + rest.len(), ANSWER + "early ".len());
+            let end = if session_dies { RelayEnd::SessionLost } else { RelayEnd::SubstreamReset };
+            assert_eq!(relayed.await.unwrap().end, end);
+        });
+    }
+}
+
+#[test]
+fn a_session_that_dies_before_a_stuck_reader_has_all_is_called_lost() {
+    run(|spawner| async move {
+        let Scene { visitor: _visitor, mut far, relayed, session, .. } = scene(&spawner, LIMITS).await;
+        let piece = vec![3; 1 << 20];
+        while timeout(Duration::from_millis(100), far.write_all(&piece)).await.is_ok() {}
+        session.close();
+        assert_eq!(relayed.await.unwrap().end, RelayEnd::SessionLost);
+    });
+}
+
 #[test]
 fn bulk_passes_both_ways_at_once() {
     run(|spawner| async move {

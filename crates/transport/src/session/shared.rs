@@ -150,9 +150,15 @@ fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
     }
 }
 
-/// Tasks to wake once the lock is gone.
+/// Tasks to wake once the lock is gone, and at the latest when this is dropped: nobody else knows of them any more.
 #[derive(Debug, Default)]
 pub(super) struct Wakers(Vec<Waker>);
+
+impl Drop for Wakers {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
 
 impl Wakers {
     fn add(&mut self, waker: Waker) {

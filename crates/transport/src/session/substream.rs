@@ -113,6 +113,15 @@ impl Substream {
         })
     }
 
+    /// As [`Substream::poll_broken`], but never if all that the peer wrote has come, to its end: that can still be read,
+    /// whatever happened to the substream since.
+    pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shared.with(|state| state.mux.is_whole(self.key)) {
+            return Poll::Pending;
+        }
+        self.poll_broken(cx)
+    }
+
     /// Resets the substream: the peer learns at once that this was no end. What it has not sent is not sent.
     pub fn reset(self) {
         self.shared.with(|state| state.mux.reset(self.key));
@@ -236,6 +245,10 @@ impl AsyncWrite for Substream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let key = self.key;
         self.shared.with(|state| match state.mux.finish(key) {
+            // The link died before it could say so.
+            Write::Ready if state.is_over && !state.mux.has_finished(key) => {
+                Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+            }
             Write::Ready => state.flushed(key, cx),
             write => state.written(key, write, cx),
         })

@@ -182,6 +182,19 @@ fn a_shutdown_waits_for_a_slow_reader_so_that_a_drop_cuts_nothing() {
 }
 
 #[test]
+fn an_end_that_the_link_did_not_live_to_carry_is_an_error() {
+    run(|spawner| async move {
+        let ends = ends(&spawner);
+        let mut substream = ends.server.0.open(Bytes::from_static(b"head")).unwrap();
+        substream.flush().await.unwrap();
+        ends.server.0.close();
+        ends.server.0.closed().await;
+        let error = substream.shutdown().await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
+    });
+}
+
+#[test]
 fn bytes_read_behind_the_handshake_are_not_lost() {
     run(|spawner| async move {
         // What a client's session says first, recorded.

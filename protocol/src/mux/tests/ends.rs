@@ -64,6 +64,25 @@ fn what_was_written_and_ended_arrives_after_the_holder_has_left() {
 }
 
 #[test]
+fn an_end_that_waits_for_a_stuck_link_is_still_an_end() {
+    let mut pair = Pair::new();
+    let (client, server) = pair.open();
+    pair.server.finish(server);
+    pair.drive();
+    assert_eq!(pair.read(Client, client).1, Read::End);
+    pair.up.stalled = true;
+    pair.client.finish(client);
+    pair.release(Client, client);
+    pair.pass(2 * ORPHAN_TIMEOUT);
+    pair.up.stalled = false;
+    pair.drive();
+    assert_eq!(pair.read(Server, server).1, Read::End);
+    assert!(!pair.up_frames(client.id()).iter().any(|frame| frame.has(RST)));
+    pair.release(Server, server);
+    pair.assert_freed();
+}
+
+#[test]
 fn a_complete_message_that_nobody_has_accepted_yet_is_still_there_when_its_sender_has_left() {
     let mut pair = Pair::new();
     let client = pair.client.open(Bytes::from_static(b"all there is")).unwrap();

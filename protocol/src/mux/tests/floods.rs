@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::pair::{Client, Pair, Server, config};
 use super::raw::{Raw, data, go_away, ping, update};
 use super::wire::{ACK, FIN, RST, Random, SYN};
-use crate::mux::{Breach, Config, Useless, Write};
+use crate::mux::{Breach, Config, Useless, WINDOW_MAX, Write};
 
 /// No kind of useless frame can be sent more often than this without a pause.
 const MOST: usize = 400_010;
@@ -40,6 +40,7 @@ fn odd(n: usize) -> u32 {
 fn every_kind_of_useless_frame_runs_out() {
     assert_flood(Useless::Opens, 20_000, |n| [update(SYN, odd(n), 0), update(RST, odd(n), 0)].concat());
     assert_flood(Useless::Opens, 20_000, |n| update(SYN | RST, odd(n), 0));
+    assert_flood(Useless::Opens, 20_000, |n| [data(SYN, odd(n), b"x"), update(RST, odd(n), 0)].concat());
     assert_flood(Useless::Unknown, 100_000, |n| data(0, odd(n), b"lost"));
     assert_flood(Useless::Unknown, 100_000, |n| update(0, odd(n), 1 << 20));
     assert_flood(Useless::Unknown, 100_000, |n| update(RST, odd(n), 0));
@@ -58,6 +59,27 @@ fn a_flag_that_says_nothing_new_makes_no_frame_useful() {
     assert_flood(Useless::Updates, 100_001, |_| update(ACK, 2, 0));
     assert_flood(Useless::Updates, 100_001, |_| update(FIN | ACK, 1, 0));
     assert_flood(Useless::GoAways, 100_001, |_| go_away(0));
+}
+
+#[test]
+fn credit_that_nobody_needs_makes_no_window_update_useful() {
+    let mut raw = opened();
+    let enough = 2 * WINDOW_MAX / 8192;
+    assert_flood_of(&mut raw, Useless::Updates, 100_001 + enough as usize, |_| update(0, 1, 8192));
+    let mut raw = Raw::new();
+    let key = raw.open(1);
+    raw.mux.finish(key);
+    raw.sent();
+    assert_flood_of(&mut raw, Useless::Updates, 100_001, |_| update(0, 1, 8192));
+}
+
+#[test]
+fn visitors_who_come_and_go_are_no_flood_of_their_server() {
+    let mut raw = Raw::with(config(Client));
+    for n in 1..100_000 {
+        raw.ok(&[data(SYN, n * 2, b"head"), update(RST, n * 2, 0)].concat());
+    }
+    assert_eq!(raw.mux.substreams(), 0);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::pair::{Client, FIRST, MIB, Pair, Server, config};
+use super::pair::{Client, FIRST, MIB, Pair, Server, config, in_process};
 use super::raw::{Raw, data};
 use super::wire::UPDATE;
-use crate::mux::{Breach, Config, Key, Read, WINDOW_MAX, Write, YAMUX_WINDOW};
+use crate::mux::{Breach, Config, Key, ProcessBudget, Read, WINDOW_MAX, Write, YAMUX_WINDOW};
 
 fn window(pair: &Pair, key: Key) -> usize {
     pair.server.streams.get(key).unwrap().receive.growth() + FIRST as usize
@@ -158,6 +158,73 @@ fn windows_grow_only_out_of_free_budget() {
     }
     pair.drive();
     assert_eq!(pair.server.budget.growth(), 0);
+}
+
+/// Moves bulk over a long link until the window of the substream has grown.
+fn grow(pair: &mut Pair, keys: (Key, Key)) {
+    run(pair, keys, Duration::from_secs(2), Duration::from_millis(1), MIB);
+}
+
+#[test]
+fn windows_that_nobody_uses_are_given_up_when_others_want_to_grow() {
+    let mut pair = Pair::with(config(Client), Config { max_held: 4 * MIB, ..config(Server) });
+    pair.link(Duration::from_millis(50), Some(20_000_000));
+    pair.drive();
+    let idle: Vec<_> = (0..4).map(|_| pair.open()).collect();
+    for keys in &idle {
+        grow(&mut pair, *keys);
+    }
+    assert!(idle.iter().any(|(_, server)| window(&pair, *server) > FIRST as usize));
+    for _ in 0..3 {
+        pair.pass(Duration::from_secs(5));
+    }
+    let busy = pair.open();
+    for _ in 0..2 {
+        grow(&mut pair, busy);
+        pair.pass(Duration::from_millis(500));
+    }
+    grow(&mut pair, busy);
+    assert!(window(&pair, busy.1) >= 4 * FIRST as usize, "{}", window(&pair, busy.1));
+    // Those that have lapsed still work, and grow again.
+    grow(&mut pair, idle[0]);
+    assert_eq!(pair.drain(Server, idle[0].1).1, Read::Blocked);
+}
+
+#[test]
+fn who_can_send_nothing_more_keeps_no_window() {
+    for reset in [false, true] {
+        let mut pair = Pair::far(Duration::from_millis(50), Some(20_000_000));
+        let (client, server) = pair.open();
+        grow(&mut pair, (client, server));
+        assert!(pair.server.budget.growth() > 0);
+        if reset {
+            pair.client.reset(client);
+        } else {
+            pair.client.finish(client);
+        }
+        pair.drain(Server, server);
+        assert_eq!(pair.server.budget.growth(), 0, "{reset}");
+    }
+}
+
+#[test]
+fn one_session_leaves_others_of_its_process_room_to_grow() {
+    let process = ProcessBudget::new(8 * MIB);
+    let mut greedy = Pair::with(config(Client), in_process(Server, &process));
+    greedy.link(Duration::from_millis(50), Some(50_000_000));
+    greedy.drive();
+    let keys: Vec<_> = (0..8).map(|_| greedy.open()).collect();
+    for _ in 0..3 {
+        for keys in &keys {
+            grow(&mut greedy, *keys);
+        }
+    }
+    let mut modest = Pair::with(config(Client), in_process(Server, &process));
+    modest.link(Duration::from_millis(50), Some(50_000_000));
+    modest.drive();
+    let keys = modest.open();
+    grow(&mut modest, keys);
+    assert!(window(&modest, keys.1) >= MIB / 2, "{}", window(&modest, keys.1));
 }
 
 #[test]

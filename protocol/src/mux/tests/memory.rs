@@ -106,6 +106,24 @@ fn what_is_left_to_send_keeps_no_large_buffer() {
 }
 
 #[test]
+fn tiny_writes_cost_what_they_carry() {
+    for size in [1, 12, 100, 1000, 1024, 5000] {
+        let mut raw = Raw::new();
+        let key = raw.open(1);
+        raw.mux.streams.get_mut(key).unwrap().send_window = 0;
+        let mut total = 0;
+        while raw.mux.write(key, &mut Bytes::from(vec![1; size])) == Write::Ready {
+            total += size;
+        }
+        assert!(total >= OUTBOX_MAX && raw.mux.held() == total);
+        let pieces = raw.mux.streams.get_mut(key).unwrap().outbox.take_all();
+        let handles = pieces.len() * size_of::<Bytes>();
+        let allocated = handles + pieces.into_iter().map(allocated).sum::<usize>();
+        assert!(allocated <= 2 * total + 1024, "{size}: {total} bytes in {allocated}");
+    }
+}
+
+#[test]
 fn a_substream_costs_less_than_a_kilobyte() {
     assert!(size_of::<Stream>() + 2 * size_of::<Key>() + 64 < 1024, "{}", size_of::<Stream>());
 }

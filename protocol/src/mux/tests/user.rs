@@ -93,11 +93,10 @@ impl User {
             if self.gone {
                 return false;
             }
-            let moved = if random.below(2) == 0 {
-                self.write(mux) | self.read(mux, random)
-            } else {
-                self.read(mux, random) | self.write(mux)
-            };
+            let write_first = random.below(2) == 0;
+            let mut moved = write_first && self.write(mux);
+            moved |= self.read(mux, random);
+            moved |= !write_first && self.write(mux);
             if self.wrote_all && self.seen.is_some() {
                 mux.release(self.key, now);
                 self.gone = true;
