@@ -1,4 +1,5 @@
 //! The relay between a real connection and a real session, and whatever the users at the two far ends do.
+#![expect(clippy::expect_used, clippy::panic, reason = "a target says by panicking what it found")]
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -6,7 +6,7 @@ use super::budget::Budget;
 use super::{WINDOW_MAX, YAMUX_WINDOW};
 
 /// A round trip is taken to be at least this long: below it, it is tasks that wait for a core, not bytes on a link.
-pub(super) const ROUND_TRIP_MIN: Duration = Duration::from_micros(250);
+pub(super) const ROUND_TRIP_MIN: Duration = Duration::from_micros(125);
 
 /// And at most this long: it is the peer that says how long it is.
 pub(super) const ROUND_TRIP_MAX: Duration = Duration::from_secs(1);

@@ -1,12 +1,12 @@
 //! How many connections of visitors there may be, so that no visitor of one public port can keep out those of another one,
 //! or those of HTTP.
 //!
-//! Of L descriptors, 512 are kept for everything but visitors (clients, files, the listeners of the command line). The
-//! rest is for V = (L - 512) / 2 connections, since one may cost two descriptors. V/2 of them are for HTTP and for nobody
-//! else. V/2 are for all public ports together: they are shared out evenly, but no port gets more than V/4, and a port's
-//! listeners count like connections. A port that has more than its even share when another one is opened gives up what it
+//! Of L descriptors, 512 and a quarter of the others are kept for everything but visitors (clients, services, files, the
+//! listeners of the command line). The rest, V, is for one connection each. V/2 of them are for HTTP and for nobody else.
+//! V/2 are for all public ports together: they are shared out evenly, but no port gets more than three quarters of them, and
+//! a port's listeners count like connections. A port that has more than its even share when another one is opened gives up what it
 //! does not use at once, and the rest as its connections end. When less than [`PORT_LEAST`] would be left for a new port,
-//! it is refused. So with L = 1,024: HTTP 128, a port alone 64, four ports 31 each, and 14 ports at most.
+//! it is refused. So with L = 1,024: HTTP 192, a port alone 144, four ports 47 each, and 21 ports at most.
 
 use std::sync::Arc;
 
@@ -52,11 +52,11 @@ struct Share {
 impl Room {
     /// For a process with so many `descriptors`; `None` is no limit.
     pub(super) fn new(descriptors: Option<u64>) -> Self {
-        let all = descriptors.map_or(MOST, |limit| limit.saturating_sub(HEADROOM) / 2).clamp(LEAST, MOST);
+        let all = descriptors.map_or(MOST, |limit| limit.saturating_sub(HEADROOM) / 4 * 3).clamp(LEAST, MOST);
         let all = usize::try_from(all).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             http: Arc::new(Semaphore::new(all / 2)),
-            port_most: all / 4,
+            port_most: all / 8 * 3,
             ports: Mutex::new(Ports { left: all / 2, open: Vec::new() }),
         }
     }
@@ -151,13 +151,13 @@ mod tests {
     fn full_ports_leave_http_and_other_ports_their_share() {
         let room = Room::new(Some(1024));
         let (first, _) = open(&room).unwrap();
-        assert_eq!(first.available_permits(), 64);
-        take(&first, 64);
+        assert_eq!(first.available_permits(), 144);
+        take(&first, 144);
         let (second, _) = open(&room).unwrap();
-        assert_eq!(second.available_permits(), 62, "two listeners count too");
-        take(&second, 62);
+        assert_eq!(second.available_permits(), 46, "two listeners count too");
+        take(&second, 46);
         assert!(open(&room).is_none(), "nothing is left");
-        assert_eq!(room.http().available_permits(), 128);
+        assert_eq!(room.http().available_permits(), 192);
         // A connection of the first ends: the port with less gets it.
         first.add_permits(1);
         room.share();
@@ -168,15 +168,15 @@ mod tests {
     fn ports_share_evenly_and_are_refused_before_they_are_useless() {
         let room = Room::new(Some(1024));
         let mut ports: Vec<_> = std::iter::from_fn(|| open(&room)).collect();
-        assert_eq!(ports.len(), 14);
+        assert_eq!(ports.len(), 21);
         assert!(ports.iter().all(|(permits, _)| permits.available_permits() >= PORT_LEAST));
         let used: usize = ports.iter().map(|(permits, _)| permits.available_permits() + 1).sum();
-        assert!(used <= 128, "{used}");
+        assert!(used <= 192, "{used}");
         for (_, closed) in ports.drain(4..) {
             closed.cancel();
         }
         room.share();
-        assert!(ports.iter().all(|(permits, _)| permits.available_permits() == 31));
+        assert!(ports.iter().all(|(permits, _)| permits.available_permits() == 47));
         assert!(open(&room).is_some());
     }
 
@@ -187,10 +187,10 @@ mod tests {
         take(&first, 60);
         closed.cancel();
         room.share();
-        assert_eq!(room.ports.lock().left, 68);
+        assert_eq!(room.ports.lock().left, 132);
         first.add_permits(60);
         room.share();
-        assert_eq!(room.ports.lock().left, 128);
+        assert_eq!(room.ports.lock().left, 192);
         assert!(room.ports.lock().open.is_empty());
     }
 }
