@@ -19,8 +19,8 @@
 //! # Bounds
 //! A session holds at most [`Config::max_held`] counted bytes, received and unread or written and unsent, plus one read of
 //! [`READ_SIZE`]: when more would be held, the substreams that hold the most are broken off with [`Broken::OverBudget`]
-//! until it is seven eighths of that. What is counted takes at most twice its size in memory; besides, a substream costs
-//! less than a kilobyte, and there are at most [`Config::max_inbound`] + [`Config::max_outbound`]. Queues of frames without
+//! until it is seven eighths of that. What is counted takes at most twice its size in memory, as long as what is written
+//! comes in buffers that are not larger than twice what is in them; besides, a substream costs less than a kilobyte, and there are at most [`Config::max_inbound`] + [`Config::max_outbound`]. Queues of frames without
 //! a payload are bounded by the number of substreams. Frames that carry nothing are paid for out of a flood budget.
 
 mod batch;
