@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{Placement, Worker};
 
 /// Polls between looks at the sockets: low, so that a busy substream delays the others little.
-const EVENT_INTERVAL: u32 = 2;
+const EVENT_INTERVAL: u32 = 6;
 /// Threads per runtime for calls that block: name lookups and files.
 const BLOCKING_THREADS: usize = 64;
 

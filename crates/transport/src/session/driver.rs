@@ -18,7 +18,7 @@ use super::SessionEnd;
 use super::shared::{Shared, Wakers};
 
 /// Reads in one turn, of one TLS record each, before those whose bytes they were get theirs.
-const READS: usize = 8;
+const READS: usize = 16;
 /// Bytes sent in one write: four full TLS records. What is above waits in the multiplexer, where a short message of
 /// another substream can still go ahead of it.
 pub(super) const BATCH: usize = 4 * 16 * 1024;
