@@ -30,7 +30,7 @@ const LIMITS: IdleLimits = IdleLimits { open: None, half_closed: Duration::from_
 static SPAWNER: LazyLock<(Spawner, Mutex<Workers>)> = LazyLock::new(|| {
     let (spawner, workers) = Spawner::start(1, Placement::PerCore).expect("threads can be started");
     // A fuzzer's `main` leaves the signal deadly that a write to a closed connection brings. A handler stays for ever.
-    workers.block_on(async { signal(SignalKind::pipe()).expect("a signal can be handled") });
+    drop(workers.block_on(async { signal(SignalKind::pipe()).expect("a signal can be handled") }));
     (spawner, Mutex::new(workers))
 });
 /// Addresses of visitors: ports that wait for stray segments would run out.
