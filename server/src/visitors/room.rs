@@ -4,9 +4,9 @@
 //! Of L descriptors, 512 and a quarter of the others are kept for everything but visitors (clients, services, files, the
 //! listeners of the command line). The rest, V, is for one connection each. V/2 of them are for HTTP and for nobody else.
 //! V/2 are for all public ports together: they are shared out evenly, but no port gets more than three quarters of them, and
-//! a port's listeners count like connections. A port that has more than its even share when another one is opened gives up what it
-//! does not use at once, and the rest as its connections end. When less than [`PORT_LEAST`] would be left for a new port,
-//! it is refused. So with L = 1,024: HTTP 192, a port alone 144, four ports 47 each, and 21 ports at most.
+//! a port's listeners count like connections. A port that has more than its even share when another one is opened gives up
+//! what it does not use at once, and the rest as its connections end. When less than [`PORT_LEAST`] would be left for a new
+//! port, it is refused. So with L = 1,024: HTTP 192, a port alone 144, four ports 47 each, and 21 ports at most.
 
 use std::sync::Arc;
 

@@ -91,8 +91,10 @@ pub async fn relay(
     // From the start, so that the death of this process is no end of the connection either.
     relay.local.reset_on_close();
     let end = poll_fn(|cx| relay.poll(cx)).await;
-    // What came whole is not taken back, though the substream takes no more.
-    if end == RelayEnd::Clean || (end == RelayEnd::SubstreamReset && relay.down == Way::Done) {
+    // What came whole is not taken back, though the substream takes no more: a reset would destroy what the connection has
+    // not delivered yet. Who still writes is reset by the kernel.
+    let broken = matches!(end, RelayEnd::SubstreamReset | RelayEnd::SessionLost);
+    if end == RelayEnd::Clean || (broken && relay.down == Way::Done) {
         relay.local.end_on_close();
     }
     Relayed { to_substream: relay.up_bytes, from_substream: relay.down_bytes, end }

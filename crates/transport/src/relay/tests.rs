@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ops::spawn::{Placement, Spawner};
 use protocol::handshake::PeerLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::session::{Inbound, Liveness, ProcessBudget, Role, Session, SessionConfig, start};
@@ -19,10 +19,17 @@ struct Scene {
     far: Substream,
     relayed: ops::spawn::Task<Relayed>,
     session: Session,
-    _far_session: (Session, Inbound),
+    inbound: Inbound,
+    far_session: Session,
+    _far_inbound: Inbound,
 }
 
 async fn scene(spawner: &Spawner, limits: IdleLimits) -> Scene {
+    scene_with(spawner, limits, None).await
+}
+
+/// `buffer` is what each end of the visitor's connection may hold in the kernel, bytes; none: as much as it likes.
+async fn scene_with(spawner: &Spawner, limits: IdleLimits, buffer: Option<u32>) -> Scene {
     let (a, b) = duplex(1 << 20);
     let session = |io, role| {
         let config = SessionConfig {
@@ -35,21 +42,32 @@ async fn scene(spawner: &Spawner, limits: IdleLimits) -> Scene {
         };
         start(io, config, spawner, spawner.here())
     };
-    let (near, _near_inbound) = session(a, Role::Server);
-    let (far_session, mut inbound) = session(b, Role::Client);
+    let (near, near_inbound) = session(a, Role::Server);
+    let (far_session, mut far_inbound) = session(b, Role::Client);
     let substream = near.open(Bytes::from_static(b"!")).unwrap();
-    let mut far = inbound.accept().await.unwrap();
+    let mut far = far_inbound.accept().await.unwrap();
     assert_eq!(far.read_u8().await.unwrap(), b'!');
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let visitor = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let socket = || {
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(bytes) = buffer {
+            socket.set_recv_buffer_size(bytes).unwrap();
+            socket.set_send_buffer_size(bytes).unwrap();
+        }
+        socket
+    };
+    let listener = socket();
+    listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = listener.listen(1).unwrap();
+    let visitor = socket().connect(listener.local_addr().unwrap()).await.unwrap();
     let (local, _) = listener.accept().await.unwrap();
     let relayed = spawner.spawn(
         spawner.here(),
         "relay",
         relay(local.into(), substream, Bytes::from_static(b"early "), false, limits),
     );
-    Scene { visitor, far, relayed, session: near, _far_session: (far_session, inbound) }
+    let (inbound, _far_inbound) = (near_inbound, far_inbound);
+    Scene { visitor, far, relayed, session: near, inbound, far_session, _far_inbound }
 }
 
 fn run<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Spawner) -> F) {
@@ -184,39 +202,30 @@ fn a_reset_is_noticed_behind_the_end_of_an_upload() {
     });
 }
 
-/// Fills the connection, so that the relay can not pass more on.
-async fn stuck(far: &mut Substream, n: usize) {
-    far.write_all(&vec![3; n]).await.unwrap();
-}
-
 #[test]
 fn an_answer_that_has_come_whole_reaches_a_slow_reader_whatever_happens_then() {
-    const ANSWER: usize = 16 << 20;
     for session_dies in [false, true] {
         run(move |spawner| async move {
-            let Scene { mut visitor, mut far, relayed, session, .. } = scene(&spawner, LIMITS).await;
-            let answer = spawner.spawn(spawner.here(), "answer", async move {
-                stuck(&mut far, ANSWER).await;
-                far.shutdown().await.unwrap();
-                far
-            });
-            // Reads only until the rest fits into what the two ends hold; then nothing for longer than the relay's patience
-            // with a cut substream.
-            let mut read = 0;
-            let mut buffer = vec![0; 1 << 16];
-            while !answer.is_finished() {
-                read += visitor.read(&mut buffer).await.unwrap();
-            }
-            let far = answer.await.unwrap();
+            // What fits into the first window of the substream, and not into the visitor's connection.
+            let (answer, buffer) = (vec![3; 60 * 1024], Some(4096));
+            let Scene { mut visitor, mut far, relayed, session, mut inbound, far_session, _far_inbound } =
+                scene_with(&spawner, LIMITS, buffer).await;
+            far.write_all(&answer).await.unwrap();
+            far.shutdown().await.unwrap();
+            // This comes behind it on the link.
+            let _behind = far_session.open(Bytes::from_static(b"!")).unwrap();
+            inbound.accept().await.unwrap();
             if session_dies {
                 session.close()
             } else {
                 far.reset()
             }
+            // Longer than the relay's patience with what was cut.
             tokio::time::sleep(2 * BREAK_TIMEOUT).await;
-            let mut rest = Vec::new();
-            visitor.read_to_end(&mut rest).await.unwrap();
-            assert_eq!(read + rest.len(), ANSWER + "early ".len());
+            assert!(!relayed.is_finished(), "it still has something to deliver");
+            let mut all = Vec::new();
+            visitor.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all.len(), "early ".len() + answer.len());
             let end = if session_dies { RelayEnd::SessionLost } else { RelayEnd::SubstreamReset };
             assert_eq!(relayed.await.unwrap().end, end);
         });
