@@ -13,7 +13,6 @@
 
 pub mod access;
 pub mod context;
-mod deadline;
 pub mod directory;
 pub mod dispatch;
 pub mod error;

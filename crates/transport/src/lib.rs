@@ -11,9 +11,11 @@
 //! | [`session`] | yamux over TLS, driven by one task | `spec/04` |
 //! | [`relay`] | copying both ways until both ends are done | `spec/06` |
 //! | [`accept`], [`socket`] | accept loops that never exit; socket options | – |
+//! | [`deadline`] | a moment that is cheap to move | – |
 
 pub mod accept;
 mod buffer_pool;
+pub mod deadline;
 pub mod frames;
 pub mod handshake;
 pub mod login_key;

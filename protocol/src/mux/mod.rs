@@ -59,6 +59,9 @@ use std::time::Duration;
 pub const YAMUX_WINDOW: u32 = 256 * 1024;
 /// What a window grows to at most, bytes: 1.3 Gbit/s at 100 ms.
 pub const WINDOW_MAX: u32 = 16 * 1024 * 1024;
+/// On a link with this round trip or more, a new substream gets the whole window of the published spec at once, and windows
+/// grow ahead of a sender that is still speeding up.
+const LONG_LINK: Duration = Duration::from_millis(10);
 /// Payload of a data frame of ours at most: with its header, one full TLS record.
 pub const FRAME_MAX: usize = 16 * 1024 - HEADER_LEN;
 /// Bytes that [`Mux::recv`] should be given at once: as many as one TLS record has.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
-use super::{WINDOW_MAX, YAMUX_WINDOW};
+use super::{LONG_LINK, WINDOW_MAX, YAMUX_WINDOW};
 
 /// A round trip is taken to be at least this long: below it, it is tasks that wait for a core, not bytes on a link.
 pub(super) const ROUND_TRIP_MIN: Duration = Duration::from_micros(125);
@@ -41,6 +41,8 @@ pub(super) struct ReceiveWindow {
     /// Consumed since `epoch`.
     measured: u64,
     epoch: Option<Instant>,
+    /// Twice the bandwidth-delay product, as measured last.
+    product: u64,
     /// When credit was given last.
     given: Option<Instant>,
 }
@@ -57,6 +59,7 @@ impl ReceiveWindow {
             ahead: 0,
             beyond: 0,
             measured: 0,
+            product: 0,
             epoch: None,
             given: None,
         }
@@ -125,8 +128,8 @@ impl ReceiveWindow {
 
     /// Credit to give to the peer now. `round_trip` is the time from giving credit to the bytes that use it.
     ///
-    /// The window follows twice the bandwidth-delay product, measured over at least one round trip: it at most doubles at
-    /// once and only out of free budget, and halves when less than a quarter is used.
+    /// The window follows twice the bandwidth-delay product, measured over at least one round trip: it grows only out of free
+    /// budget, to four times its size at most at once, and halves when less than a quarter is used.
     pub(super) fn give(&mut self, now: Instant, round_trip: Duration, budget: &mut Budget) -> u32 {
         let mut credit = self.consumed;
         match self.epoch {
@@ -134,7 +137,8 @@ impl ReceiveWindow {
             Some(epoch) => {
                 let elapsed = now.saturating_duration_since(epoch);
                 if elapsed >= round_trip {
-                    let product = twice_in(round_trip, self.measured, elapsed);
+                    let product =
+                        self.ahead_of_sender(twice_in(round_trip, self.measured, elapsed), round_trip);
                     let bulk = twice_in(BULK_TRIP, self.measured, elapsed).min(BULK_WINDOW);
                     credit = self.adjust(product.max(bulk), credit, budget);
                     self.start(now);
@@ -159,6 +163,16 @@ impl ReceiveWindow {
         more
     }
 
+    /// What the window should be where twice the bandwidth-delay product has just been measured to be `product`.
+    ///
+    /// A sender that begins doubles its rate in a round trip. Credit takes one to come back as bytes: on a long link, a window
+    /// for the rate of now would hold it up at every step.
+    fn ahead_of_sender(&mut self, product: u64, round_trip: Duration) -> u64 {
+        let before = std::mem::replace(&mut self.product, product);
+        let speeds_up = product > before.saturating_add(before / 4);
+        if speeds_up && round_trip >= LONG_LINK { product.saturating_mul(2) } else { product }
+    }
+
     fn start(&mut self, now: Instant) {
         self.epoch = Some(now);
         self.measured = 0;
@@ -167,7 +181,7 @@ impl ReceiveWindow {
     fn adjust(&mut self, wanted: u64, credit: u32, budget: &mut Budget) -> u32 {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(self.floor, WINDOW_MAX);
         if wanted > self.target {
-            let more = wanted.saturating_sub(self.target).min(self.target);
+            let more = wanted.saturating_sub(self.target).min(self.target.saturating_mul(3));
             if budget.extend(usize::try_from(more).unwrap_or(usize::MAX)) {
                 self.target = self.target.saturating_add(more);
                 return credit.saturating_add(more);

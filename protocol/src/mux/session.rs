@@ -16,10 +16,8 @@ use super::scheduler::Scheduler;
 use super::state::{Event, State};
 use super::stream::{Announce, Fin, Holder, Stream};
 use super::streams::Streams;
-use super::{ABORT_TIMEOUT, Broken, ORPHAN_TIMEOUT, OUTBOX_MAX, OpenError, YAMUX_WINDOW};
+use super::{ABORT_TIMEOUT, Broken, LONG_LINK, ORPHAN_TIMEOUT, OUTBOX_MAX, OpenError, YAMUX_WINDOW};
 
-/// On a link with this round trip or more, a new substream gets the whole window of the published spec at once.
-const LONG_LINK: Duration = Duration::from_millis(10);
 /// Accepted substreams that may wait for their holder to write first.
 const UNACKNOWLEDGED_MAX: usize = 1024;
 

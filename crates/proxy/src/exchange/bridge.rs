@@ -18,9 +18,9 @@ use tokio::time::Instant;
 use super::outbox::Frames;
 use super::{Broken, Channel};
 use crate::context::Timeouts;
-use crate::deadline::Deadline;
 use crate::error::kind_of;
 use crate::poison::Poison;
+use transport::deadline::Deadline;
 
 /// Read from the connection at once. On the stack, so that a silent WebSocket holds no buffer.
 const READ: usize = 8 * 1024;

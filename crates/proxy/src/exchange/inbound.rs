@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::outbox::Frames;
 use super::request_body::{BodyFeed, NotWanted};
 use super::{Broken, Channel};
-use crate::deadline::Deadline;
 use crate::headers::restore_trailers;
+use transport::deadline::Deadline;
 
 /// How often an opener is looked at that can not be heard, because nobody takes what it sent before.
 const LOOK: Duration = Duration::from_millis(500);

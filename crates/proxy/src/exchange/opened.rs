@@ -16,10 +16,10 @@ use super::sending::Sending;
 use super::{Broken, Channel, Opened};
 use crate::access::Record;
 use crate::context::Timeouts;
-use crate::deadline::Deadline;
 use crate::error::kind_of;
 use crate::headers::{content_length, restore_response, restore_trailers};
 use crate::ingress::Visiting;
+use transport::deadline::Deadline;
 
 /// A body that is read from the substream when the visitor takes it. The rest of the request is sent at the same time.
 pub(crate) struct OpenedBody {

@@ -13,8 +13,8 @@ use protocol::exchange::{encode_end, encode_trailers};
 use tokio::time::Instant;
 
 use super::outbox::Frames;
-use crate::deadline::Deadline;
 use crate::headers::forward_trailers;
+use transport::deadline::Deadline;
 
 /// Why a body did not come to its end.
 #[derive(Debug, thiserror::Error)]

@@ -28,10 +28,10 @@ use super::wire_request::request;
 use super::{Channel, RequestBody};
 use crate::access::Record;
 use crate::context::Context;
-use crate::deadline::Deadline;
 use crate::headers::{Listed, forward_response, is_plainly_framed};
 use crate::poison::Poison;
 use crate::service::{HttpPool, request_failure};
+use transport::deadline::Deadline;
 
 /// A service that was asked whether it wants the body, and says nothing, is sent the body after this.
 const CONTINUE_AFTER: Duration = Duration::from_secs(1);

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::opener::{Opener, Unanswered};
 use super::{Broken, Channel};
-use crate::deadline::Deadline;
 use crate::error::kind_of;
+use transport::deadline::Deadline;
 
 /// The wait for the head.
 pub(super) struct Wait {

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use transport::socket;
 
 use crate::context::Timeouts;
-use crate::deadline::Deadline;
 use crate::poison::Poison;
+use transport::deadline::Deadline;
 
 /// A visitor that closes its way in the middle of a request is either gone, or waits for the answer: TCP does not tell. It
 /// is taken for gone when it has read nothing for so long. Below the second within which a service is to notice.

@@ -21,7 +21,7 @@ use super::read_frame;
 use crate::frames::FrameError;
 use crate::login_key::{KeyError, LoginKey};
 use crate::session::{
-    self, Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig, TLS_BUFFER,
+    self, Inbound, Link, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig, TLS_BUFFER,
 };
 use crate::socket::tune_session;
 use crate::tls::{PinMismatch, exporter};
@@ -133,7 +133,7 @@ pub async fn login(
 ) -> Result<LoggedIn, LoginError> {
     tune_session(&stream).map_err(LoginError::Io)?;
     let liveness = Arc::new(Liveness::new());
-    let link = ReadAhead::new(stream, liveness.clone());
+    let link = ReadAhead::new(Link::new(stream), liveness.clone());
     let mut stream = timeout(HANDSHAKE_TIMEOUT, TlsConnector::from(tls).connect(server_name, link))
         .await
         .map_err(|_| LoginError::Timeout(HANDSHAKE_TIMEOUT))?

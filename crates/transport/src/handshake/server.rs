@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use super::read_frame;
 use crate::frames::FrameError;
 use crate::session::{
-    self, Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig, TLS_BUFFER,
+    self, Inbound, Link, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig, TLS_BUFFER,
 };
 use crate::socket::tune_session;
 use crate::tls::exporter;
@@ -57,7 +57,7 @@ pub enum HandshakeError {
 /// A client that has said `Hello` in a version and with features that we have, and waits for its answer.
 #[derive(Debug)]
 pub struct Incoming {
-    stream: TlsStream<ReadAhead<TcpStream>>,
+    stream: TlsStream<ReadAhead<Link>>,
     liveness: Arc<Liveness>,
     buffer: BytesMut,
     hello: Hello,
@@ -74,7 +74,7 @@ impl Incoming {
     pub async fn read(stream: TcpStream, tls: &TlsAcceptor) -> Result<Self, HandshakeError> {
         tune_session(&stream)?;
         let liveness = Arc::new(Liveness::new());
-        let link = ReadAhead::new(stream, liveness.clone());
+        let link = ReadAhead::new(Link::new(stream), liveness.clone());
         let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
         let mut stream = timeout_at(deadline, tls.accept(link))
             .await
@@ -145,8 +145,8 @@ impl Incoming {
     pub fn settle(&mut self) -> io::Result<()> {
         let link = self.stream.get_mut().0;
         // The connection stays as it is; only the descriptor is new, and registered here.
-        let moved = std::net::TcpStream::from(link.get_ref().as_fd().try_clone_to_owned()?);
-        link.replace(TcpStream::from_std(moved)?);
+        let moved = std::net::TcpStream::from(link.get_ref().stream().as_fd().try_clone_to_owned()?);
+        link.replace(Link::new(TcpStream::from_std(moved)?));
         Ok(())
     }
 
@@ -200,7 +200,7 @@ fn agree(hello: &Hello) -> Result<(u16, Features), Reject> {
     Ok((version, features))
 }
 
-async fn send(stream: &mut TlsStream<ReadAhead<TcpStream>>, out: &[u8]) -> Result<(), HandshakeError> {
+async fn send(stream: &mut TlsStream<ReadAhead<Link>>, out: &[u8]) -> Result<(), HandshakeError> {
     let write = async {
         stream.write_all(out).await?;
         stream.flush().await
@@ -209,7 +209,7 @@ async fn send(stream: &mut TlsStream<ReadAhead<TcpStream>>, out: &[u8]) -> Resul
     Ok(())
 }
 
-async fn refuse(mut stream: TlsStream<ReadAhead<TcpStream>>, reject: Reject) -> Result<(), HandshakeError> {
+async fn refuse(mut stream: TlsStream<ReadAhead<Link>>, reject: Reject) -> Result<(), HandshakeError> {
     let mut out = BytesMut::new();
     ServerReply::Reject(reject).encode(&mut out)?;
     send(&mut stream, &out).await?;

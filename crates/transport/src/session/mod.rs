@@ -4,12 +4,14 @@
 
 mod driver;
 mod end;
+mod link;
 mod liveness;
 mod read_ahead;
 mod shared;
 mod substream;
 
 pub use end::SessionEnd;
+pub use link::Link;
 pub use liveness::Liveness;
 pub use protocol::mux::{ProcessBudget, Role};
 pub use read_ahead::ReadAhead;

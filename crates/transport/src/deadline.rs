@@ -10,13 +10,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// A timer that is set once and looked at when it fires: moving the moment costs nothing until then, so that every read
 /// and write may move it.
 #[derive(Default)]
-pub(crate) struct Deadline {
+pub struct Deadline {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Deadline {
     /// Ready once `due` has passed. The task is woken at `due` or earlier, and then asks again.
-    pub(crate) fn poll(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if sleep.deadline() > due {
             sleep.as_mut().reset(due);
