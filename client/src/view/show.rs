@@ -15,6 +15,11 @@ use crate::events::Watched;
 
 /// How long the end of the program waits for the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
+/// How long the thread rests once it has shown all there was: what comes meanwhile is shown together, and who tells of it
+/// need not wake the thread.
+const REST: Duration = Duration::from_millis(5);
+/// Bytes that are shown together at most, and one event.
+const TOGETHER: usize = 64 * 1024;
 /// Where a terminal does not say how wide it is.
 const WIDTH: usize = 80;
 
@@ -52,22 +57,31 @@ fn show(mut watched: Watched) {
         && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
         && std::env::var_os("TERM").is_none_or(|it| it != "dumb");
     let mut told = 0;
+    let mut shown = String::new();
     while let Some(event) = watched.events.blocking_recv() {
-        let text = if terminal {
-            let width = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col.into());
-            let terminal = Terminal { colour, width: if width == 0 { WIDTH } else { width } };
-            terminal.text(&event, &now("%H:%M:%S"))
-        } else {
-            plain::line(&event, &now("%Y-%m-%dT%H:%M:%S%:z"))
-        };
-        let dropped = watched.dropped.load(Ordering::Relaxed);
-        if dropped > told {
-            print(&format!("… {} more requests\n", dropped - told));
-            told = dropped;
+        let mut next = Some(event);
+        while let Some(event) = next {
+            let text = if terminal {
+                let width = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col.into());
+                let terminal = Terminal { colour, width: if width == 0 { WIDTH } else { width } };
+                terminal.text(&event, &now("%H:%M:%S"))
+            } else {
+                plain::line(&event, &now("%Y-%m-%dT%H:%M:%S%:z"))
+            };
+            let dropped = watched.dropped.load(Ordering::Relaxed);
+            if dropped > told {
+                shown.push_str(&format!("… {} more requests\n", dropped - told));
+                told = dropped;
+            }
+            if let Some(text) = text {
+                shown.push_str(&text);
+                shown.push('\n');
+            }
+            next = if shown.len() < TOGETHER { watched.events.try_recv().ok() } else { None };
         }
-        if let Some(text) = text {
-            print(&format!("{text}\n"));
-        }
+        print(&shown);
+        shown.clear();
+        thread::sleep(REST);
     }
 }
 
