@@ -1,5 +1,6 @@
 //! What the data plane asks: who serves this name, best first.
 
+use ops::spawn::Worker;
 use policy::balance::{self, order};
 use policy::host::Host;
 use policy::ownership::Holding;
@@ -57,9 +58,9 @@ fn targets(entry: &Entry) -> Vec<Target> {
     }
 }
 
-/// The least busy session of a member that takes work; none if all of them drain.
+/// The least busy session of a member that takes work, rather one of this worker; none if all of them drain.
 fn target(behind: &Behind) -> Option<Target> {
-    let live = behind.instance.slots.least_busy()?;
+    let live = behind.instance.slots.least_busy(Worker::here())?;
     Some(Target {
         member: behind.instance.key.instance,
         member_name: behind.instance.name.clone(),

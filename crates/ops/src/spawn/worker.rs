@@ -12,7 +12,8 @@ pub struct Worker(pub usize);
 
 impl Worker {
     /// The worker this thread is, or worker 0 on any other thread.
-    pub(super) fn here() -> Self {
+    #[must_use]
+    pub fn here() -> Self {
         HERE.get()
     }
 
