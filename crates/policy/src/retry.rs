@@ -1,5 +1,15 @@
 //! Whether an exchange or connection that failed at one member may go to the next (DESIGN 5).
 
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+
+/// Upper bound of the first pause between attempts that fail alike; it doubles with every further one.
+pub const PAUSE: Duration = Duration::from_millis(25);
+
+/// The longest pause.
+pub const PAUSE_MAX: Duration = Duration::from_millis(250);
+
 /// What is known about an attempt that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Knowledge {
@@ -49,10 +59,31 @@ pub const fn is_idempotent(method: &[u8]) -> bool {
     matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
 }
 
+/// The pause before the next attempt, after `alike` attempts in a row that failed in the same way. The first of them
+/// says something of one member only; what several have in common is likely to be busy, and is given time.
+pub fn pause(alike: u32, rng: &mut impl Rng) -> Duration {
+    let Some(doublings) = alike.checked_sub(2) else { return Duration::ZERO };
+    let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
+    rng.random_range(Duration::ZERO..=PAUSE.saturating_mul(factor).min(PAUSE_MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::Knowledge::*;
     use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    #[test]
+    fn pauses_grow_with_the_failures_that_are_alike() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut longest = |alike| (0..1000).map(|_| pause(alike, &mut rng)).max().unwrap();
+        assert_eq!((longest(0), longest(1)), (Duration::ZERO, Duration::ZERO));
+        for (alike, most) in [(2, 25), (3, 50), (5, 200), (6, 250), (u32::MAX, 250)] {
+            let longest = longest(alike).as_millis();
+            assert!((most * 9 / 10..=most).contains(&longest), "{alike}: {longest}");
+        }
+    }
 
     const ALL: [Knowledge; 6] =
         [NotConnected, RefusedBeforeAnyByte, FailedBeforeAnyByte, SessionLost, NoAnswerByte, Answered];

@@ -1,0 +1,134 @@
+//! Rules of the HTTP front: which requests they are for, and what becomes of those (INTERFACE, "Rule keys").
+
+mod asked;
+mod explain;
+mod path;
+mod share;
+mod summary;
+mod table;
+
+#[cfg(test)]
+pub(crate) mod fakes;
+
+pub use asked::{Asked, Fields, is_token};
+pub use explain::{Explanation, Tried, Verdict};
+pub use path::normal_path;
+pub use share::by_share;
+pub use summary::{Criterion, Miss, Summary, is_below};
+pub use table::{Found, Table};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use protocol::service_name::ServiceName;
+
+use crate::host_pattern::HostPattern;
+
+/// One rule, as the operator wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// What it is called in logs, metrics and explanations.
+    pub name: Arc<str>,
+    /// Which requests it is for.
+    pub matcher: Matcher,
+    /// What becomes of them.
+    pub action: Action,
+    /// How they are changed and treated on the way.
+    pub treatment: Treatment,
+}
+
+/// Which requests a rule is for: all of these at once; what is empty matches everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Matcher {
+    /// The canonical host.
+    pub host: Option<HostPattern>,
+    /// The beginning of the path, in the form of [`normal_path`], up to the border of a segment. Begins with `/`.
+    pub path_prefix: Option<String>,
+    /// One of these methods, case-sensitive.
+    pub methods: Vec<String>,
+    /// Each of these fields.
+    pub headers: Vec<HeaderMatcher>,
+    /// A gRPC call.
+    pub grpc: Option<GrpcMatcher>,
+    /// The visitor's address is in one of these.
+    pub clients: Vec<IpNet>,
+}
+
+/// A field that a request must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderMatcher {
+    /// Its name, in lower case.
+    pub name: String,
+    /// What one of its values must be.
+    pub value: ValueMatcher,
+}
+
+/// What a value must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ValueMatcher {
+    /// This.
+    Exact(String),
+    /// Anything.
+    Present,
+    /// Something that begins with this.
+    Prefix(String),
+}
+
+/// A gRPC call: `/SERVICE/METHOD` with a content type of `application/grpc`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GrpcMatcher {
+    /// The service, with its package.
+    pub service: Option<String>,
+    /// The method.
+    pub method: Option<String>,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It goes to one of these; never none, and not all of weight 0.
+    Forward(Vec<WeightedTarget>),
+    /// The visitor is sent elsewhere.
+    Redirect {
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+        /// Where to; `{host}`, `{path}` and `{query}` stand for those of the request.
+        to: String,
+    },
+    /// It is answered here.
+    Respond {
+        /// The status, 200 to 599.
+        status: u16,
+        /// The content type of `body`.
+        content_type: Option<String>,
+        /// The whole body.
+        body: String,
+    },
+}
+
+/// Where requests may go: `GROUP/SERVICE`, or a `SERVICE` next to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightedTarget {
+    /// The service; never `~/N`.
+    pub target: ServiceName,
+    /// Its share among the others of the rule.
+    pub weight: u32,
+}
+
+/// How a request is changed and treated on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Treatment {
+    /// The `Host` that the service sees.
+    pub set_host: Option<String>,
+    /// What is taken off the front of the path; begins with `/`.
+    pub strip_prefix: Option<String>,
+    /// Fields that are set in the request, names in lower case.
+    pub set_headers: Vec<(String, String)>,
+    /// From the end of the request to the response head; none: the general limit.
+    pub timeout: Option<Duration>,
+    /// How many further members may be tried; none: the general number.
+    pub retries: Option<u8>,
+    /// The plugins that see it, in order.
+    pub plugins: Vec<Arc<str>>,
+}
