@@ -4,7 +4,9 @@
 //! [`raw`] targets take bytes as a peer would send them: a decoder refuses or accepts, and what it accepts it writes as
 //! the same bytes. [`structured`] targets take values: what is encoded is decoded to the same value. [`mux`] targets run
 //! whole sessions: against anything, against a model, and against another implementation. [`relay()`] has real sockets.
+//! [`http`] is the guard before the requests of visitors.
 
+pub mod http;
 pub mod mux;
 pub mod raw;
 mod relay;
@@ -24,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("hello", raw::hello),
     ("join_string", raw::join_string),
     ("messages", raw::messages),
+    ("pieces", raw::pieces),
     ("server_reply", raw::server_reply),
     ("service_name", raw::service_name),
     ("substream_head", raw::substream_head),
@@ -37,4 +40,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("mux_operations", mux::operations),
     ("mux_against_crate", mux::against_crate),
     ("relay", relay),
+    ("http_requests", http::raw),
+    ("http_requests_value", http::values),
 ];

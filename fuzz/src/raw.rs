@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use protocol::codec::{DecodeError, EncodeError};
-use protocol::control::Control;
+use protocol::control::{Control, Pieces};
 use protocol::exchange::{Message, RequestOrder, ResponseOrder};
 use protocol::frame::{self, Frame};
 use protocol::handshake::{Hello, ServerReply};
@@ -46,6 +46,22 @@ pub fn control(data: &[u8]) {
         Some(message) => message.encode(out),
         None => Err(EncodeError::BadValue { field: "skipped" }),
     });
+}
+
+/// Pieces of a group's part: what is put together has the length that was stated and cuts into the same pieces again.
+pub fn pieces(data: &[u8]) {
+    let frames = read_all(data, usize::MAX, |buffer| frame::decode(buffer, CONTROL_FRAME_MAX));
+    let mut pieces = Pieces::default();
+    for frame in &frames.values {
+        let Ok(Some(Control::Part(piece))) = Control::decode(frame) else { continue };
+        let stated = piece.length;
+        let Ok(Some(whole)) = pieces.take(piece) else { continue };
+        assert_eq!(u32::try_from(whole.bytes.len()), Ok(stated));
+        let mut again = Pieces::default();
+        let cut = whole.pieces().into_iter().flatten();
+        let last = cut.map(|piece| again.take(piece)).last();
+        assert_eq!(last, Some(Ok(Some(whole))));
+    }
 }
 
 /// The start of a request substream.

@@ -1,4 +1,4 @@
-//! The multiplexer against its models, with scripts that are new in every run: a short search on any toolchain. What fails
+//! The multiplexer against its models, and the guard before visitors, with scripts that are new in every run: a short search on any toolchain. What fails
 //! is made small and printed.
 
 use proptest::collection::vec;
@@ -29,5 +29,15 @@ proptest! {
     #[test]
     fn a_relay_passes_on_what_both_ends_do(script in vec(any::<u8>(), 0..40)) {
         fuzz::relay(&script);
+    }
+
+    #[test]
+    fn the_guard_takes_a_stream_however_it_is_cut(bytes in vec(any::<u8>(), 0..SCRIPT_MAX)) {
+        fuzz::http::raw(&bytes);
+    }
+
+    #[test]
+    fn the_guard_lets_whole_requests_pass(bytes in vec(any::<u8>(), 0..SCRIPT_MAX)) {
+        fuzz::http::values(&bytes);
     }
 }

@@ -48,6 +48,7 @@ targets! {
     hello,
     join_string,
     messages,
+    pieces,
     server_reply,
     service_name,
     substream_head,
@@ -61,4 +62,6 @@ targets! {
     mux_operations,
     mux_against_crate,
     relay,
+    http_requests,
+    http_requests_value,
 }

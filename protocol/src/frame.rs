@@ -23,6 +23,13 @@ impl FrameType {
     /// Handshake: it does not.
     pub const REJECT: Self = Self(0x03);
 
+    /// Control: a piece of a group's part of the configuration.
+    pub const PART: Self = Self(0x10);
+    /// Control: what became of a part.
+    pub const PART_ANSWER: Self = Self(0x11);
+    /// Control: the parts that stand.
+    pub const PARTS: Self = Self(0x12);
+
     /// Control: names and ports that an instance wants.
     pub const REGISTER: Self = Self(0x20);
     /// Control: what became of them.

@@ -44,6 +44,12 @@ pub const CIDR_MAX: usize = 64;
 pub const ALLOW_MAX: usize = 64;
 /// Most registrations in one `register`, results in one `registered` and ids in one `unregister`.
 pub const REGISTRATIONS_MAX: usize = 256;
+/// Largest part of a group's configuration.
+pub const PART_MAX: usize = 1024 * 1024;
+/// Most bytes of a part in one frame.
+pub const PART_PIECE_MAX: usize = 32 * 1024;
+/// Most parts that an instance holds: those of its groups, twice while one takes the place of another.
+pub const PARTS_MAX: usize = 256;
 
 /// Most fields in a head or in trailers; with it a head costs at most some 20 KiB beyond its own bytes.
 pub const FIELDS_MAX: usize = 256;
@@ -76,6 +82,8 @@ pub const SESSION_BUFFER_MAX: usize = 128 * 1024 * 1024;
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// From `welcome` to the control substream.
 pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the last piece of a part to its answer.
+pub const PART_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two heartbeats of one side.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// Without a received byte for so long, a session is dead.

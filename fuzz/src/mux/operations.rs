@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use protocol::mux::YAMUX_WINDOW;
+use protocol::mux::{ORPHAN_TIMEOUT, YAMUX_WINDOW};
 
 use super::end::Bounds;
 use super::pair::Pair;
@@ -87,6 +87,9 @@ pub fn operations(data: &[u8]) {
     pair.settle();
     pair.everything_came();
     pair.release_all();
+    pair.settle();
+    // Two that have both left, each with more to say than the other gives credit for, wait for each other that long.
+    pair.pass(ORPHAN_TIMEOUT);
     pair.settle();
     pair.nothing_is_left();
 }

@@ -2,10 +2,12 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 
 use super::{duration, list, option, string};
 use crate::control::{
-    Close, Control, Drain, Heartbeat, HeartbeatAck, Notice, NoticeLevel, Outcome, Register, Registered,
-    Registration, RegistrationAnswer, RegistrationKind, Unregister,
+    Close, Control, Drain, Heartbeat, HeartbeatAck, Notice, NoticeLevel, Outcome, Part, PartAnswer, PartId,
+    Parts, Register, Registered, Registration, RegistrationAnswer, RegistrationKind, Unregister,
 };
-use crate::limits::{ALLOW_MAX, CIDR_MAX, HOST_MAX, NAME_MAX, REGISTRATIONS_MAX, URL_MAX};
+use crate::limits::{
+    ALLOW_MAX, CIDR_MAX, HOST_MAX, NAME_MAX, PART_MAX, PART_PIECE_MAX, PARTS_MAX, REGISTRATIONS_MAX, URL_MAX,
+};
 
 impl<'a> Arbitrary<'a> for RegistrationKind {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
@@ -53,9 +55,41 @@ impl<'a> Arbitrary<'a> for Notice {
     }
 }
 
+impl<'a> Arbitrary<'a> for PartId {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self { group: string(u, NAME_MAX)?, revision: u.arbitrary()? })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Part {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let bytes = Vec::<u8>::arbitrary(u)?;
+        let bytes = if bytes.is_empty() { vec![b'{'] } else { bytes };
+        let bytes: Vec<u8> = bytes.into_iter().take(PART_PIECE_MAX).collect();
+        let room = PART_MAX.saturating_sub(bytes.len());
+        let offset = u.int_in_range(0..=room)?;
+        let behind = u.int_in_range(0..=room.saturating_sub(offset))?;
+        let length = offset.saturating_add(bytes.len()).saturating_add(behind);
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(Self {
+            of: u.arbitrary()?,
+            digest: u.arbitrary()?,
+            length: count(length),
+            offset: count(offset),
+            bytes: bytes.into(),
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for PartAnswer {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self { of: u.arbitrary()?, refusal: u.arbitrary()? })
+    }
+}
+
 impl<'a> Arbitrary<'a> for Control {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match u.int_in_range(0..=7)? {
+        Ok(match u.int_in_range(0..=10)? {
             0 => Register { items: list(u, REGISTRATIONS_MAX, Registration::arbitrary)? }.into(),
             1 => Registered { results: list(u, REGISTRATIONS_MAX, RegistrationAnswer::arbitrary)? }.into(),
             2 => Unregister { ids: list(u, REGISTRATIONS_MAX, u32::arbitrary)? }.into(),
@@ -63,7 +97,10 @@ impl<'a> Arbitrary<'a> for Control {
             4 => HeartbeatAck { nonce: u.arbitrary()? }.into(),
             5 => Drain { deadline: duration(u)? }.into(),
             6 => Close { reason: u.arbitrary()?, text: u.arbitrary()? }.into(),
-            _ => Notice::arbitrary(u)?.into(),
+            7 => Notice::arbitrary(u)?.into(),
+            8 => Part::arbitrary(u)?.into(),
+            9 => PartAnswer::arbitrary(u)?.into(),
+            _ => Parts { items: list(u, PARTS_MAX, PartId::arbitrary)? }.into(),
         })
     }
 }

@@ -2,7 +2,9 @@
 
 use bytes::BytesMut;
 
-use super::{Close, Drain, Heartbeat, HeartbeatAck, Notice, Register, Registered, Unregister};
+use super::{
+    Close, Drain, Heartbeat, HeartbeatAck, Notice, Part, PartAnswer, Parts, Register, Registered, Unregister,
+};
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::frame::{self, Frame, FrameType};
 use crate::limits::CONTROL_FRAME_MAX;
@@ -26,6 +28,12 @@ pub enum Control {
     Close(Close),
     /// Server: something to tell a person.
     Notice(Notice),
+    /// Server: a piece of a group's part of the configuration.
+    Part(Part),
+    /// Client: what became of a part.
+    PartAnswer(PartAnswer),
+    /// Server: the parts that stand.
+    Parts(Parts),
 }
 
 impl Control {
@@ -47,6 +55,9 @@ impl Control {
             Self::Drain(_) => FrameType::DRAIN,
             Self::Close(_) => FrameType::CLOSE,
             Self::Notice(_) => FrameType::NOTICE,
+            Self::Part(_) => FrameType::PART,
+            Self::PartAnswer(_) => FrameType::PART_ANSWER,
+            Self::Parts(_) => FrameType::PARTS,
         }
     }
 
@@ -60,6 +71,9 @@ impl Control {
             Self::Drain(message) => message.write(writer),
             Self::Close(message) => message.write(writer),
             Self::Notice(message) => message.write(writer),
+            Self::Part(message) => message.write(writer),
+            Self::PartAnswer(message) => message.write(writer),
+            Self::Parts(message) => message.write(writer),
         }
     }
 
@@ -82,6 +96,9 @@ impl Control {
             FrameType::DRAIN => Self::Drain(Drain::read(&mut r)?),
             FrameType::CLOSE => Self::Close(Close::read(&mut r)?),
             FrameType::NOTICE => Self::Notice(Notice::read(&mut r)?),
+            FrameType::PART => Self::Part(Part::read(&mut r)?),
+            FrameType::PART_ANSWER => Self::PartAnswer(PartAnswer::read(&mut r)?),
+            FrameType::PARTS => Self::Parts(Parts::read(&mut r)?),
             kind if kind.may_be_skipped() => return Ok(None),
             kind => return Err(DecodeError::UnknownType { kind }),
         };
@@ -99,4 +116,16 @@ macro_rules! from_message {
         })*
     };
 }
-from_message!(Register, Registered, Unregister, Heartbeat, HeartbeatAck, Drain, Close, Notice);
+from_message!(
+    Register,
+    Registered,
+    Unregister,
+    Heartbeat,
+    HeartbeatAck,
+    Drain,
+    Close,
+    Notice,
+    Part,
+    PartAnswer,
+    Parts
+);

@@ -14,11 +14,11 @@ impl Features {
     pub const RESUMABLE_LINK: Self = Self(1 << 0);
     /// Reserved: datagrams.
     pub const DATAGRAMS: Self = Self(1 << 1);
-    /// Reserved: group configuration pushed by the server on the control substream.
+    /// Groups' parts of the configuration are handed to instances on the control substream.
     pub const PUSH: Self = Self(1 << 2);
 
-    /// What this release offers: nothing beyond the base protocol.
-    pub const OURS: Self = Self::NONE;
+    /// What this release offers.
+    pub const OURS: Self = Self::PUSH;
     /// The critical half.
     const CRITICAL: u64 = 0xFFFF_FFFF_0000_0000;
 
@@ -62,8 +62,8 @@ mod tests {
     #[test]
     fn unknown_bits_are_ignored_unless_critical() {
         let offered = Features(Features::PUSH.0 | 1 << 31);
-        assert_eq!(offered.negotiate(Features::OURS), Ok(Features::NONE));
-        assert_eq!(offered.negotiate(Features::PUSH), Ok(Features::PUSH));
+        assert_eq!(offered.negotiate(Features::NONE), Ok(Features::NONE));
+        assert_eq!(offered.negotiate(Features::OURS), Ok(Features::PUSH));
         let critical = Features(1 << 32 | 1);
         let error = critical.negotiate(Features::OURS).unwrap_err();
         assert_eq!(error.features, Features(1 << 32));

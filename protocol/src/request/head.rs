@@ -25,6 +25,21 @@ pub struct Head {
     pub trace: Option<TraceContext>,
 }
 
+/// A [`Head`] to be sent, which borrows the name of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening<'a> {
+    /// What follows.
+    pub kind: Kind,
+    /// Which service.
+    pub name: &'a ServiceName,
+    /// Who visits, if known.
+    pub visitor: Option<SocketAddr>,
+    /// The opener's number for the ingress where the visitor came in; 0 if it says nothing.
+    pub ingress: u32,
+    /// Where this belongs in a distributed trace.
+    pub trace: Option<TraceContext>,
+}
+
 /// What follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -37,7 +52,7 @@ pub enum Kind {
 const TCP: u8 = 0;
 const EXCHANGE: u8 = 1;
 
-impl Head {
+impl Opening<'_> {
     /// Appends the frame to `out`.
     ///
     /// # Errors
@@ -62,6 +77,17 @@ impl Head {
                 Ok(())
             })
         })
+    }
+}
+
+impl Head {
+    /// Appends the frame to `out`.
+    ///
+    /// # Errors
+    /// Those of [`Opening::encode`].
+    pub fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        let Self { kind, ref name, visitor, ingress, trace } = *self;
+        Opening { kind, name, visitor, ingress, trace }.encode(out)
     }
 
     /// Reads a frame.

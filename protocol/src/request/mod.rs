@@ -6,6 +6,6 @@ mod status;
 mod trace;
 mod visitor;
 
-pub use head::{Head, Kind};
+pub use head::{Head, Kind, Opening};
 pub use status::Status;
 pub use trace::TraceContext;

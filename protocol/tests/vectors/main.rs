@@ -51,6 +51,9 @@ files! {
     drain: control;
     close: control;
     notice: control;
+    part: control;
+    part_answer: control;
+    parts: control;
     head: substream_head;
     status: message;
     request_head: message;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::control::{Control, NoticeLevel, Outcome, Registration, RegistrationAnswer, RegistrationKind};
+use protocol::control::{
+    Control, NoticeLevel, Outcome, PartId, Registration, RegistrationAnswer, RegistrationKind,
+};
 use protocol::exchange::{Field, Message, RequestHead, ResponseHead, Scheme};
 use protocol::frame::Frame;
 use protocol::handshake::{Hello, ServerReply};
@@ -82,7 +84,25 @@ pub(crate) fn control(message: &Control) -> Value {
             "registration": m.registration,
             "text": m.text.as_str(),
         }),
+        Control::Part(m) => json!({
+            "group": m.of.group,
+            "revision": long(m.of.revision),
+            "digest": hex(&m.digest),
+            "length": m.length,
+            "offset": m.offset,
+            "bytes": latin1(&m.bytes),
+        }),
+        Control::PartAnswer(m) => json!({
+            "group": m.of.group,
+            "revision": long(m.of.revision),
+            "refusal": m.refusal.as_deref(),
+        }),
+        Control::Parts(m) => json!({ "parts": m.items.iter().map(part_id).collect::<Vec<_>>() }),
     }
+}
+
+fn part_id(id: &PartId) -> Value {
+    json!({ "group": id.group, "revision": long(id.revision) })
 }
 
 fn registration(item: &Registration) -> Value {
