@@ -1,8 +1,9 @@
 //! What both programs need to run as a process: placement of tasks, metrics, logs, the state
-//! directory, the admin socket, the ops listener, signals and drain. Nothing here knows the wire.
+//! directory, configuration files, the admin socket, the ops listener, signals and drain. Nothing here knows the wire.
 
 pub mod admin;
 pub mod cli;
+pub mod config;
 pub mod drain;
 pub mod error_kind;
 pub mod fd_limit;

@@ -4,6 +4,7 @@
 mod clock;
 mod lossy;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -191,9 +192,27 @@ fn colour_is_welcome() -> bool {
         && std::env::var_os("TERM").is_none_or(|it| it != "dumb")
 }
 
+thread_local! {
+    static WITHHELD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `code`, whose panics are logged without their text: it may hold what `code` was given, such as a visitor's
+/// password.
+pub fn withhold_panic_text<T>(code: impl FnOnce() -> T) -> T {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            WITHHELD.set(self.0);
+        }
+    }
+    let _before = Before(WITHHELD.replace(true));
+    code()
+}
+
 /// Says where a panic was; the spawner adds which task it ended.
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    let text = panic.payload_as_str().unwrap_or("(no text)");
+    let withheld = WITHHELD.try_with(Cell::get).unwrap_or(false);
+    let text = if withheld { "(text withheld)" } else { panic.payload_as_str().unwrap_or("(no text)") };
     let location = panic.location().map(|at| tracing::field::display(at as &dyn fmt::Display));
     let backtrace = std::backtrace::Backtrace::capture();
     match backtrace.status() {

@@ -140,6 +140,8 @@ fn child() {
     let guard = init(&options).unwrap();
     assert!(matches!(init(&options), Err(LogError::AlreadySet(_))));
     assert!(std::thread::spawn(|| panic!("on purpose")).join().is_err());
+    let secret = || withhold_panic_text(|| panic!("a password"));
+    assert!(std::thread::spawn(secret).join().is_err());
     (0..3 * BUFFERED_LINES).for_each(|n| tracing::info!(n, "flood"));
     drop(guard);
 }
@@ -175,5 +177,6 @@ fn the_process_lives_whatever_stderr_is() {
         .collect();
     assert!(messages[0].starts_with("RUST_LOG is malformed"), "{}", messages[0]);
     assert_eq!(messages[1], "panic: on purpose");
+    assert_eq!(messages[2], "panic: (text withheld)");
     assert!(messages.len() > BUFFERED_LINES);
 }

@@ -36,6 +36,33 @@ pub(super) struct Ingress {
     pub(super) ingress: Arc<str>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Service {
+    pub(super) group: Arc<str>,
+    pub(super) service: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Server {
+    #[prometheus(flatten)]
+    pub(super) service: Service,
+    #[prometheus(flatten)]
+    pub(super) state: ServerState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Plugin {
+    pub(super) plugin: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PluginError {
+    #[prometheus(flatten)]
+    pub(super) plugin: Plugin,
+    #[prometheus(flatten)]
+    pub(super) reason: PluginFailure,
+}
+
 /// A status code, or `other` once a route has shown too many different ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Code {
@@ -98,6 +125,18 @@ closed_label! {
 }
 
 closed_label! {
+    /// What is known of a server of a service.
+    ServerState as "state" {
+        /// It gets its share.
+        Healthy = "healthy",
+        /// Connections to it failed: it is put off for a while.
+        Ejected = "ejected",
+        /// Its probes fail.
+        Sick = "sick",
+    }
+}
+
+closed_label! {
     /// Why a session was replaced by a newer one (DESIGN 6, "Sessions").
     ReplacedReason as "reason" {
         /// The newer session named it in `replaces`: it drains.
@@ -124,6 +163,28 @@ closed_label! {
 }
 
 closed_label! {
+    /// How a plugin failed a request.
+    PluginFailure as "reason" {
+        /// It said so.
+        Error = "error",
+        /// It took too long.
+        Timeout = "timeout",
+        /// It panicked.
+        Panic = "panic",
+    }
+}
+
+closed_label! {
+    /// How reading something again ended that had changed.
+    ReloadOutcome as "outcome" {
+        /// The new one is in use.
+        Applied = "applied",
+        /// The new one can not be used; the one before stays.
+        Failed = "failed",
+    }
+}
+
+closed_label! {
     /// Why a guard closed a connection or a session before it cost anybody else anything.
     GuardReason as "reason" {
         /// The visitor's request head did not arrive in time.
@@ -132,6 +193,8 @@ closed_label! {
         LargeHead = "large-head",
         /// The visitor's request head is malformed or ambiguous.
         BadHead = "bad-head",
+        /// The visitor's request body is not what its framing says.
+        BadBody = "bad-body",
         /// A visitor's connection was idle for too long.
         Idle = "idle",
         /// Too many connections at once.

@@ -7,9 +7,11 @@ mod bounded;
 mod gauge_guard;
 mod ingress;
 mod labels;
+mod plugin;
 mod registered;
 mod route;
 mod scraped;
+mod service;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,11 +22,16 @@ use prometheus_client::registry::Registry;
 
 pub use gauge_guard::GaugeGuard;
 pub use ingress::IngressMetrics;
-pub use labels::{Direction, GuardReason, ReplacedReason, RetryOutcome};
+pub use labels::{
+    Direction, GuardReason, PluginFailure, ReloadOutcome, ReplacedReason, RetryOutcome, ServerState,
+};
+pub use plugin::PluginMetrics;
 pub use route::RouteMetrics;
+pub use scraped::GroupMembers;
+pub use service::ServiceMetrics;
 
 use bounded::Bounded;
-use labels::{Ingress, Route};
+use labels::{Ingress, Plugin, Route, Service};
 use registered::Registered;
 use scraped::Scraped;
 
@@ -33,7 +40,7 @@ use crate::spawn::Spawner;
 /// The media type of [`Metrics::encode`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Distinct (route, group, service), and distinct ingresses, counted apart; the rest is `other`.
+/// Distinct (route, group, service), and distinct ingresses, services and plugins, counted apart; the rest is `other`.
 const LABEL_SETS: usize = 2_048;
 const OTHER: &str = "other";
 
@@ -49,6 +56,8 @@ struct Inner {
     scraped: Scraped,
     routes: Bounded<Route, RouteMetrics>,
     ingresses: Bounded<Ingress, IngressMetrics>,
+    services: Bounded<Service, ServiceMetrics>,
+    plugins: Bounded<Plugin, PluginMetrics>,
 }
 
 impl Metrics {
@@ -59,7 +68,10 @@ impl Metrics {
         let scraped = Scraped::default();
         registry.register_collector(Box::new(scraped.clone()));
         let (routes, ingresses) = (Bounded::new(LABEL_SETS), Bounded::new(LABEL_SETS));
-        Self { inner: Arc::new(Inner { registry, registered, scraped, routes, ingresses }) }
+        let (services, plugins) = (Bounded::new(LABEL_SETS), Bounded::new(LABEL_SETS));
+        Self {
+            inner: Arc::new(Inner { registry, registered, scraped, routes, ingresses, services, plugins }),
+        }
     }
 
     /// The handle for one (route, group, service). Names only, never a raw host or path; an empty
@@ -88,6 +100,22 @@ impl Metrics {
         self.inner
             .ingresses
             .get(&Ingress { ingress: name.into() }, other, |labels| registered.ingress(labels))
+    }
+
+    /// The handle for the servers of one service of a group. Beyond 2,048 distinct ones all share `other`.
+    pub fn service(&self, group: &str, service: &str) -> ServiceMetrics {
+        let set = |group: &str, service: &str| Service { group: group.into(), service: service.into() };
+        let registered = &self.inner.registered;
+        let other = || set(OTHER, OTHER);
+        self.inner.services.get(&set(group, service), other, |labels| registered.service(labels))
+    }
+
+    /// The handle for one plugin, by its name in the configuration. Beyond 2,048 distinct ones all
+    /// share `other`.
+    pub fn plugin(&self, name: &str) -> PluginMetrics {
+        let registered = &self.inner.registered;
+        let other = || Plugin { plugin: OTHER.into() };
+        self.inner.plugins.get(&Plugin { plugin: name.into() }, other, |labels| registered.plugin(labels))
     }
 
     /// Counts one session until the guard is dropped.
@@ -134,6 +162,11 @@ impl Metrics {
         self.inner.registered.guard_closed.get_or_create(&reason).inc();
     }
 
+    /// Counts a file that had changed and was read again.
+    pub fn reload(&self, outcome: ReloadOutcome) {
+        self.inner.registered.reloads.get_or_create(&outcome).inc();
+    }
+
     /// Counts a failed accept.
     pub fn accept_error(&self) {
         self.inner.registered.accept_errors.inc();
@@ -152,6 +185,11 @@ impl Metrics {
     /// Reports what `held` returns as the bytes that all sessions hold.
     pub fn watch_buffered_bytes(&self, held: impl Fn() -> u64 + Send + Sync + 'static) {
         self.inner.scraped.buffered_bytes(held);
+    }
+
+    /// Reports what `count` returns, a line for every group and state.
+    pub fn watch_group_members(&self, count: impl Fn() -> Vec<GroupMembers> + Send + Sync + 'static) {
+        self.inner.scraped.group_members(count);
     }
 
     /// Reports the time left until `at`, when the first of the certificates in use expires.

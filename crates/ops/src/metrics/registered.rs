@@ -7,8 +7,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{Error, Ingress, Request, Route};
-use super::{Direction, GuardReason, IngressMetrics, ReplacedReason, RetryOutcome, RouteMetrics};
+use super::labels::{Error, Ingress, Plugin, PluginError, Request, Route, Server, Service};
+use super::{
+    Direction, GuardReason, IngressMetrics, PluginMetrics, ReloadOutcome, ReplacedReason, RetryOutcome,
+    RouteMetrics, ServiceMetrics,
+};
 
 /// Upper bounds in seconds: from a cache hit nearby to the default `timeouts.request`.
 const DURATION_BUCKETS: [f64; 15] =
@@ -22,6 +25,8 @@ pub(super) struct Registered {
     request_duration: Family<Route, Histogram>,
     errors: Family<Error, Counter>,
     active_connections: Family<Ingress, Gauge>,
+    service_servers: Family<Server, Gauge>,
+    plugin_failures: Family<PluginError, Counter>,
     pub(super) sessions: Gauge,
     pub(super) substreams_open: Gauge,
     pub(super) bytes_in: Counter,
@@ -32,6 +37,7 @@ pub(super) struct Registered {
     pub(super) auth_failures: Counter,
     pub(super) guard_closed: Family<GuardReason, Counter>,
     pub(super) accept_errors: Counter,
+    pub(super) reloads: Family<ReloadOutcome, Counter>,
 }
 
 impl Registered {
@@ -43,6 +49,8 @@ impl Registered {
             request_duration: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             errors: Family::default(),
             active_connections: Family::default(),
+            service_servers: Family::default(),
+            plugin_failures: Family::default(),
             sessions: Gauge::default(),
             substreams_open: Gauge::default(),
             bytes_in: bytes.get_or_create_owned(&Direction::In),
@@ -53,6 +61,7 @@ impl Registered {
             auth_failures: Counter::default(),
             guard_closed: Family::default(),
             accept_errors: Counter::default(),
+            reloads: Family::default(),
         };
         registry.register("requests", "Requests answered", all.requests.clone());
         registry.register_with_unit(
@@ -63,6 +72,9 @@ impl Registered {
         );
         registry.register("errors", "Requests and connections that failed", all.errors.clone());
         registry.register("active_connections", "Open visitor connections", all.active_connections.clone());
+        registry.register("service_servers", "Servers of services, by state", all.service_servers.clone());
+        registry.register("plugin_failures", "Calls of plugins that failed", all.plugin_failures.clone());
+        registry.register("reload", "Files that had changed and were read again", all.reloads.clone());
         registry.register("sessions", "Live sessions", all.sessions.clone());
         registry.register("substreams_open", "Open substreams", all.substreams_open.clone());
         registry.register("bytes", "Bytes carried for visitors, in: towards the service", bytes);
@@ -94,7 +106,15 @@ impl Registered {
         RouteMetrics::new(labels.clone(), duration, self.requests.clone(), self.errors.clone())
     }
 
+    pub(super) fn plugin(&self, labels: &Plugin) -> PluginMetrics {
+        PluginMetrics::new(labels.clone(), self.plugin_failures.clone())
+    }
+
     pub(super) fn ingress(&self, labels: &Ingress) -> IngressMetrics {
         IngressMetrics::new(self.active_connections.get_or_create_owned(labels))
+    }
+
+    pub(super) fn service(&self, labels: &Service) -> ServiceMetrics {
+        ServiceMetrics::new(labels.clone(), self.service_servers.clone())
     }
 }

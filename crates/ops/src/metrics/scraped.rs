@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use parking_lot::RwLock;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
@@ -14,6 +15,19 @@ use crate::spawn::Spawner;
 
 /// Reads a number.
 type Count = Arc<dyn Fn() -> u64 + Send + Sync>;
+/// Counts the members of every group.
+type Groups = Arc<dyn Fn() -> Vec<GroupMembers> + Send + Sync>;
+
+/// How many members of a group are in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMembers {
+    /// The group, by its name in the configuration.
+    pub group: String,
+    /// The state.
+    pub state: &'static str,
+    /// How many.
+    pub count: usize,
+}
 
 /// What is known so far; a value that is not there has no line.
 #[derive(Clone, Default)]
@@ -27,6 +41,7 @@ struct Sources {
     dropped_logs: Option<Count>,
     buffered_bytes: Option<Count>,
     certificate_expiry: Option<SystemTime>,
+    group_members: Option<Groups>,
 }
 
 impl Scraped {
@@ -40,6 +55,10 @@ impl Scraped {
 
     pub(super) fn buffered_bytes(&self, held: impl Fn() -> u64 + Send + Sync + 'static) {
         self.sources.write().buffered_bytes = Some(Arc::new(held));
+    }
+
+    pub(super) fn group_members(&self, count: impl Fn() -> Vec<GroupMembers> + Send + Sync + 'static) {
+        self.sources.write().group_members = Some(Arc::new(count));
     }
 
     pub(super) fn certificate_expiry(&self, at: SystemTime) {
@@ -70,6 +89,14 @@ impl Collector for Scraped {
         if let Some(expiry) = sources.certificate_expiry {
             let left = ConstGauge::new(seconds_until(expiry));
             put("certificate_expiry_seconds", "Seconds until the first certificate expires", &left)?;
+        }
+        if let Some(count) = sources.group_members {
+            let help = "Members of the groups of the configuration, by what they are";
+            let mut family = encoder.encode_descriptor("group_members", help, None, MetricType::Gauge)?;
+            for GroupMembers { group, state, count } in count() {
+                let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+                gauge.encode(family.encode_family(&[("group", group.as_str()), ("state", state)])?)?;
+            }
         }
         Ok(())
     }

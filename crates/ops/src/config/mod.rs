@@ -1,0 +1,16 @@
+//! Configuration files: TOML that is read key by key, with everything that is wrong reported at once, each with its place.
+//! What the keys mean is the programs' affair.
+
+mod expand;
+mod file;
+mod placed;
+mod problem;
+mod report;
+mod section;
+mod value;
+
+pub use file::{ConfigError, load, read};
+pub use placed::{Placed, Span};
+pub use problem::{Problem, Problems};
+pub use section::{Scope, Section};
+pub use value::Value;
