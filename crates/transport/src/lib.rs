@@ -16,6 +16,7 @@
 pub mod accept;
 mod buffer_pool;
 pub mod deadline;
+pub mod digest;
 pub mod frames;
 pub mod handshake;
 pub mod login_key;

@@ -3,7 +3,9 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, recv};
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// How long the kernel keeps unacknowledged bytes of a session before it gives the connection up.
@@ -77,6 +79,28 @@ pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
 /// The kernel's error; closing then ends with a reset.
 pub fn end_on_close(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_linger(None)
+}
+
+/// Waits until more than `seen` bytes can be read, and copies the first of them to `buffer` without taking them. Says how
+/// many there are; never more than `buffer` holds. A peer that has ended its way is waited for, so that this needs a
+/// deadline.
+///
+/// Cancel safe: nothing is taken.
+///
+/// # Errors
+/// The kernel's error, [`io::ErrorKind::UnexpectedEof`] for a connection that ended before its first byte.
+pub async fn peek(stream: &TcpStream, buffer: &mut [u8], seen: usize) -> io::Result<usize> {
+    stream
+        .async_io(Interest::READABLE, || {
+            let (_, there) = recv(stream, &mut *buffer, RecvFlags::PEEK)?;
+            match there {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                // Not again before something new has come.
+                old if old <= seen => Err(io::ErrorKind::WouldBlock.into()),
+                new => Ok(new),
+            }
+        })
+        .await
 }
 
 /// Closes a connection with a reset.

@@ -6,7 +6,7 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_platform_verifier::Verifier;
 
 use super::Trust;
@@ -40,8 +40,20 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// [`TlsError::NothingToTrust`] for an empty list; [`TlsError::Config`] if a root is unusable or the system has none.
 pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
-    let provider = provider();
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[&TLS13])?;
+    let mut config = trusting(trust, provider(), &[&TLS13])?;
+    config.alpn_protocols = vec![protocol::handshake::ALPN.to_vec()];
+    // A login is bound to a full handshake; sessions live for hours, so there is nothing to win by resuming.
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// A client without ALPN, of these versions.
+pub(super) fn trusting(
+    trust: &Trust,
+    provider: Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
     let builder = match trust {
         Trust::Pins(pins) if pins.is_empty() => return Err(TlsError::NothingToTrust),
         Trust::Roots(roots) if roots.is_empty() => return Err(TlsError::NothingToTrust),
@@ -59,11 +71,7 @@ pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier::new(provider)?))
         }
     };
-    let mut config = builder.with_no_client_auth();
-    config.alpn_protocols = vec![protocol::handshake::ALPN.to_vec()];
-    // A login is bound to a full handshake; sessions live for hours, so there is nothing to win by resuming.
-    config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
+    Ok(builder.with_no_client_auth())
 }
 
 /// A server with this certificate chain (leaf first) and key.

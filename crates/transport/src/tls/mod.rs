@@ -1,12 +1,14 @@
-//! TLS 1.3 for sessions (`spec/01`): configurations of both ends, and whom a client trusts. There is no way to skip
-//! verification.
+//! TLS 1.3 for sessions (`spec/01`): configurations of both ends, and whom a client trusts. TLS to services, which may be
+//! older. There is no way to skip verification.
 
 mod config;
 mod pin;
+mod service;
 mod trust;
 
 pub use config::{TlsError, client_config, provider, server_config};
 pub use pin::spki_pin;
+pub use service::service_config;
 pub use trust::{PinMismatch, Trust};
 
 use rustls::ConnectionCommon;
