@@ -1,6 +1,7 @@
 //! The end that dials: serves the substreams that the peer of a session opens.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -10,6 +11,7 @@ use ops::error_kind::ErrorKind;
 use ops::spawn::Worker;
 use protocol::code::Code;
 use protocol::exchange::RequestOrder;
+use protocol::frame::Header;
 use protocol::limits::SUBSTREAMS_ACCEPTED_MAX;
 use protocol::request::{Head, Kind, Status};
 use tokio::sync::Semaphore;
@@ -21,30 +23,34 @@ use crate::access::{AccessKind, Record};
 use crate::context::Context;
 use crate::error::kind_of;
 use crate::exchange::{Channel, Frames, Order, respond};
-use crate::service::{Reach, Service, ServiceTable, dial};
+use crate::service::{Offered, Service};
 use crate::trace;
 
 /// Substreams above the limit that are told so at once; further ones are reset.
 const REFUSED_AT_ONCE: usize = 64;
 
-/// Serves every substream that the peer opens with the services in `table`, until the session is over. `worker` is the
-/// session's, where the substreams run too.
+/// Serves every substream that the peer opens with what is `offered`, until the session is over. `worker` is the session's,
+/// where the substreams run too.
 ///
 /// During a drain new substreams are refused; those in progress go on until its end.
-pub async fn serve(mut inbound: Inbound, worker: Worker, table: Arc<ServiceTable>, context: Context) {
+pub async fn serve(mut inbound: Inbound, worker: Worker, offered: Arc<dyn Offered>, context: Context) {
     let places = Arc::new(Semaphore::new(usize::try_from(SUBSTREAMS_ACCEPTED_MAX).unwrap_or(usize::MAX)));
     let refusals = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
     while let Some(substream) = inbound.accept().await {
-        let (table, context) = (table.clone(), context.clone());
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            if let Ok(refusal) = refusals.clone().try_acquire_owned() {
-                context.spawner.clone().spawn(worker, "refuse", async move {
-                    let channel = Channel::new(substream, Bytes::new(), Order::Statuses);
-                    refuse(channel, Code::SESSION_FULL, context.timeouts.linger).await;
-                    drop(refusal);
-                });
+        let (offered, context) = (offered.clone(), context.clone());
+        let place = places.clone().try_acquire_owned().map_err(|_| Code::SESSION_FULL);
+        let place = match offered.admit().and(place) {
+            Ok(place) => place,
+            Err(code) => {
+                if let Ok(refusal) = refusals.clone().try_acquire_owned() {
+                    context.spawner.clone().spawn(worker, "refuse", async move {
+                        let channel = Channel::new(substream, Bytes::new(), Order::Statuses);
+                        refuse(channel, code, context.timeouts.linger).await;
+                        drop(refusal);
+                    });
+                }
+                continue;
             }
-            continue;
         };
         context.spawner.clone().spawn(worker, "substream", async move {
             let _place = place;
@@ -53,19 +59,26 @@ pub async fn serve(mut inbound: Inbound, worker: Worker, table: Arc<ServiceTable
                 biased;
                 // Dropping it resets both sides.
                 () = context.drain.now.cancelled() => {}
-                () = serve_one(substream, &table, &context) => {}
+                () = serve_one(substream, &*offered, &context) => {}
             }
         });
     }
 }
 
-async fn serve_one(mut substream: Substream, table: &ServiceTable, context: &Context) {
+async fn serve_one(mut substream: Substream, offered: &dyn Offered, context: &Context) {
     let linger = context.timeouts.linger;
     let (head, rest) = match timeout(context.timeouts.open, read_head(&mut substream)).await {
         Ok(Ok(read)) => read,
         // It broke off by itself.
         Ok(Err(Headless::Gone)) => return,
-        Ok(Err(Headless::Malformed)) | Err(_) => {
+        Ok(Err(Headless::Malformed(first))) => {
+            if let Some(Header { kind, .. }) = first {
+                offered.without_head(kind);
+            }
+            let channel = Channel::new(substream, Bytes::new(), Order::Statuses);
+            return refuse(channel, Code::BAD_REQUEST, linger).await;
+        }
+        Err(_) => {
             let channel = Channel::new(substream, Bytes::new(), Order::Statuses);
             return refuse(channel, Code::BAD_REQUEST, linger).await;
         }
@@ -78,18 +91,19 @@ async fn serve_one(mut substream: Substream, table: &ServiceTable, context: &Con
     if context.drain.is_draining() {
         return refuse(channel, Code::DRAINING, linger).await;
     }
-    let Some(service) = table.get(&head.name) else {
-        return refuse(channel, Code::UNKNOWN_SERVICE, linger).await;
+    let service = match offered.find(&head.name) {
+        Ok(service) => service,
+        Err(code) => return refuse(channel, code, linger).await,
     };
     let trace = head.trace.unwrap_or_else(trace::fresh);
-    match (head.kind, &service.reach) {
-        (Kind::Exchange, Reach::Http { pool, set_host }) => {
+    match head.kind {
+        Kind::Exchange if service.takes_requests() => {
             let record = record(AccessKind::Http, &head, trace.trace_id, &service, context);
-            respond(channel, pool, set_host.as_ref(), record, context).await;
+            respond(channel, &service, head.visitor, record, context).await;
         }
-        (Kind::Tcp, Reach::Tcp) => {
+        Kind::Tcp if service.takes_connections() => {
             let record = record(AccessKind::Tcp, &head, trace.trace_id, &service, context);
-            connect(channel, &service, record, context).await;
+            connect(channel, &service, head.visitor, record, context).await;
         }
         // The name is known, but not as this.
         _ => refuse(channel, Code::UNKNOWN_SERVICE, linger).await,
@@ -99,7 +113,8 @@ async fn serve_one(mut substream: Substream, table: &ServiceTable, context: &Con
 /// Why a substream has no head.
 enum Headless {
     Gone,
-    Malformed,
+    /// It begins with something else, of which this is the header if there is one.
+    Malformed(Option<Header>),
 }
 
 /// The head, and what was read behind it.
@@ -111,10 +126,11 @@ async fn read_head(substream: &mut Substream) -> Result<(Head, Bytes), Headless>
                 Ok(Some(chunk)) => buffer.extend_from_slice(&chunk),
                 Ok(None) | Err(_) => return Poll::Ready(Err(Headless::Gone)),
             }
+            let first = Header::peek(&buffer);
             match Head::take(&mut buffer) {
                 Ok(Some(head)) => return Poll::Ready(Ok((head, buffer.split().freeze()))),
                 Ok(None) => {}
-                Err(_) => return Poll::Ready(Err(Headless::Malformed)),
+                Err(_) => return Poll::Ready(Err(Headless::Malformed(first))),
             }
         }
     })
@@ -137,13 +153,19 @@ fn record(kind: AccessKind, head: &Head, trace: [u8; 16], service: &Service, con
 }
 
 /// Connects a substream to a service for raw bytes.
-async fn connect(mut channel: Channel, service: &Service, mut record: Record, context: &Context) {
+async fn connect(
+    mut channel: Channel,
+    service: &Service,
+    visitor: Option<SocketAddr>,
+    mut record: Record,
+    context: &Context,
+) {
     let timeouts = &context.timeouts;
     if Status::Accepted.encode(channel.out.buffer()).is_err() || channel.flush().await.is_err() {
         return;
     }
-    let local = match dial(&service.address, timeouts.dial).await {
-        Ok(local) => local,
+    let (local, _carried) = match service.servers().raw(visitor).await {
+        Ok(connected) => connected,
         Err(error) => {
             record.failed(kind_of(error.code()));
             drop(record);

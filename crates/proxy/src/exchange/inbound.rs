@@ -33,6 +33,8 @@ pub(super) struct Inbound {
     /// When the request was complete.
     complete: Option<Instant>,
     bytes: u64,
+    /// Something of the body has come.
+    touched: bool,
     /// Since when the service has not taken the body.
     blocked: Option<Instant>,
     next_look: Instant,
@@ -59,6 +61,7 @@ impl Inbound {
             complete: feed.is_none().then_some(now),
             state: feed.map_or(State::Watching, State::Feeding),
             bytes: 0,
+            touched: false,
             blocked: None,
             next_look: now,
             look: Deadline::default(),
@@ -112,6 +115,7 @@ impl Inbound {
             }
             (State::Feeding(feed), Message::Data(data)) => {
                 self.bytes = self.bytes.saturating_add(length(&data));
+                self.touched = true;
                 feed.data(data)
             }
             (State::Feeding(feed), Message::Trailers(fields)) => feed.trailers(restore_trailers(&fields)),
@@ -146,6 +150,11 @@ impl Inbound {
     /// When the request was complete.
     pub(super) const fn complete(&self) -> Option<Instant> {
         self.complete
+    }
+
+    /// Whether nothing of a body has come: it may still be waiting to be asked for.
+    pub(super) const fn is_untouched(&self) -> bool {
+        self.complete.is_none() && !self.touched
     }
 
     /// Bytes passed on since the last call.

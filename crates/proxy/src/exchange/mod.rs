@@ -2,19 +2,23 @@
 //! answers it.
 
 mod answer;
+mod attempt;
 mod bridge;
 mod channel;
 mod inbound;
 mod opened;
 mod opener;
 mod outbox;
+mod replay;
 mod request_body;
 mod responder;
 mod sending;
 mod service_connection;
 mod serving;
 mod upgraded;
+mod upgraded_stream;
 mod wait;
+mod waiting;
 mod wire_request;
 
 pub(crate) use answer::AnswerBody;
@@ -23,4 +27,4 @@ pub(crate) use opener::{Opened, Opener, Unanswered};
 pub(crate) use outbox::Frames;
 pub(crate) use request_body::RequestBody;
 pub(crate) use responder::respond;
-pub(crate) use upgraded::carry_upgraded;
+pub(crate) use upgraded::{SwitchedEnd, carry_upgraded};

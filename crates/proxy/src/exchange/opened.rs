@@ -4,7 +4,8 @@ use std::fmt;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use ops::error_kind::ErrorKind;
 use protocol::exchange::{Message, ResponseHead};
@@ -30,6 +31,8 @@ pub(crate) struct OpenedBody {
     visiting: Option<Visiting>,
     /// What is left of the length that the head states.
     remaining: Option<u64>,
+    /// Whether trailers can follow a body of a stated length: only in HTTP/2.
+    multiplexed: bool,
     /// What the head says of a body that does not follow: of a `HEAD` or a 304.
     stated: Option<u64>,
     /// The last piece, until it is known to be the last.
@@ -57,13 +60,15 @@ impl Opened {
     pub(crate) fn into_body(
         self,
         response: Response<()>,
-        method: &Method,
+        request: &Parts,
         mut record: Record,
         visiting: Visiting,
         timeouts: Timeouts,
     ) -> Response<AnswerBody> {
         let Self { channel, head: ResponseHead { bodyless, .. }, upload, bytes } = self;
         let length = content_length(response.headers());
+        let no_body = has_no_body(&request.method, response.status());
+        let multiplexed = request.version == Version::HTTP_2;
         record.line.status = Some(response.status().as_u16());
         record.up(bytes);
         let mut body = OpenedBody {
@@ -71,15 +76,18 @@ impl Opened {
             upload,
             record,
             visiting: Some(visiting),
-            remaining: if has_no_body(method, response.status()) { None } else { length },
-            stated: if bodyless { length.filter(|length| *length > 0) } else { None },
+            remaining: if no_body { None } else { length },
+            multiplexed,
+            // Where an end is a flag of the head, nothing has to follow.
+            stated: if bodyless && !multiplexed { length.filter(|length| *length > 0) } else { None },
             held: None,
             trailers: None,
             silent_since: None,
             timeouts,
             deadline: Deadline::default(),
         };
-        if bodyless {
+        // hyper drops what may not be there in HTTP/1.1 only.
+        if bodyless || (multiplexed && no_body) {
             body.finish();
         }
         response.map(|()| AnswerBody::Opened(Box::new(body)))
@@ -97,7 +105,9 @@ impl OpenedBody {
             return Poll::Ready(Some(Err(self.cut(None))));
         }
         loop {
-            let Some(channel) = &mut self.channel else { return Poll::Ready(None) };
+            let Some(channel) = &mut self.channel else {
+                return Poll::Ready(self.trailers.take().map(Frame::trailers).map(Ok));
+            };
             let Poll::Ready(message) = channel.poll_message(cx) else { return self.poll_silence(cx) };
             self.silent_since = None;
             match message {
@@ -107,7 +117,7 @@ impl OpenedBody {
                     Err(cut) => return Poll::Ready(Some(Err(cut))),
                 },
                 // With a stated length there is no room for them.
-                Ok(Message::Trailers(_)) if self.remaining.is_some() => {}
+                Ok(Message::Trailers(_)) if self.remaining.is_some() && !self.multiplexed => {}
                 Ok(Message::Trailers(fields)) => self.trailers = Some(restore_trailers(&fields)),
                 Ok(Message::End) if self.remaining.is_none_or(|remaining| remaining == 0) => {
                     self.finish();
@@ -223,7 +233,7 @@ impl OpenedBody {
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.channel.is_none() && self.held.is_none() && self.stated.is_none()
+        self.channel.is_none() && self.held.is_none() && self.trailers.is_none() && self.stated.is_none()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {

@@ -1,10 +1,14 @@
 //! The end of the visitor: sends a request to a member and waits for the head of its response.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::Version;
 use http::request::Parts;
 use hyper::body::Incoming;
 use ops::error_kind::ErrorKind;
@@ -12,7 +16,7 @@ use policy::retry::Knowledge;
 use protocol::codec::EncodeError;
 use protocol::exchange::{RequestLine, ResponseHead, ResponseOrder, encode_end};
 use protocol::limits::TCP_AHEAD_MAX;
-use protocol::request::{Head, Kind, TraceContext};
+use protocol::request::{Kind, Opening, TraceContext};
 
 use super::outbox::{Frames, WAITING_MAX};
 use super::sending::{BodyFailed, Sending};
@@ -22,7 +26,10 @@ use crate::context::Timeouts;
 use crate::directory::Target;
 use crate::dispatch::kind_of_open;
 use crate::error::{Failure, Fault};
-use crate::headers::{FacingVisitor, Facts};
+use crate::grpc;
+use crate::headers::{FacingVisitor, Facts, content_length};
+use crate::plugin::{Chain, Plugged, RequestHead};
+use crate::treatment::Treatment;
 
 /// A request on its way to a member, and what is needed to send it to another one.
 pub(crate) struct Opener<'a> {
@@ -32,6 +39,10 @@ pub(crate) struct Opener<'a> {
     pub(crate) facing: &'a FacingVisitor,
     pub(crate) trace: TraceContext,
     pub(crate) timeouts: Timeouts,
+    /// The plugins of its route, and what they have made of its head; none before there is a route, or without plugins.
+    pub(crate) plugged: Option<Box<Plugged>>,
+    /// What a rule wants done with it.
+    pub(crate) treatment: Option<Arc<Treatment>>,
     /// None if there is no body.
     upload: Option<Sending>,
     /// The frames of the body so far, for another member; what is longer than this can not be sent again.
@@ -76,7 +87,7 @@ impl Unanswered {
 impl From<BodyFailed> for Unanswered {
     fn from(failed: BodyFailed) -> Self {
         match failed {
-            BodyFailed::Cut(_) => Self::VisitorGone,
+            BodyFailed::Cut(_) | BodyFailed::Unended => Self::VisitorGone,
             BodyFailed::Silent => Self::VisitorSilent,
             BodyFailed::Malformed(_) => {
                 Self::Failed { failure: Fault::Chunks.into(), known: Knowledge::Answered }
@@ -97,9 +108,47 @@ impl<'a> Opener<'a> {
         trace: TraceContext,
         timeouts: Timeouts,
     ) -> Self {
-        let upload = body.map(|body| Sending::new(body, timeouts.stalled));
+        // Whoever calls a method of gRPC may have nothing to say for long.
+        let silence =
+            if grpc::content_type(&parts.headers).is_some() { timeouts.silence } else { timeouts.stalled };
+        let upload = body.map(|body| {
+            let sending = Sending::new(body, silence);
+            match parts.version {
+                Version::HTTP_2 => sending.streamed(content_length(&parts.headers)),
+                _ => sending,
+            }
+        });
         let (ahead, replayable, bytes) = (BytesMut::new(), true, 0);
-        Self { facts, parts, visitor, facing, trace, timeouts, upload, ahead, replayable, bytes }
+        let (plugged, treatment) = (None, None);
+        Self {
+            facts,
+            parts,
+            visitor,
+            facing,
+            trace,
+            timeouts,
+            plugged,
+            treatment,
+            upload,
+            ahead,
+            replayable,
+            bytes,
+        }
+    }
+
+    /// Takes the request to the plugins of its route.
+    pub(crate) fn plug(&mut self, plugins: &Chain) -> &mut Plugged {
+        let Self { facts, parts, visitor, facing, trace, .. } = self;
+        let (method, host, path) = (parts.method.clone(), facts.host.clone(), facts.path.clone());
+        let head = RequestHead::new(method, facing.scheme, host, path, *visitor)
+            .with(facts.unlisted(&parts.headers), trace.trace_id);
+        self.plugged.insert(Box::new(plugins.begin(head)))
+    }
+
+    /// From the end of the request to the response head.
+    pub(super) fn limit(&self) -> Duration {
+        let of_rule = self.treatment.as_ref().and_then(|treatment| treatment.timeout);
+        of_rule.unwrap_or(self.timeouts.request)
     }
 
     /// Whether the request can be sent again.
@@ -175,25 +224,34 @@ impl<'a> Opener<'a> {
 
     /// Everything that leaves at once.
     fn encode(&self, target: &Target, out: &mut BytesMut) -> Result<(), EncodeError> {
-        Head {
+        Opening {
             kind: Kind::Exchange,
-            name: target.service.clone(),
+            name: &target.service,
             visitor: Some(self.visitor),
             ingress: 0,
             trace: Some(self.trace),
         }
         .encode(out)?;
         let bodyless = self.upload.is_none() && self.facts.upgrade.is_none();
+        let (path, headers) = match &self.plugged {
+            Some(plugged) => (&plugged.request.path, &plugged.request.headers),
+            None => (&self.facts.path, &self.parts.headers),
+        };
+        let treatment = self.treatment.as_deref();
+        let authority = treatment.and_then(|treatment| treatment.set_host.as_ref());
+        let path = path.as_str();
+        let path = treatment.map_or(Cow::Borrowed(path), |treatment| treatment.path(path));
+        let set = treatment.map_or(&[][..], |treatment| &treatment.set_headers);
         let line = RequestLine {
             method: self.parts.method.as_str().as_bytes(),
             scheme: self.facing.scheme,
-            authority: self.facts.authority.as_bytes(),
-            path: self.facts.path.as_str().as_bytes(),
+            authority: authority.unwrap_or(&self.facts.authority).as_bytes(),
+            path: path.as_bytes(),
             protocol: self.facts.upgrade.as_ref().map(|protocol| protocol.as_bytes()),
             expect_continue: self.facts.expect_continue,
             bodyless,
         };
-        line.encode_with(self.facts.forward(&self.parts.headers, self.facing), out)?;
+        line.encode_with(self.facts.forward(headers, self.plugged.is_some(), self.facing, set), out)?;
         if bodyless {
             encode_end(out)?;
         }

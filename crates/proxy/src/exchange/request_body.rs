@@ -1,6 +1,8 @@
 //! The body of a request on its way to the service: filled by the exchange, read by the connection.
 
+use std::fmt;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -9,17 +11,32 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
+use super::replay::{Reader, Replay};
+
 /// Pieces that wait for the connection. What is further back stays in the window of the substream.
 const WAITING: usize = 2;
 
 /// The opener broke off: the service must not take the body for complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the visitor broke off")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the visitor broke off")
+    }
+}
+
+impl std::error::Error for Cut {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // What a stream of HTTP/2 is reset with.
+        static CANCEL: LazyLock<h2::Error> = LazyLock::new(|| h2::Reason::CANCEL.into());
+        Some(&*CANCEL)
+    }
+}
 
 /// What travels from the exchange to the connection.
 #[derive(Debug)]
-enum Piece {
+pub(super) enum Piece {
     Data(Bytes),
     Trailers(HeaderMap),
     End,
@@ -29,8 +46,14 @@ enum Piece {
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     /// None if there is no body, or it has ended.
-    pieces: Option<mpsc::Receiver<Piece>>,
+    pieces: Option<Pieces>,
     length: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Pieces {
+    Once(mpsc::Receiver<Piece>),
+    Again(Reader),
 }
 
 /// The exchange's end of a body. Dropping it before the end cuts the body.
@@ -46,7 +69,19 @@ impl RequestBody {
     /// A body that is still to come; `length` is what the head says of it.
     pub(crate) fn streamed(length: Option<u64>) -> (BodyFeed, Self) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (BodyFeed(PollSender::new(sender)), Self { pieces: Some(receiver), length })
+        (BodyFeed(PollSender::new(sender)), Self { pieces: Some(Pieces::Once(receiver)), length })
+    }
+
+    /// As [`Self::streamed`], and it may be sent again.
+    pub(super) fn replayed(length: Option<u64>) -> (BodyFeed, Self, Replay) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let (replay, reader) = Replay::new(receiver);
+        (BodyFeed(PollSender::new(sender)), Self::again(reader, length), replay)
+    }
+
+    /// A body that is sent again.
+    pub(super) const fn again(reader: Reader, length: Option<u64>) -> Self {
+        Self { pieces: Some(Pieces::Again(reader)), length }
     }
 }
 
@@ -56,23 +91,24 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let Some(pieces) = &mut self.pieces else { return Poll::Ready(None) };
-        Poll::Ready(match ready!(pieces.poll_recv(cx)) {
-            Some(Piece::Data(data)) => {
-                if let Some(length) = &mut self.length {
+        let frame = match pieces {
+            Pieces::Once(pieces) => match ready!(pieces.poll_recv(cx)) {
+                Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+                Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
+                Some(Piece::End) => None,
+                None => Some(Err(Cut)),
+            },
+            Pieces::Again(reader) => ready!(reader.poll(cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(length), Some(data)) = (&mut self.length, frame.data_ref()) {
                     *length = length.saturating_sub(u64::try_from(data.len()).unwrap_or(u64::MAX));
                 }
-                Some(Ok(Frame::data(data)))
             }
-            Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
-            Some(Piece::End) => {
-                self.pieces = None;
-                None
-            }
-            None => {
-                self.pieces = None;
-                Some(Err(Cut))
-            }
-        })
+            Some(Err(_)) | None => self.pieces = None,
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -140,6 +176,54 @@ mod tests {
         let (feed, mut body) = RequestBody::streamed(Some(3));
         drop(feed);
         assert_eq!(body.frame().await.unwrap().unwrap_err(), Cut);
+    }
+
+    async fn feed_data(feed: &mut BodyFeed, data: Bytes) {
+        poll_fn(|cx| feed.poll_ready(cx)).await.unwrap();
+        feed.data(data).unwrap();
+    }
+
+    async fn data(body: &mut RequestBody) -> Bytes {
+        body.frame().await.unwrap().unwrap().into_data().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_body_is_sent_again_from_its_start() {
+        let (mut feed, mut first, replay) = RequestBody::replayed(None);
+        feed_data(&mut feed, Bytes::from_static(b"a")).await;
+        feed_data(&mut feed, Bytes::from_static(b"b")).await;
+        assert_eq!(data(&mut first).await, "a");
+        let mut second = RequestBody::again(replay.again().unwrap(), None);
+        assert_eq!(data(&mut second).await, "a");
+        // The one before gets nothing more, and its end is nobody's.
+        assert_eq!(first.frame().await.unwrap().unwrap_err(), Cut);
+        drop(first);
+        assert_eq!(data(&mut second).await, "b");
+        poll_fn(|cx| feed.poll_ready(cx)).await.unwrap();
+        feed.end().unwrap();
+        replay.settle();
+        assert!(second.frame().await.is_none() && second.is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn a_body_of_which_much_was_sent_is_not_sent_again() {
+        let (mut feed, mut body, replay) = RequestBody::replayed(None);
+        for _ in 0..5 {
+            feed_data(&mut feed, Bytes::from(vec![0; 16 * 1024])).await;
+            data(&mut body).await;
+        }
+        assert!(replay.again().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_gone_is_missed_once_it_is_decided() {
+        let (mut feed, body, replay) = RequestBody::replayed(None);
+        drop(body);
+        poll_fn(|cx| feed.poll_ready(cx)).await.unwrap();
+        replay.settle();
+        assert!(
+            feed.data(Bytes::from_static(b"a")).is_err() || poll_fn(|cx| feed.poll_ready(cx)).await.is_err()
+        );
     }
 
     #[tokio::test]

@@ -1,9 +1,10 @@
 //! The end of the service: answers one exchange.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Response};
+use http::{Method, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use ops::error_kind::ErrorKind;
@@ -14,22 +15,22 @@ use protocol::request::Status;
 use protocol::text::Text;
 use tokio::time::timeout;
 
+use super::attempt::Switched;
 use super::outbox::Frames;
 use super::serving::{Outcome, Serving, encode_head};
-use super::{Channel, bridge, wire_request};
+use super::{Channel, bridge};
 use crate::access::Record;
 use crate::context::Context;
 use crate::error::kind_of;
-use crate::poison::Poison;
-use crate::service::HttpPool;
+use crate::service::Service;
 
-/// Accepts the exchange on `channel` and answers it with the service behind `pool`.
+/// Accepts the exchange on `channel` and answers it with `service`, on behalf of `visitor`.
 ///
 /// Dropping it breaks off towards both sides.
 pub(crate) async fn respond(
     mut channel: Channel,
-    pool: &HttpPool,
-    set_host: Option<&HeaderValue>,
+    service: &Service,
+    visitor: Option<SocketAddr>,
     mut record: Record,
     context: &Context,
 ) {
@@ -43,12 +44,16 @@ pub(crate) async fn respond(
         return;
     };
     describe(&mut record, &head);
-    let Ok(request) = wire_request::request(&head, set_host) else {
-        record.failed(ErrorKind::BadRequest);
-        drop(record);
-        return channel.reset(Code::BAD_REQUEST, &"the request head is not valid HTTP".into(), linger).await;
+    let mut serving = match Serving::start(channel, record, head, service, visitor, context) {
+        Ok(serving) => serving,
+        Err(refused) => {
+            let (channel, mut record) = *refused;
+            record.failed(ErrorKind::BadRequest);
+            drop(record);
+            let text = "the request head is not valid HTTP".into();
+            return channel.reset(Code::BAD_REQUEST, &text, linger).await;
+        }
     };
-    let mut serving = Serving::start(channel, record, head, request, pool, set_host, context);
     let outcome = poll_fn(|cx| serving.poll(cx)).await;
     if matches!(outcome, Outcome::Answered) {
         serving.inbound.stop(&mut serving.channel);
@@ -65,13 +70,13 @@ pub(crate) async fn respond(
             drop(record);
             channel.reset(code, &text.into(), linger).await;
         }
-        Outcome::Switched(response, poison) => switch(response, poison, channel, record, context).await,
+        Outcome::Switched(response, switched) => switch(response, switched, channel, record, context).await,
     }
 }
 
 async fn switch(
     mut response: Box<Response<Incoming>>,
-    poison: Poison,
+    switched: Switched<'_>,
     mut channel: Channel,
     mut record: Record,
     context: &Context,
@@ -85,10 +90,10 @@ async fn switch(
         return channel.reset(Code::SERVICE_CUT, &Text::default(), context.timeouts.linger).await;
     };
     if encoded.is_err() || channel.flush().await.is_err() {
-        return poison.apply();
+        return switched.poison.apply();
     }
     record.upgraded(context);
-    let bridged = bridge::bridge(TokioIo::new(upgraded), channel, &poison, &context.timeouts).await;
+    let bridged = bridge::bridge(TokioIo::new(upgraded), channel, &switched.poison, &context.timeouts).await;
     record.down(bridged.sent);
     record.up(bridged.received);
     if let Some(kind) = bridged.failure {

@@ -22,6 +22,9 @@ pub(crate) enum BodyFailed {
     /// Its sender broke off.
     #[error("the body was cut: {0}")]
     Cut(hyper::Error),
+    /// Its stream of HTTP/2 ended in another way than with the end of the body.
+    #[error("the body was not ended")]
+    Unended,
     /// Its sender broke the framing.
     #[error("the body is malformed: {0}")]
     Malformed(hyper::Error),
@@ -43,6 +46,15 @@ impl From<hyper::Error> for BodyFailed {
     }
 }
 
+/// What a body of HTTP/2 has to be measured by: a stream that is reset with NO_ERROR looks to hyper's readers like one that
+/// has ended. That is how a service says that it wants no more of the request, after its whole response (RFC 9113 section
+/// 8.1), and also how one can break off.
+#[derive(Debug, Clone, Copy)]
+struct Streamed {
+    declared: Option<u64>,
+    bytes: u64,
+}
+
 /// A body that is sent frame by frame.
 #[derive(Debug)]
 pub(crate) struct Sending {
@@ -51,6 +63,8 @@ pub(crate) struct Sending {
     /// Whether `end` was encoded.
     ended: bool,
     bytes: u64,
+    /// For a body of HTTP/2.
+    streamed: Option<Streamed>,
     silence: Duration,
     moved: Option<Instant>,
     deadline: Deadline,
@@ -59,7 +73,21 @@ pub(crate) struct Sending {
 impl Sending {
     /// Sends `body`, which may be silent for `silence`.
     pub(crate) fn new(body: Incoming, silence: Duration) -> Self {
-        Self { body: Some(body), ended: false, bytes: 0, silence, moved: None, deadline: Deadline::default() }
+        Self {
+            body: Some(body),
+            ended: false,
+            bytes: 0,
+            streamed: None,
+            silence,
+            moved: None,
+            deadline: Deadline::default(),
+        }
+    }
+
+    /// The body is one of HTTP/2, and of the length `declared`, if its head says one.
+    pub(crate) const fn streamed(mut self, declared: Option<u64>) -> Self {
+        self.streamed = Some(Streamed { declared, bytes: 0 });
+        self
     }
 
     /// Encodes what is ready while `out` is below `limit`. Ready when there is nothing more to do; pending when the body
@@ -79,7 +107,9 @@ impl Sending {
                 self.moved = None;
                 return Poll::Pending;
             }
-            let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else { return self.poll_silence(cx) };
+            let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+                return self.poll_silence(cx);
+            };
             self.moved = None;
             match frame.transpose()? {
                 Some(frame) => match frame.into_data() {
@@ -94,7 +124,12 @@ impl Sending {
                     }
                 },
                 None => {
+                    let whole = |streamed: &Streamed| streamed.declared == Some(streamed.bytes);
+                    let ended = body.is_end_stream() || self.streamed.as_ref().is_none_or(whole);
                     self.body = None;
+                    if !ended {
+                        return Poll::Ready(Err(BodyFailed::Unended));
+                    }
                     self.ended = true;
                     encode_end(out.buffer()).map_err(|_| BodyFailed::Unfit)?;
                 }
@@ -104,7 +139,11 @@ impl Sending {
     }
 
     fn encode(&mut self, data: Bytes, out: &mut impl Frames) -> Result<(), BodyFailed> {
-        self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(0));
+        let length = u64::try_from(data.len()).unwrap_or(0);
+        self.bytes = self.bytes.saturating_add(length);
+        if let Some(streamed) = &mut self.streamed {
+            streamed.bytes = streamed.bytes.saturating_add(length);
+        }
         out.data(data).map_err(|_| BodyFailed::Unfit)
     }
 

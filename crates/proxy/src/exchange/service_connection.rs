@@ -1,4 +1,4 @@
-//! Which connection to the service an exchange is on, and how that connection has to end.
+//! Which pooled connection to the service an exchange is on, and how that connection has to end.
 
 use http::{Extensions, Request};
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};

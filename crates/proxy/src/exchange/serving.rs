@@ -1,48 +1,37 @@
 //! One exchange at the end of the service, from the request head to the last byte of the response.
 
-use std::error::Error as _;
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{Error, ResponseFuture};
 use policy::retry::is_idempotent;
 use protocol::code::Code;
 use protocol::codec::EncodeError;
 use protocol::exchange::{RequestHead, ResponseLine};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
 
+use super::attempt::{Attempt, Switched};
 use super::inbound::{Inbound, Over};
 use super::outbox::{Frames, WAITING_MAX};
-use super::request_body::BodyFeed;
+use super::replay::Replay;
 use super::sending::{BodyFailed, Sending};
-use super::service_connection::ServiceConnection;
-use super::wire_request::request;
+use super::waiting::Waiting;
+use super::wire_request::{has_body, request};
 use super::{Channel, RequestBody};
 use crate::access::Record;
 use crate::context::Context;
-use crate::headers::{Listed, forward_response, is_plainly_framed};
-use crate::poison::Poison;
-use crate::service::{HttpPool, request_failure};
+use crate::headers::{Listed, content_length, forward_response, is_plainly_framed};
+use crate::service::{Carried, Progress, Service, TRIES_MAX, Tried, Unanswered};
 use transport::deadline::Deadline;
 
-/// A service that was asked whether it wants the body, and says nothing, is sent the body after this.
-const CONTINUE_AFTER: Duration = Duration::from_secs(1);
-
 /// How the exchange goes on.
-#[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum Outcome<'a> {
     /// The response is complete and written.
     Answered,
     /// The service switched protocols; nothing was said about it yet.
-    Switched(Box<Response<Incoming>>, Poison),
+    Switched(Box<Response<Incoming>>, Switched<'a>),
     /// No complete response.
     Failed(Code, &'static str),
     /// The opener broke off.
@@ -54,62 +43,76 @@ pub(super) struct Serving<'a> {
     pub(super) channel: Channel,
     pub(super) record: Record,
     pub(super) inbound: Inbound,
-    stage: Stage,
+    stage: Stage<'a>,
     head: RequestHead,
-    pool: &'a HttpPool,
-    set_host: Option<&'a HeaderValue>,
+    service: &'a Service,
+    visitor: Option<SocketAddr>,
     context: &'a Context,
-    /// Whether a second connection may be tried.
+    /// The servers that were tried.
+    tried: Tried,
+    /// The body, while it may have to be sent again; none if there is none, or one server alone.
+    replay: Option<Replay>,
+    /// Whether an idempotent request may be sent again though the service may have seen it.
     retry: bool,
     /// The head has just come.
     fresh: bool,
     deadline: Deadline,
 }
 
-enum Stage {
+enum Stage<'a> {
     /// Nothing has come from the service.
-    Waiting(Waiting),
+    Waiting(Waiting<'a>),
     /// The head has been passed on.
-    Answering(ServiceConnection, Sending),
+    Answering(Attempt<'a>, Sending),
     /// The end has been encoded.
     Answered,
 }
 
-struct Waiting {
-    // Dropped first: see `ServiceConnection`.
-    connection: ServiceConnection,
-    response: ResponseFuture,
-    /// The service asks for the body.
-    continues: Option<mpsc::Receiver<()>>,
-    /// When the body is asked for in its place.
-    continue_at: Option<Instant>,
-}
-
 impl<'a> Serving<'a> {
     /// Sends the request on its way.
+    ///
+    /// # Errors
+    /// The head is not valid HTTP: what was given for the answer is given back.
     pub(super) fn start(
         channel: Channel,
         record: Record,
         head: RequestHead,
-        request: (Request<RequestBody>, Option<BodyFeed>),
-        pool: &'a HttpPool,
-        set_host: Option<&'a HeaderValue>,
+        service: &'a Service,
+        visitor: Option<SocketAddr>,
         context: &'a Context,
-    ) -> Self {
-        let (request, feed) = request;
-        Self {
+    ) -> Result<Self, Box<(Channel, Record)>> {
+        let tried = Tried::default();
+        let (Ok(request), Some(server)) =
+            (request(&head, service.set_host()), service.servers().choose(visitor, &tried))
+        else {
+            return Err(Box::new((channel, record)));
+        };
+        let length = content_length(request.headers());
+        let (feed, body, replay) = if !has_body(&head) {
+            (None, RequestBody::empty(), None)
+        } else if service.servers().is_single() && server.0.http1().is_some() {
+            let (feed, body) = RequestBody::streamed(length);
+            (Some(feed), body, None)
+        } else {
+            let (feed, body, replay) = RequestBody::replayed(length);
+            (Some(feed), body, Some(replay))
+        };
+        let attempt = |request| Attempt::send(server, visitor, request);
+        Ok(Self {
             channel,
             record,
             inbound: Inbound::new(feed),
-            stage: send(request, &head, pool, context),
+            stage: Stage::Waiting(Waiting::start(request.map(|()| body), head.expect_continue, attempt)),
             retry: head.bodyless && is_idempotent(&head.method),
             head,
-            pool,
-            set_host,
+            service,
+            visitor,
             context,
+            tried,
+            replay,
             fresh: false,
             deadline: Deadline::default(),
-        }
+        })
     }
 
     /// Lets go of the service: what is not complete is broken off.
@@ -118,7 +121,7 @@ impl<'a> Serving<'a> {
     }
 
     /// Drives both directions.
-    pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
+    pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Outcome<'a>> {
         loop {
             let over = self.inbound.poll(&mut self.channel, self.context.timeouts.stalled, cx);
             self.record.up(self.inbound.take_bytes());
@@ -159,19 +162,15 @@ impl<'a> Serving<'a> {
     }
 
     /// Ready when it got on; an error is the end.
-    fn poll_answer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Outcome>> {
+    fn poll_answer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Outcome<'a>>> {
         match &mut self.stage {
             Stage::Waiting(waiting) => {
                 if let Err(error) = waiting.poll_continue(self.channel.out.buffer(), &mut self.deadline, cx) {
                     return Poll::Ready(Err(unfit(error)));
                 }
-                let response = Pin::new(&mut waiting.response).poll(cx);
-                if response.is_ready() || !waiting.connection.is_held() {
-                    waiting.connection.hold();
-                }
-                match response {
+                match waiting.attempt.poll(cx) {
                     Poll::Ready(Ok(response)) => Poll::Ready(self.answer(response)),
-                    Poll::Ready(Err(error)) => Poll::Ready(self.retry(&error)),
+                    Poll::Ready(Err(unanswered)) => Poll::Ready(self.retry(unanswered)),
                     Poll::Pending => self.poll_late(cx),
                 }
             }
@@ -180,7 +179,7 @@ impl<'a> Serving<'a> {
                 self.record.down(sending.take_bytes());
                 let end = match ready!(encoded) {
                     Ok(()) => Ok(()),
-                    Err(BodyFailed::Cut(_) | BodyFailed::Malformed(_)) => {
+                    Err(BodyFailed::Cut(_) | BodyFailed::Unended | BodyFailed::Malformed(_)) => {
                         Err((Code::SERVICE_CUT, "the service broke its response off"))
                     }
                     Err(BodyFailed::Silent) => Err((Code::IDLE_TIMEOUT, "the response did not go on")),
@@ -190,8 +189,8 @@ impl<'a> Serving<'a> {
                     return Poll::Ready(Err(Outcome::Failed(code, text)));
                 }
                 let stage = std::mem::replace(&mut self.stage, Stage::Answered);
-                if let (Stage::Answering(connection, _), Some(_)) = (stage, self.inbound.complete()) {
-                    connection.finish();
+                if let (Stage::Answering(attempt, _), Some(_)) = (stage, self.inbound.complete()) {
+                    attempt.finish();
                 }
                 Poll::Ready(Ok(()))
             }
@@ -200,14 +199,18 @@ impl<'a> Serving<'a> {
     }
 
     /// The head has come.
-    fn answer(&mut self, response: Response<Incoming>) -> Result<(), Outcome> {
+    fn answer(&mut self, response: Response<Incoming>) -> Result<(), Outcome<'a>> {
         let Stage::Waiting(waiting) = std::mem::replace(&mut self.stage, Stage::Answered) else {
             return Ok(());
         };
+        self.service.servers().connected(waiting.attempt.server().0);
+        if let Some(replay) = self.replay.take() {
+            replay.settle();
+        }
         self.record.line.status = Some(response.status().as_u16());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(if self.head.protocol.is_some() {
-                Outcome::Switched(Box::new(response), waiting.connection.switch())
+                Outcome::Switched(Box::new(response), waiting.attempt.switch())
             } else {
                 Outcome::Failed(Code::SERVICE_CUT, "the service switched protocols without being asked")
             });
@@ -217,68 +220,68 @@ impl<'a> Serving<'a> {
             return Err(Outcome::Failed(Code::SERVICE_CUT, text));
         }
         encode_head(&response, self.channel.out.buffer()).map_err(unfit)?;
+        let declared = content_length(response.headers());
+        let streamed = response.version() == Version::HTTP_2;
         let sending = Sending::new(response.into_body(), self.context.timeouts.silence);
-        self.stage = Stage::Answering(waiting.connection, sending);
+        let sending = if streamed { sending.streamed(declared) } else { sending };
+        self.stage = Stage::Answering(waiting.attempt, sending);
         self.fresh = true;
         Ok(())
     }
 
-    /// No head came. A connection that the service closed before it said anything gets a second chance if that does no
-    /// harm: it may have been an idle one.
-    fn retry(&mut self, error: &Error) -> Result<(), Outcome> {
-        let (code, text) = request_failure(error);
-        if self.retry && is_closed_unanswered(error) {
-            self.retry = false;
-            if let Ok((request, _)) = request(&self.head, self.set_host) {
-                self.stage = send(request, &self.head, self.pool, self.context);
-                return Ok(());
+    /// No head came. Another server is tried if this one could not be connected to, or has not looked at the request. A
+    /// connection that the service closed before it said anything gets a second chance if that does no harm: it may have
+    /// been an idle one.
+    fn retry(&mut self, unanswered: Unanswered) -> Result<(), Outcome<'a>> {
+        let Stage::Waiting(waiting) = &self.stage else { return Ok(()) };
+        let (servers, server) = (self.service.servers(), waiting.attempt.server().0);
+        let failed = Err(Outcome::Failed(unanswered.code, unanswered.text));
+        match unanswered.progress {
+            Progress::NotConnected => {
+                servers.connect_failed(server);
+                self.tried.push(server);
             }
+            Progress::NotProcessed => self.tried.push(server),
+            Progress::Closed if std::mem::take(&mut self.retry) => {}
+            Progress::Closed | Progress::Unknown => return failed,
         }
-        Err(Outcome::Failed(code, text))
+        if self.tried.count() >= TRIES_MAX {
+            return failed;
+        }
+        let again = match unanswered.progress {
+            // The same server will do, on another connection.
+            Progress::NotProcessed | Progress::Closed => {
+                servers.choose(self.visitor, &self.tried).or_else(|| Some(servers.carry(server)))
+            }
+            _ => servers.choose(self.visitor, &self.tried),
+        };
+        let Some(server) = again else { return failed };
+        match self.send_again(server) {
+            Some(()) => Ok(()),
+            None => failed,
+        }
     }
 
-    fn poll_late(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Outcome>> {
-        let due = self.inbound.complete().and_then(|at| at.checked_add(self.context.timeouts.request));
+    /// None if the body can not be sent again.
+    fn send_again(&mut self, server: Carried<'a>) -> Option<()> {
+        let request = request(&self.head, self.service.set_host()).ok()?;
+        let body = match &self.replay {
+            Some(replay) => RequestBody::again(replay.again()?, content_length(request.headers())),
+            None if has_body(&self.head) => return None,
+            None => RequestBody::empty(),
+        };
+        let visitor = self.visitor;
+        let expect_continue = self.head.expect_continue && self.inbound.is_untouched();
+        let attempt = |request| Attempt::send(server, visitor, request);
+        self.stage = Stage::Waiting(Waiting::start(request.map(|()| body), expect_continue, attempt));
+        Some(())
+    }
+
+    fn poll_late(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Outcome<'a>>> {
+        let due = self.inbound.complete().and_then(|at| at.checked_add(self.context.timeouts.answer));
         let Some(due) = due else { return Poll::Pending };
         ready!(self.deadline.poll(due, cx));
         Poll::Ready(Err(Outcome::Failed(Code::SERVICE_TIMEOUT, "the service did not answer in time")))
-    }
-}
-
-fn send(mut request: Request<RequestBody>, head: &RequestHead, pool: &HttpPool, context: &Context) -> Stage {
-    let connection = ServiceConnection::of(&mut request);
-    let (continues, continue_at) = if head.expect_continue {
-        let (asked, continues) = mpsc::channel(1);
-        hyper::ext::on_informational(&mut request, move |response| {
-            if response.status() == StatusCode::CONTINUE {
-                // A second one says nothing new.
-                let _ = asked.try_send(());
-            }
-        });
-        (Some(continues), Instant::now().checked_add(CONTINUE_AFTER))
-    } else {
-        (None, None)
-    };
-    let response = pool.client(context.spawner.here()).request(request);
-    Stage::Waiting(Waiting { connection, response, continues, continue_at })
-}
-
-impl Waiting {
-    /// Asks for the body once: when the service does, or after a while in its place.
-    fn poll_continue(
-        &mut self,
-        out: &mut BytesMut,
-        deadline: &mut Deadline,
-        cx: &mut TaskContext<'_>,
-    ) -> Result<(), EncodeError> {
-        let Some(continues) = &mut self.continues else { return Ok(()) };
-        let asked = matches!(continues.poll_recv(cx), Poll::Ready(Some(())));
-        let late = self.continue_at.is_some_and(|at| deadline.poll(at, cx).is_ready());
-        if asked || late {
-            self.continues = None;
-            ResponseLine { status: StatusCode::CONTINUE.as_u16(), bodyless: false }.encode_with([], out)?;
-        }
-        Ok(())
     }
 }
 
@@ -291,18 +294,6 @@ pub(super) fn encode_head(response: &Response<Incoming>, out: &mut BytesMut) -> 
         .encode_with(forward_response(response.status(), response.headers(), &listed), out)
 }
 
-fn unfit(_: EncodeError) -> Outcome {
+fn unfit<'a>(_: EncodeError) -> Outcome<'a> {
     Outcome::Failed(Code::SERVICE_CUT, "the head of the response is too large to be passed on")
-}
-
-/// Whether a connection ended before the first byte of the response.
-fn is_closed_unanswered(error: &Error) -> bool {
-    let Some(error) = error.source().and_then(|source| source.downcast_ref::<hyper::Error>()) else {
-        return false;
-    };
-    let closed = |error: &io::Error| {
-        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-    };
-    error.is_incomplete_message()
-        || error.source().and_then(|source| source.downcast_ref()).is_some_and(closed)
 }

@@ -1,21 +1,38 @@
 //! The end of the visitor after a 101.
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Response, StatusCode};
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::{Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::bridge::bridge;
+use super::upgraded_stream::UpgradedStream;
 use super::{AnswerBody, Channel, Opened};
 use crate::access::Record;
 use crate::context::Context;
 use crate::headers::restore_response;
+use crate::ingress::Stream;
 use crate::poison::Poison;
 
+/// What ends when an upgrade does.
+#[derive(Debug)]
+pub(crate) enum SwitchedEnd {
+    /// The visitor's connection.
+    Connection(Poison),
+    /// A stream of it.
+    Stream(Arc<Stream>),
+}
+
 impl Opened {
-    /// The 101 for the visitor, and the channel for what comes after it. `asked` is the protocol that the visitor asked
-    /// for, in case the service does not repeat it.
-    pub(crate) fn into_switched(self, asked: Option<&HeaderValue>) -> (Response<AnswerBody>, Channel) {
+    /// The 101 for the visitor, or the 200 that means the same in HTTP/2 (RFC 8441 section 5), and the channel for what
+    /// comes after it. `asked` is the protocol that the visitor asked for, in case the service does not repeat it.
+    pub(crate) fn into_switched(
+        self,
+        asked: Option<&HeaderValue>,
+        version: Version,
+    ) -> (Response<AnswerBody>, Channel) {
         let mut response = Response::new(AnswerBody::Page(None));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let fields = &self.head.fields;
@@ -25,6 +42,12 @@ impl Opened {
         let restored = restore_response(response.status(), fields).unwrap_or_default();
         let headers = response.headers_mut();
         *headers = restored;
+        if version == Version::HTTP_2 {
+            // It answers a key that the visitor has not sent.
+            headers.remove(SEC_WEBSOCKET_ACCEPT);
+            *response.status_mut() = StatusCode::OK;
+            return (response, self.channel);
+        }
         if let Some(protocol) = said.or_else(|| asked.cloned()) {
             headers.insert(UPGRADE, protocol);
         }
@@ -38,22 +61,32 @@ impl Opened {
 pub(crate) async fn carry_upgraded(
     upgrade: OnUpgrade,
     channel: Channel,
-    poison: Poison,
+    end: SwitchedEnd,
     mut record: Record,
     context: Context,
 ) {
+    let (poison, stream) = match end {
+        SwitchedEnd::Connection(poison) => (poison, None),
+        SwitchedEnd::Stream(stream) => (stream.poison(), Some(stream)),
+    };
     let carry = async {
         // Without the connection there is nobody to tell: dropping the channel resets the other end.
         let Ok(upgraded) = upgrade.await else { return None };
-        Some(bridge(TokioIo::new(upgraded), channel, &poison, &context.timeouts).await)
+        let (io, timeouts) = (TokioIo::new(upgraded), &context.timeouts);
+        Some(match stream {
+            Some(stream) => bridge(UpgradedStream::new(io, stream), channel, &poison, timeouts).await,
+            None => bridge(io, channel, &poison, timeouts).await,
+        })
     };
+    // Dropped last, when the poison is there.
+    let mut carry = std::pin::pin!(carry);
     let bridged = tokio::select! {
         biased;
         () = context.drain.now.cancelled() => {
             poison.apply();
             return;
         }
-        bridged = carry => bridged,
+        bridged = carry.as_mut() => bridged,
     };
     if let Some(bridged) = bridged {
         record.up(bridged.sent);

@@ -128,8 +128,7 @@ impl Wait {
         } else if opener.is_uploading() && self.may_upload {
             return Poll::Pending;
         } else {
-            // The other end knows better what happened; it speaks first.
-            (timeouts.request.saturating_add(timeouts.open), ErrorKind::ServiceTimeout, Knowledge::Answered)
+            (opener.limit(), ErrorKind::ServiceTimeout, Knowledge::Answered)
         };
         let Some(due) = self.since.checked_add(limit) else { return Poll::Pending };
         ready!(self.deadline.poll(due, cx));

@@ -1,12 +1,12 @@
 //! The request to the service, from the head that came over the wire.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri};
 use protocol::exchange::RequestHead;
 
-use super::RequestBody;
-use super::request_body::BodyFeed;
 use crate::headers::{content_length, restore_request};
 
 /// A head that holds what HTTP does not allow. The opener is at fault.
@@ -14,24 +14,21 @@ use crate::headers::{content_length, restore_request};
 #[error("the request head is not valid HTTP")]
 pub(super) struct InvalidHead;
 
-/// The request that `head` asks for, and the feed of its body, if it has one.
+/// The request that `head` asks for, without its body.
 pub(super) fn request(
     head: &RequestHead,
     set_host: Option<&HeaderValue>,
-) -> Result<(Request<RequestBody>, Option<BodyFeed>), InvalidHead> {
-    let headers = headers(head, set_host)?;
-    let length = content_length(&headers);
-    let (feed, body) = if head.bodyless || head.protocol.is_some() {
-        (None, RequestBody::empty())
-    } else {
-        let (feed, body) = RequestBody::streamed(length);
-        (Some(feed), body)
-    };
-    let mut request = Request::new(body);
+) -> Result<Request<()>, InvalidHead> {
+    let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(&head.method).map_err(|_| InvalidHead)?;
     *request.uri_mut() = uri(head)?;
-    *request.headers_mut() = headers;
-    Ok((request, feed))
+    *request.headers_mut() = headers(head, set_host)?;
+    Ok(request)
+}
+
+/// Whether the request that `head` asks for has a body.
+pub(super) const fn has_body(head: &RequestHead) -> bool {
+    !head.bodyless && head.protocol.is_none()
 }
 
 fn headers(head: &RequestHead, set_host: Option<&HeaderValue>) -> Result<HeaderMap, InvalidHead> {
@@ -47,6 +44,12 @@ fn headers(head: &RequestHead, set_host: Option<&HeaderValue>) -> Result<HeaderM
         let protocol = HeaderValue::from_maybe_shared(protocol.clone()).map_err(|_| InvalidHead)?;
         headers.insert(header::UPGRADE, protocol);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        // A visitor of HTTP/2 has none (RFC 8441 section 5), and a service of HTTP/1.1 wants one.
+        if protocol_is_websocket(head) && !headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+            let key = STANDARD.encode(rand::random::<[u8; 16]>()).into_bytes();
+            let key = HeaderValue::from_maybe_shared(key).map_err(|_| InvalidHead)?;
+            headers.insert(header::SEC_WEBSOCKET_KEY, key);
+        }
     } else if !head.bodyless && lengths == 0 {
         // Said in so many words, because hyper takes a GET without a length for one without a body.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -55,6 +58,10 @@ fn headers(head: &RequestHead, set_host: Option<&HeaderValue>) -> Result<HeaderM
         headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
     }
     Ok(headers)
+}
+
+fn protocol_is_websocket(head: &RequestHead) -> bool {
+    head.protocol.as_ref().is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The pool knows where the service is: the authority is a place holder that never leaves this process.
@@ -69,7 +76,6 @@ fn uri(head: &RequestHead) -> Result<Uri, InvalidHead> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http_body::Body;
     use protocol::exchange::{Field, Scheme};
 
     use super::*;
@@ -93,16 +99,16 @@ mod tests {
 
     #[test]
     fn a_body_is_framed_in_one_way() {
-        let (chunked, feed) = request(&head("GET", &[]), None).unwrap();
+        let chunked = request(&head("GET", &[]), None).unwrap();
         assert_eq!(chunked.headers()["transfer-encoding"], "chunked");
-        assert!(feed.is_some());
-        let (sized, _feed) = request(&head("POST", &[("content-length", "3")]), None).unwrap();
-        assert_eq!(sized.body().size_hint().exact(), Some(3));
+        assert!(has_body(&head("GET", &[])));
+        let sized = request(&head("POST", &[("content-length", "3")]), None).unwrap();
+        assert_eq!(content_length(sized.headers()), Some(3));
         assert!(!sized.headers().contains_key("transfer-encoding"));
         let mut bodyless = head("GET", &[]);
         bodyless.bodyless = true;
-        let (bodyless, feed) = request(&bodyless, None).unwrap();
-        assert!(bodyless.body().is_end_stream() && feed.is_none());
+        assert!(!has_body(&bodyless));
+        let bodyless = request(&bodyless, None).unwrap();
         assert_eq!(bodyless.headers().len(), 1);
         assert_eq!(bodyless.uri().path_and_query().unwrap(), "/a?b");
     }
@@ -111,10 +117,11 @@ mod tests {
     fn an_upgrade_is_put_together_again() {
         let mut head = head("GET", &[]);
         head.protocol = Some(Bytes::from_static(b"websocket"));
-        let (request, feed) = request(&head, None).unwrap();
+        assert!(!has_body(&head));
+        let request = request(&head, None).unwrap();
         assert_eq!(request.headers()["upgrade"], "websocket");
         assert_eq!(request.headers()["connection"], "upgrade");
-        assert!(feed.is_none() && request.body().is_end_stream());
+        assert_eq!(request.headers()["sec-websocket-key"].len(), 24);
     }
 
     #[test]

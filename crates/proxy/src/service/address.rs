@@ -1,9 +1,8 @@
-//! Where a service listens: TARGET of the command line, `to` and `address` of the configuration.
+//! Where a service listens: a host and a port, or a Unix socket.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// Where a service listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,23 +35,20 @@ pub enum AddressError {
     /// Nothing at all.
     #[error("the address of the service is empty: write a port (3000), HOST:PORT or unix:/PATH")]
     Empty,
-    /// A scheme that will come.
-    #[error("{scheme}:// services are not in this version; http://HOST:PORT and unix:/PATH are")]
-    NotInThisVersion {
-        /// `https` or `h2c`.
-        scheme: String,
-    },
     /// Any other scheme.
     #[error(
-        "{scheme}:// is not a service that can be reached: write a port (3000), HOST:PORT, http://HOST:PORT or unix:/PATH"
+        "{scheme}:// is no service that can be reached: write a port (3000), HOST:PORT, http://, https:// or h2c://HOST:PORT, or unix:/PATH"
     )]
     UnknownScheme {
         /// The scheme.
         scheme: String,
     },
-    /// `http://` where raw bytes are relayed.
-    #[error("a TCP tunnel relays raw bytes: write HOST:PORT without http://")]
-    HttpForTcp,
+    /// `http://` and its like where raw bytes are relayed.
+    #[error("a TCP tunnel relays raw bytes: write HOST:PORT without {scheme}://")]
+    HttpForTcp {
+        /// The scheme.
+        scheme: String,
+    },
     /// A name without a port.
     #[error("{0:?} has no port: write HOST:PORT, for example {0}:3000")]
     NoPort(String),
@@ -74,56 +70,45 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// Reads the address of a service for HTTP: `3000`, `host:3000`, `http://host[:port]` or `unix:/path`.
-    ///
-    /// # Errors
-    /// What is wrong with `text`.
-    pub fn parse_http(text: &str) -> Result<Self, AddressError> {
-        parse(text, Some(80))
-    }
-
     /// Reads the address of a service for raw bytes: `22`, `host:22` or `unix:/path`.
     ///
     /// # Errors
     /// What is wrong with `text`.
     pub fn parse_tcp(text: &str) -> Result<Self, AddressError> {
-        parse(text, None)
+        if text.is_empty() {
+            return Err(AddressError::Empty);
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            // `unix:///run/app.sock` is how URLs write it.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.starts_with('/') {
+                Ok(Self::Unix(path.into()))
+            } else {
+                Err(AddressError::RelativePath(path.to_owned()))
+            };
+        }
+        match text.split_once("://") {
+            None => Self::of_authority(text, None),
+            Some((scheme, _)) => match scheme.to_ascii_lowercase() {
+                known if matches!(known.as_str(), "http" | "https" | "h2c") => {
+                    Err(AddressError::HttpForTcp { scheme: known })
+                }
+                _ => Err(AddressError::UnknownScheme { scheme: scheme.to_owned() }),
+            },
+        }
     }
-}
 
-/// `http_port` is the port of an `http://` URL that states none; none if such a URL is no address here.
-fn parse(text: &str, http_port: Option<u16>) -> Result<Address, AddressError> {
-    if text.is_empty() {
-        return Err(AddressError::Empty);
+    /// What stands behind a scheme, or where one could stand; `default_port` is the scheme's.
+    pub(super) fn of_authority(text: &str, default_port: Option<u16>) -> Result<Self, AddressError> {
+        let (authority, path) = text.split_at(text.find(['/', '?', '#']).unwrap_or(text.len()));
+        if !matches!(path, "" | "/") {
+            return Err(AddressError::Path(path.to_owned()));
+        }
+        if authority.contains('@') {
+            return Err(AddressError::UserInfo);
+        }
+        authority_of(authority, default_port)
     }
-    if let Some(path) = text.strip_prefix("unix:") {
-        // `unix:///run/app.sock` is how URLs write it.
-        let path = path.strip_prefix("//").unwrap_or(path);
-        return if path.starts_with('/') {
-            Ok(Address::Unix(path.into()))
-        } else {
-            Err(AddressError::RelativePath(path.to_owned()))
-        };
-    }
-    let (rest, port) = match text.split_once("://") {
-        None => (text, None),
-        Some((scheme, rest)) => match (scheme.to_ascii_lowercase().as_str(), http_port) {
-            ("http", Some(port)) => (rest, Some(port)),
-            ("http", None) => return Err(AddressError::HttpForTcp),
-            ("https" | "h2c", _) => {
-                return Err(AddressError::NotInThisVersion { scheme: scheme.to_ascii_lowercase() });
-            }
-            _ => return Err(AddressError::UnknownScheme { scheme: scheme.to_owned() }),
-        },
-    };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if !matches!(path, "" | "/") {
-        return Err(AddressError::Path(path.to_owned()));
-    }
-    if authority.contains('@') {
-        return Err(AddressError::UserInfo);
-    }
-    authority_of(authority, port)
 }
 
 fn authority_of(authority: &str, default_port: Option<u16>) -> Result<Address, AddressError> {
@@ -174,15 +159,6 @@ fn host_name(text: &str) -> Option<HostName> {
     (labels && text.len() <= 253 && text.bytes().all(known)).then(|| HostName::Name(text.to_owned()))
 }
 
-impl FromStr for Address {
-    type Err = AddressError;
-
-    /// As [`Address::parse_http`].
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        Self::parse_http(text)
-    }
-}
-
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -192,55 +168,5 @@ impl fmt::Display for Address {
             Self::Tcp { host: HostName::Name(name), port } => write!(f, "{name}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_in_all_their_forms() {
-        for (text, canonical) in [
-            ("3000", "localhost:3000"),
-            ("localhost:3000", "localhost:3000"),
-            ("127.0.0.1:80", "127.0.0.1:80"),
-            ("[::1]:3000", "[::1]:3000"),
-            ("http://app_1.lan", "app_1.lan:80"),
-            ("HTTP://127.0.0.1:8080/", "127.0.0.1:8080"),
-            ("http://[::1]", "[::1]:80"),
-            ("unix:/run/app.sock", "unix:/run/app.sock"),
-            ("unix:///run/app.sock", "unix:/run/app.sock"),
-        ] {
-            let address: Address = text.parse().unwrap();
-            assert_eq!(address.to_string(), canonical);
-            assert_eq!(Address::parse_tcp(canonical).unwrap(), address, "{canonical}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_target_says_what_to_write() {
-        type E = AddressError;
-        let own = str::to_owned;
-        for (text, error) in [
-            ("", E::Empty),
-            ("https://a:1", E::NotInThisVersion { scheme: own("https") }),
-            ("H2C://a:1", E::NotInThisVersion { scheme: own("h2c") }),
-            ("ftp://a", E::UnknownScheme { scheme: own("ftp") }),
-            ("localhost", E::NoPort(own("localhost"))),
-            ("a:0", E::BadPort(own("0"))),
-            ("a:+1", E::BadPort(own("+1"))),
-            ("70000", E::BadPort(own("70000"))),
-            ("a:", E::BadPort(own(""))),
-            ("::1:3000", E::BadHost(own("::1:3000"))),
-            (":80", E::BadHost(own(":80"))),
-            ("a b:80", E::BadHost(own("a b:80"))),
-            ("http://a/path", E::Path(own("/path"))),
-            ("http://u:p@a", E::UserInfo),
-            ("unix:app.sock", E::RelativePath(own("app.sock"))),
-        ] {
-            assert_eq!(Address::parse_http(text), Err(error), "{text}");
-        }
-        assert_eq!(Address::parse_tcp("http://a:80"), Err(E::HttpForTcp));
     }
 }

@@ -1,4 +1,4 @@
-//! A pooled connection to an HTTP service.
+//! A connection to an HTTP service.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 use transport::relay::LocalStream;
 use transport::socket;
 
@@ -61,23 +61,34 @@ impl Turn {
 /// A connection to a service that ends with a reset if the exchange on it was broken off.
 #[derive(Debug)]
 pub(crate) struct ServiceIo {
-    socket: Socket,
+    stream: Stream,
     tap: ServiceTap,
 }
 
 #[derive(Debug)]
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+enum Stream {
+    Plain(LocalStream),
+    Tls(Box<TlsStream<LocalStream>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &LocalStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
 }
 
 impl From<LocalStream> for ServiceIo {
     fn from(stream: LocalStream) -> Self {
-        let socket = match stream {
-            LocalStream::Tcp(stream) => Socket::Tcp(stream),
-            LocalStream::Unix(stream) => Socket::Unix(stream),
-        };
-        Self { socket, tap: ServiceTap::default() }
+        Self { stream: Stream::Plain(stream), tap: ServiceTap::default() }
+    }
+}
+
+impl From<TlsStream<LocalStream>> for ServiceIo {
+    fn from(stream: TlsStream<LocalStream>) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), tap: ServiceTap::default() }
     }
 }
 
@@ -93,18 +104,18 @@ impl AsyncRead for ServiceIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
 
 impl AsyncWrite for ServiceIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -113,9 +124,9 @@ impl AsyncWrite for ServiceIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -123,24 +134,27 @@ impl AsyncWrite for ServiceIo {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.tap.poison.is_applied() {
             return Poll::Ready(Ok(()));
         }
-        match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
 
 impl Drop for ServiceIo {
     fn drop(&mut self) {
-        if let Socket::Tcp(stream) = &self.socket
+        if let LocalStream::Tcp(stream) = self.stream.socket()
             && self.tap.poison.is_applied()
         {
             // A failure means that the service was faster: there is nobody left to tell.

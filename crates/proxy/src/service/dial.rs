@@ -27,6 +27,12 @@ pub enum DialError {
     /// An address that belongs to the link or to the machine's cloud, where services of others answer with secrets.
     #[error("{0} is a link-local or metadata address, which a tunnel does not reach")]
     NotAllowed(IpAddr),
+    /// The handshake failed, or the service is not the one to trust.
+    #[error("TLS with the service failed: {0}")]
+    Tls(#[source] io::Error),
+    /// It was to speak HTTP/2, and does not.
+    #[error("the service does not speak HTTP/2")]
+    NotHttp2,
 }
 
 impl DialError {
@@ -37,6 +43,8 @@ impl DialError {
             Self::Refused(_) | Self::Unresolved(_) => Code::SERVICE_REFUSED,
             Self::Timeout => Code::SERVICE_TIMEOUT,
             Self::NotAllowed(_) => Code::NOT_ALLOWED,
+            Self::Tls(_) => Code::SERVICE_TLS,
+            Self::NotHttp2 => Code::SERVICE_CUT,
         }
     }
 
@@ -48,6 +56,8 @@ impl DialError {
             Self::Unresolved(_) => "the name of the service's host does not resolve",
             Self::Timeout => "the service did not accept the connection in time",
             Self::NotAllowed(_) => "the service has an address that a tunnel does not reach",
+            Self::Tls(_) => "TLS with the service failed",
+            Self::NotHttp2 => "the service does not speak HTTP/2",
         }
     }
 }
@@ -60,7 +70,7 @@ pub async fn dial(address: &Address, limit: Duration) -> Result<LocalStream, Dia
     timeout(limit, connect(address)).await.unwrap_or(Err(DialError::Timeout))
 }
 
-async fn connect(address: &Address) -> Result<LocalStream, DialError> {
+pub(super) async fn connect(address: &Address) -> Result<LocalStream, DialError> {
     match address {
         Address::Unix(path) => {
             UnixStream::connect(path).await.map(LocalStream::from).map_err(DialError::Refused)
@@ -132,7 +142,7 @@ mod tests {
         for address in
             ["169.254.169.254:80", "[fe80::1]:80", "[fd00:ec2::254]:80", "[::ffff:169.254.169.254]:80"]
         {
-            let error = dial(&address.parse().unwrap(), LIMIT).await.unwrap_err();
+            let error = dial(&Address::parse_tcp(address).unwrap(), LIMIT).await.unwrap_err();
             assert_eq!(error.code(), Code::NOT_ALLOWED, "{address}");
         }
     }

@@ -1,14 +1,45 @@
 //! The services that this end dials: where they are, how they are reached, and who may ask for them.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `target`, `address` | where a server listens and what it speaks |
+//! | `configured` | a service as it is written, made ready |
+//! | `servers`, `server` | which server gets a request, how fit it is, the HTTP it is sent with |
+//! | `link`, `dial`, `trust`, `proxy_header` | a connection to a server |
+//! | `pool`, `multiplexed` | connections of HTTP/1.1 and HTTP/2 that are used again |
+//! | `probe`, `grpc_health` | active probes |
+//! | `table` | what the peer of a session may ask for |
 
 mod address;
+mod configured;
 mod connection;
 mod dial;
+mod executor;
+mod grpc_health;
+mod http2_request;
+mod link;
+mod multiplexed;
+mod of_part;
 mod pool;
+mod probe;
+mod proxy_header;
+mod server;
+mod servers;
 mod table;
+mod target;
+mod trust;
+mod unanswered;
 
 pub use address::{Address, AddressError, HostName};
+pub use configured::{Offer, Service, ServiceError};
 pub(crate) use connection::{ServiceTap, Turn};
 pub use dial::{DialError, dial};
-pub(crate) use pool::{HttpPool, request_failure};
-pub(crate) use table::Reach;
-pub use table::{Service, ServiceTable};
+pub(crate) use multiplexed::Lease;
+pub use of_part::{dialled, labels_of};
+pub(crate) use pool::HttpPool;
+pub(crate) use server::Carried;
+pub(crate) use servers::{TRIES_MAX, Tried};
+pub use table::{Offered, ServiceTable};
+pub use target::{ServiceTarget, Speech};
+pub use trust::TrustError;
+pub(crate) use unanswered::{Progress, Unanswered};

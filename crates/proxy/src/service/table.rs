@@ -3,59 +3,40 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use parking_lot::RwLock;
+use protocol::code::Code;
+use protocol::frame::FrameType;
 use protocol::service_name::ServiceName;
 
-use super::{Address, HttpPool};
-use crate::context::Context;
-use crate::directory::RouteLabels;
+use super::Service;
 
-/// A service and how it is reached.
-#[derive(Debug)]
-pub struct Service {
-    /// What it is called in logs and metrics of this end.
-    pub labels: RouteLabels,
-    pub(crate) address: Address,
-    pub(crate) reach: Reach,
-}
-
-/// How a service is reached.
-#[derive(Debug)]
-pub(crate) enum Reach {
-    /// Requests, over pooled connections.
-    Http { pool: HttpPool, set_host: Option<HeaderValue> },
-    /// Raw bytes, one connection each.
-    Tcp,
-}
-
-impl Service {
-    /// A service for HTTP requests. `set_host` replaces the visitor's `Host`.
-    #[must_use]
-    pub fn http(
-        labels: RouteLabels,
-        address: Address,
-        set_host: Option<HeaderValue>,
-        context: &Context,
-    ) -> Self {
-        let pool = HttpPool::new(address.clone(), context.timeouts.dial, &context.spawner);
-        Self { labels, address, reach: Reach::Http { pool, set_host } }
+/// What the peer of a session may ask for.
+pub trait Offered: Send + Sync + 'static {
+    /// Another substream was opened; nothing of it has been read, and nothing is held for it yet.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    fn admit(&self) -> Result<(), Code> {
+        Ok(())
     }
 
-    /// A service for raw bytes.
-    #[must_use]
-    pub const fn tcp(labels: RouteLabels, address: Address) -> Self {
-        Self { labels, address, reach: Reach::Tcp }
-    }
+    /// The service of that name, for one substream.
+    ///
+    /// # Errors
+    /// Why the substream is refused.
+    fn find(&self, name: &ServiceName) -> Result<Arc<Service>, Code>;
 
-    /// Where it listens.
-    #[must_use]
-    pub const fn address(&self) -> &Address {
-        &self.address
+    /// The peer began a substream with a frame of this type instead of a head. The substream is refused.
+    fn without_head(&self, _first: FrameType) {}
+}
+
+impl Offered for ServiceTable {
+    fn find(&self, name: &ServiceName) -> Result<Arc<Service>, Code> {
+        self.get(name).ok_or(Code::UNKNOWN_SERVICE)
     }
 }
 
-/// The services that the peer of a session may ask for, by name. What is not in it is refused.
+/// The services that the peer of a session may ask for, by name. What is not in it is refused. It may change at any time.
 #[derive(Debug, Default)]
 pub struct ServiceTable {
     services: RwLock<HashMap<ServiceName, Arc<Service>>>,

@@ -1,0 +1,237 @@
+//! One server of a service.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
+
+use http::uri::Authority;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use ops::metrics::{GaugeGuard, ServerState, ServiceMetrics};
+use ops::spawn::Spawner;
+use parking_lot::Mutex;
+use policy::part::HealthCheck;
+use policy::server_choice::Candidate;
+use policy::server_health::{ServerHealth, Standing};
+use transport::relay::LocalStream;
+
+use super::http2_request::into_http2;
+use super::link::Link;
+use super::multiplexed::{Lease, Leased, Multiplexed};
+use super::pool::{HttpClient, HttpPool};
+use super::unanswered::{Progress, Unanswered};
+use super::{DialError, Speech};
+use crate::exchange::RequestBody;
+
+/// One server of a service: how it is reached, what it carries, how fit it is.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Its place among the servers of the service.
+    pub(super) index: usize,
+    pub(super) link: Arc<Link>,
+    weight: u32,
+    spawner: Spawner,
+    pool: HttpPool,
+    /// For those that may speak HTTP/2.
+    multiplexed: Option<Multiplexed>,
+    /// It agreed on HTTP/1.1 when it could have had HTTP/2.
+    is_http1: AtomicBool,
+    carried: AtomicU32,
+    record: Mutex<Record>,
+    /// Whether the last connection to it failed.
+    failing: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Record {
+    health: ServerHealth,
+    /// What the metrics say of it.
+    shown: Standing,
+    gauge: GaugeGuard,
+}
+
+/// A request or a connection that a server carries, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Carried<'a>(pub(crate) &'a Server);
+
+impl Drop for Carried<'_> {
+    fn drop(&mut self) {
+        self.0.carried.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Server {
+    pub(super) fn new(
+        index: usize,
+        link: Link,
+        weight: u32,
+        spawner: &Spawner,
+        metrics: &ServiceMetrics,
+    ) -> Self {
+        let link = Arc::new(link);
+        // A server that is told who the visitor is has a connection for each; HTTP/1.1 is the shorter way to one.
+        let may_multiplex = match link.target.speech {
+            Speech::Plain | Speech::Http => false,
+            Speech::Https => link.send_proxy.is_none(),
+            Speech::H2c => true,
+        };
+        let shown = Standing::Healthy;
+        Self {
+            index,
+            weight,
+            spawner: spawner.clone(),
+            pool: HttpPool::new(&link, spawner),
+            multiplexed: may_multiplex.then(|| Multiplexed::new(&link, spawner)),
+            is_http1: AtomicBool::new(false),
+            carried: AtomicU32::new(0),
+            record: Mutex::new(Record {
+                health: ServerHealth::default(),
+                shown,
+                gauge: metrics.server(state_of(shown)),
+            }),
+            failing: AtomicBool::new(false),
+            link,
+        }
+    }
+
+    /// Counts a request or a connection.
+    pub(super) fn carry(&self) -> Carried<'_> {
+        self.carried.fetch_add(1, Ordering::Relaxed);
+        Carried(self)
+    }
+
+    pub(super) fn candidate(&self, now: Instant, metrics: &ServiceMetrics) -> Candidate {
+        let load = self.carried.load(Ordering::Relaxed);
+        Candidate { standing: self.standing(now, metrics), weight: self.weight, load }
+    }
+
+    /// How fit it is at `now`; `metrics` hear of it.
+    pub(super) fn standing(&self, now: Instant, metrics: &ServiceMetrics) -> Standing {
+        self.record.lock().look(now, metrics)
+    }
+
+    pub(super) fn probed(&self, good: bool, check: &HealthCheck, metrics: &ServiceMetrics) -> Standing {
+        let mut record = self.record.lock();
+        record.health.probed(good, check);
+        record.look(Instant::now(), metrics)
+    }
+
+    /// Counts a connection that failed. If that puts it off: until when.
+    pub(super) fn connect_failed(&self, others: bool, metrics: &ServiceMetrics) -> Option<Instant> {
+        self.failing.store(true, Ordering::Relaxed);
+        // What it spoke may have changed with it.
+        self.is_http1.store(false, Ordering::Relaxed);
+        let (mut record, now) = (self.record.lock(), Instant::now());
+        let until = record.health.connect_failed(now, others);
+        record.look(now, metrics);
+        until
+    }
+
+    /// A connection to it came about.
+    pub(super) fn connected(&self, metrics: &ServiceMetrics) {
+        if self.failing.load(Ordering::Relaxed) {
+            self.failing.store(false, Ordering::Relaxed);
+            let mut record = self.record.lock();
+            record.health.connected();
+            record.look(Instant::now(), metrics);
+        }
+    }
+
+    /// A connection for raw bytes.
+    pub(super) async fn raw(&self, visitor: Option<SocketAddr>) -> Result<LocalStream, DialError> {
+        self.link.raw(visitor).await
+    }
+
+    /// The pool that requests go to right away: as long as HTTP/1.1 is what it speaks.
+    pub(crate) fn http1(&self) -> Option<&HttpClient> {
+        let only = self.multiplexed.is_none() || self.is_http1.load(Ordering::Relaxed);
+        only.then(|| self.pool.client(self.spawner.here()))
+    }
+
+    /// Tells the server who the visitor is, if it wants to know.
+    pub(crate) fn introduce(&self, visitor: Option<SocketAddr>, request: &mut Request<RequestBody>) {
+        let authority = visitor.filter(|_| self.link.send_proxy.is_some());
+        let authority = authority.and_then(|visitor| visitor.to_string().parse::<Authority>().ok());
+        if authority.is_some() {
+            let mut parts = std::mem::take(request.uri_mut()).into_parts();
+            parts.authority = authority;
+            *request.uri_mut() = http::Uri::from_parts(parts).unwrap_or_default();
+        }
+    }
+
+    /// Sends a request with whatever HTTP both know. What comes with the response holds its place on the connection.
+    pub(crate) async fn send(
+        &self,
+        visitor: Option<SocketAddr>,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Option<Lease>), Unanswered> {
+        let worker = self.spawner.here();
+        let leased = match &self.multiplexed {
+            Some(multiplexed) => {
+                multiplexed.lease(worker, visitor).await.map_err(|error| Unanswered::from(&error))?
+            }
+            None => return self.send_http1(request).await,
+        };
+        let lease = match leased {
+            Leased::Http1(io) => {
+                self.is_http1.store(true, Ordering::Relaxed);
+                self.pool.park(worker, io);
+                return self.send_http1(request).await;
+            }
+            Leased::Http2(lease) => lease,
+        };
+        if request.headers().contains_key(http::header::UPGRADE) && !lease.is_extended() {
+            drop(lease);
+            return self.send_http1(request).await;
+        }
+        let https = self.link.tls.is_some();
+        let upgrade = into_http2(&mut request, https).ok_or(Unanswered::unfit())?;
+        match lease.sender().try_send_request(request).await {
+            Ok(mut response) => {
+                if let Some(upgrade) = upgrade {
+                    upgrade.answered(&mut response);
+                }
+                Ok((response, Some(lease)))
+            }
+            Err(mut error) => {
+                let unanswered = match error.take_message() {
+                    // It never left.
+                    Some(_) => Unanswered::cut(Progress::NotProcessed),
+                    None => Unanswered::from(error.error()),
+                };
+                if unanswered.progress == Progress::NotProcessed {
+                    lease.retire();
+                }
+                Err(unanswered)
+            }
+        }
+    }
+
+    async fn send_http1(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Option<Lease>), Unanswered> {
+        let response = self.pool.client(self.spawner.here()).request(request).await;
+        Ok((response.map_err(|error| Unanswered::from(&error))?, None))
+    }
+}
+
+impl Record {
+    fn look(&mut self, now: Instant, metrics: &ServiceMetrics) -> Standing {
+        let standing = self.health.standing(now);
+        if standing != self.shown {
+            self.shown = standing;
+            self.gauge = metrics.server(state_of(standing));
+        }
+        standing
+    }
+}
+
+const fn state_of(standing: Standing) -> ServerState {
+    match standing {
+        Standing::Healthy => ServerState::Healthy,
+        Standing::Ejected => ServerState::Ejected,
+        Standing::Sick => ServerState::Sick,
+    }
+}

@@ -1,0 +1,159 @@
+//! The servers of a service: which of them gets the next request, and how fit they are.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ops::metrics::ServiceMetrics;
+use ops::spawn::Spawner;
+use parking_lot::Mutex;
+use policy::part::{HealthCheck, ServerBalance};
+use policy::server_choice::ServerChoice;
+use policy::server_health::Standing;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use transport::relay::LocalStream;
+
+use super::DialError;
+use super::link::Link;
+use super::server::{Carried, Server};
+
+/// Servers that are tried for one request or connection.
+pub(crate) const TRIES_MAX: usize = 3;
+
+/// The servers of one service; never none.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    first: Server,
+    others: Vec<Server>,
+    choice: Mutex<ServerChoice>,
+    metrics: ServiceMetrics,
+    spawner: Spawner,
+    /// Cancelled when the service is gone.
+    gone: CancellationToken,
+}
+
+/// The servers that were tried for one request.
+#[derive(Debug, Default)]
+pub(crate) struct Tried(Vec<usize>);
+
+impl Tried {
+    /// How many there were.
+    pub(crate) const fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Another one.
+    pub(crate) fn push(&mut self, server: &Server) {
+        self.0.push(server.index);
+    }
+}
+
+impl Servers {
+    pub(super) fn new(
+        first: (Link, u32),
+        others: Vec<(Link, u32)>,
+        balance: ServerBalance,
+        metrics: ServiceMetrics,
+        spawner: &Spawner,
+        gone: CancellationToken,
+    ) -> Self {
+        let server = |index, (link, weight)| Server::new(index, link, weight, spawner, &metrics);
+        let first = server(0, first);
+        let others: Vec<_> = (1..).zip(others).map(|(index, other)| server(index, other)).collect();
+        let choice = Mutex::new(ServerChoice::new(balance, others.len().saturating_add(1)));
+        Self { first, others, choice, metrics, spawner: spawner.clone(), gone }
+    }
+
+    /// Whether there is only one.
+    pub(crate) const fn is_single(&self) -> bool {
+        self.others.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Server> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&Server> {
+        match index.checked_sub(1) {
+            None => Some(&self.first),
+            Some(index) => self.others.get(index),
+        }
+    }
+
+    /// The server that gets what `visitor` asks for; none if all have been `tried`.
+    pub(crate) fn choose(&self, visitor: Option<SocketAddr>, tried: &Tried) -> Option<Carried<'_>> {
+        if self.is_single() {
+            return tried.0.is_empty().then(|| self.first.carry());
+        }
+        let now = Instant::now();
+        let candidate = |index| {
+            let server = self.get(index).filter(|_| !tried.0.contains(&index))?;
+            Some(server.candidate(now, &self.metrics))
+        };
+        let chosen = self.choice.lock().choose(visitor.map(|visitor| visitor.ip()), candidate)?;
+        self.get(chosen).map(Server::carry)
+    }
+
+    /// Counts another request at `server`, whatever is known of it.
+    pub(crate) fn carry<'a>(&self, server: &'a Server) -> Carried<'a> {
+        server.carry()
+    }
+
+    /// `server` was connected to.
+    pub(crate) fn connected(&self, server: &Server) {
+        server.connected(&self.metrics);
+    }
+
+    /// `server` could not be connected to.
+    pub(crate) fn connect_failed(self: &Arc<Self>, server: &Server) {
+        let now = Instant::now();
+        let healthy = |other: &Server| {
+            other.index != server.index && other.standing(now, &self.metrics) == Standing::Healthy
+        };
+        let others = self.iter().any(healthy);
+        if let Some(until) = server.connect_failed(others, &self.metrics) {
+            // Nobody may ask for it then, and the metrics still have to say that it is back.
+            let (servers, index, gone) = (self.clone(), server.index, self.gone.clone());
+            self.spawner.spawn(self.spawner.here(), "ejection", async move {
+                let over = sleep(until.saturating_duration_since(now));
+                if gone.run_until_cancelled(over).await.is_some()
+                    && let Some(server) = servers.get(index)
+                {
+                    server.standing(Instant::now(), &servers.metrics);
+                }
+            });
+        }
+    }
+
+    /// Counts a probe of `server`.
+    pub(super) fn probed(&self, server: &Server, good: bool, check: &HealthCheck) {
+        let standing = server.probed(good, check, &self.metrics);
+        tracing::debug!(server = %server.link.target, good, ?standing, "probe");
+    }
+
+    /// A connection for raw bytes on behalf of `visitor`, to the first of the servers that accepts one. What comes with it
+    /// counts it.
+    pub(crate) async fn raw(
+        self: &Arc<Self>,
+        visitor: Option<SocketAddr>,
+    ) -> Result<(LocalStream, Carried<'_>), DialError> {
+        let mut tried = Tried::default();
+        let mut failure = DialError::Timeout;
+        while tried.count() < TRIES_MAX
+            && let Some(carried) = self.choose(visitor, &tried)
+        {
+            let server = carried.0;
+            match server.raw(visitor).await {
+                Ok(stream) => {
+                    self.connected(server);
+                    return Ok((stream, carried));
+                }
+                Err(error) => failure = error,
+            }
+            self.connect_failed(server);
+            tried.push(server);
+        }
+        Err(failure)
+    }
+}
