@@ -11,8 +11,10 @@ use ops::error_kind::ErrorKind;
 use ops::metrics::{Direction, GaugeGuard, Metrics, RouteMetrics};
 use policy::host::Host;
 
+use crate::concurrency::Place;
 use crate::context::Context;
 use crate::directory::RouteLabels;
+use crate::plugin::Ending;
 use crate::trace::TraceId;
 
 /// What passed.
@@ -107,6 +109,10 @@ pub(crate) struct Record {
     /// Held for as long as a drain is to wait.
     work: Option<Work>,
     substream: Option<GaugeGuard>,
+    /// The plugins that are told.
+    ending: Option<Box<Ending>>,
+    /// Among the requests that are worked on.
+    pub(crate) place: Option<Place>,
 }
 
 impl Record {
@@ -137,6 +143,8 @@ impl Record {
                 AccessKind::Upgrade | AccessKind::Tcp => context.connection_work(),
             },
             substream: None,
+            ending: None,
+            place: None,
         }
     }
 
@@ -147,9 +155,15 @@ impl Record {
         self.route = Some(labels.metrics.clone());
     }
 
+    /// Plugins are to be told when it is over.
+    pub(crate) fn tells(&mut self, ending: Ending) {
+        self.ending = Some(Box::new(ending));
+    }
+
     /// The request has become a connection.
     pub(crate) fn upgraded(&mut self, context: &Context) {
         self.line.kind = AccessKind::Upgrade;
+        self.place = None;
         self.work = context.connection_work();
     }
 
@@ -187,5 +201,8 @@ impl Drop for Record {
             route.error(kind);
         }
         self.sink.request(&self.line);
+        if let Some(ending) = self.ending.take() {
+            ending.tell(&self.line);
+        }
     }
 }

@@ -12,14 +12,18 @@ use crate::access::RequestSink;
 /// Waits on visitors, members and services.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
+    /// What a new visitor says first, until it is known which HTTP it speaks.
+    pub detect: Duration,
     /// A visitor's request head, from its first byte (of the first request: from the accept) to its last.
     pub head: Duration,
     /// A visitor's connection without a request.
     pub keep_alive: Duration,
     /// A visitor that neither sends the body it announced nor reads what it asked for.
     pub stalled: Duration,
-    /// From the end of a request to the response head.
+    /// From the end of a request to the response head, where no rule says otherwise. Kept by the ingress.
     pub request: Duration,
+    /// The same at the end of the service, which does not know what the ingress waits for: the longest that any may.
+    pub answer: Duration,
     /// A response body without a byte. Long, because event streams are silent for long.
     pub silence: Duration,
     /// From opening a substream to its first answer; at the other end, to its complete head.
@@ -42,10 +46,12 @@ impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
+            detect: seconds(5),
             head: seconds(10),
             keep_alive: seconds(60),
             stalled: seconds(60),
             request: seconds(60),
+            answer: seconds(3600),
             silence: seconds(3600),
             open: protocol::limits::OPEN_TIMEOUT,
             dial: seconds(5),

@@ -5,17 +5,21 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use ops::metrics::RouteMetrics;
-use policy::host::Host;
+use policy::rule::Asked;
 use protocol::id::InstanceId;
 use protocol::service_name::ServiceName;
 use tokio::sync::watch;
 use transport::session::Session;
 
+use crate::plugin::Chain;
+use crate::rule_answer::RuleAnswer;
+use crate::treatment::Treatment;
+
 /// Where public names lead. Asked once per request or connection, so its answers are cheap: nothing in them is made for
 /// the asking but the list of targets.
 pub trait Directory: Send + Sync + 'static {
-    /// Who serves requests for `host`.
-    fn http(&self, host: &Host) -> Lookup;
+    /// Who serves the request `asked`.
+    fn http(&self, asked: &Asked<'_>) -> Lookup;
 
     /// Who serves connections to a public TCP port.
     fn tcp(&self, port: u16) -> Lookup;
@@ -24,13 +28,15 @@ pub trait Directory: Send + Sync + 'static {
     fn changed(&self) -> watch::Receiver<u64>;
 }
 
-/// What a directory knows of a name.
+/// What a directory knows of what it was asked for.
 #[derive(Debug, Clone)]
 pub enum Lookup {
     /// Members that serve it.
     Found(Route),
     /// It is reserved or configured, and nobody is there who could serve it.
     Reserved(RouteLabels),
+    /// It is answered at the ingress, if the plugins let it pass.
+    Answer(RouteLabels, Arc<RuleAnswer>, Chain),
     /// Nobody has it.
     Unknown,
 }
@@ -57,6 +63,10 @@ pub struct Route {
     pub targets: Vec<Target>,
     /// Which visitors may come; empty: all.
     pub allow: Arc<[IpNet]>,
+    /// The plugins that its requests go through.
+    pub plugins: Chain,
+    /// What a rule wants done with requests; none: they pass as they are.
+    pub treatment: Option<Arc<Treatment>>,
 }
 
 impl Route {
@@ -78,5 +88,7 @@ pub struct Target {
     /// The least busy of its sessions.
     pub session: Session,
     /// What to ask for there.
-    pub service: ServiceName,
+    pub service: Arc<ServiceName>,
+    /// Its names, where they are not those of the route: of a further target of the same rule.
+    pub labels: Option<Arc<RouteLabels>>,
 }

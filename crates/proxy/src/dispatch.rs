@@ -6,24 +6,27 @@ use std::time::Duration;
 use ops::error_kind::ErrorKind;
 use ops::metrics::{Metrics, RetryOutcome};
 use parking_lot::Mutex;
-use policy::host::Host;
-use policy::retry::{Knowledge, Verdict, verdict};
+use policy::retry::{Knowledge, Verdict, pause, verdict};
 use policy::retry_budget::RetryBudget;
+use policy::rule::Asked;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use transport::session::OpenError;
 
+use crate::concurrency::{Concurrency, Limits};
 use crate::directory::{Directory, Lookup, Route, RouteLabels};
+use crate::plugin::Chain;
+use crate::rule_answer::RuleAnswer;
 
 /// Visitors that may wait for a member at once; the others are told at once.
 const WAITERS: usize = 1_000;
-/// Members that one request may reach.
-const TRIES: u8 = 2;
+/// Further members that one request may reach, where no rule says how many.
+const RETRIES: u8 = 1;
 
 /// What a visitor asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ask<'a> {
-    Http(&'a Host),
+    Http(&'a Asked<'a>),
     Tcp(u16),
 }
 
@@ -33,6 +36,7 @@ pub struct Dispatch {
     waiters: Semaphore,
     wait: Duration,
     budget: Mutex<RetryBudget>,
+    concurrency: Concurrency,
     metrics: Metrics,
 }
 
@@ -43,36 +47,50 @@ impl std::fmt::Debug for Dispatch {
 }
 
 impl Dispatch {
-    /// Asks `directory`; a visitor waits at most `wait` for a member.
+    /// Asks `directory`; a visitor waits at most `wait` for a member. The limits are the usual ones.
     #[must_use]
     pub fn new(directory: Arc<dyn Directory>, wait: Duration, metrics: Metrics) -> Self {
         let budget = Mutex::new(RetryBudget::new(std::time::Instant::now()));
-        Self { directory, waiters: Semaphore::new(WAITERS), wait, budget, metrics }
+        let concurrency = Concurrency::new(Limits::default());
+        Self { directory, waiters: Semaphore::new(WAITERS), wait, budget, concurrency, metrics }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn limited_to(self, limits: Limits) -> Self {
+        Self { concurrency: Concurrency::new(limits), ..self }
+    }
+
+    /// The places of requests.
+    pub(crate) const fn concurrency(&self) -> &Concurrency {
+        &self.concurrency
     }
 
     /// A request or a connection begins.
     pub(crate) fn begin(&self) -> Tries<'_> {
         self.budget.lock().request();
         let now = Instant::now();
-        Tries { dispatch: self, left: TRIES, made: 0, wait_until: now.checked_add(self.wait).unwrap_or(now) }
+        let wait_until = now.checked_add(self.wait).unwrap_or(now);
+        Tries { dispatch: self, left: RETRIES, made: 0, last: None, alike: 0, wait_until }
     }
 
     pub(crate) fn lookup(&self, ask: Ask<'_>) -> Lookup {
         match ask {
-            Ask::Http(host) => self.directory.http(host),
+            Ask::Http(asked) => self.directory.http(asked),
             Ask::Tcp(port) => self.directory.tcp(port),
         }
     }
 
     /// A route with at least one live member.
-    fn live(&self, ask: Ask<'_>) -> Result<Route, Option<RouteLabels>> {
+    fn live(&self, ask: Ask<'_>) -> Result<Route, Unrouted> {
         match self.lookup(ask) {
             Lookup::Found(mut route) => {
                 route.targets.retain(|target| !target.session.is_closed());
-                if route.targets.is_empty() { Err(Some(route.labels)) } else { Ok(route) }
+                if route.targets.is_empty() { Err(Unrouted::NoMember(route.labels)) } else { Ok(route) }
             }
-            Lookup::Reserved(labels) => Err(Some(labels)),
-            Lookup::Unknown => Err(None),
+            Lookup::Reserved(labels) => Err(Unrouted::NoMember(labels)),
+            Lookup::Answer(labels, answer, plugins) => Err(Unrouted::Answer(labels, answer, plugins)),
+            Lookup::Unknown => Err(Unrouted::NoRoute),
         }
     }
 }
@@ -80,46 +98,55 @@ impl Dispatch {
 /// The attempts to serve one request or connection.
 pub(crate) struct Tries<'a> {
     dispatch: &'a Dispatch,
+    /// Further members that may be reached.
     left: u8,
     made: u8,
+    last: Option<ErrorKind>,
+    /// How many in a row failed as the last one did.
+    alike: u32,
     wait_until: Instant,
 }
 
-/// Nobody serves what was asked for.
+/// Why there is no member to ask.
 #[derive(Debug)]
-pub(crate) struct Nobody {
-    pub(crate) kind: ErrorKind,
-    /// Whose it would be.
-    pub(crate) labels: Option<RouteLabels>,
+pub(crate) enum Unrouted {
+    /// Nobody has what was asked for.
+    NoRoute,
+    /// It is somebody's, and nobody is there.
+    NoMember(RouteLabels),
+    /// Nobody needs to be asked.
+    Answer(RouteLabels, Arc<RuleAnswer>, Chain),
 }
 
 impl Tries<'_> {
     /// The members that serve `ask`, of which at least one was alive a moment ago. Waits for one if the name is known.
-    pub(crate) async fn route(&self, ask: Ask<'_>) -> Result<Route, Nobody> {
+    pub(crate) async fn route(&self, ask: Ask<'_>) -> Result<Route, Unrouted> {
         match self.dispatch.live(ask) {
-            Ok(route) => Ok(route),
-            Err(None) => Err(Nobody { kind: ErrorKind::NoRoute, labels: None }),
-            Err(Some(labels)) => self.wait(ask, labels).await,
+            Err(Unrouted::NoMember(labels)) => self.wait(ask, labels).await,
+            other => other,
         }
     }
 
-    async fn wait(&self, ask: Ask<'_>, mut labels: RouteLabels) -> Result<Route, Nobody> {
-        let nobody = |labels| Nobody { kind: ErrorKind::NoMember, labels: Some(labels) };
-        let Ok(_place) = self.dispatch.waiters.try_acquire() else { return Err(nobody(labels)) };
+    async fn wait(&self, ask: Ask<'_>, mut labels: RouteLabels) -> Result<Route, Unrouted> {
+        let Ok(_place) = self.dispatch.waiters.try_acquire() else { return Err(Unrouted::NoMember(labels)) };
         let mut changed = self.dispatch.directory.changed();
         loop {
             changed.mark_unchanged();
             match self.dispatch.live(ask) {
-                Ok(route) => return Ok(route),
-                Err(None) => return Err(Nobody { kind: ErrorKind::NoRoute, labels: None }),
-                Err(Some(current)) => labels = current,
+                Err(Unrouted::NoMember(current)) => labels = current,
+                other => return other,
             }
             match timeout_at(self.wait_until, changed.changed()).await {
                 Ok(Ok(())) => {}
                 // Too late, or the directory is gone.
-                _ => return Err(nobody(labels)),
+                _ => return Err(Unrouted::NoMember(labels)),
             }
         }
+    }
+
+    /// How many further members a rule lets its requests reach.
+    pub(crate) const fn allow(&mut self, retries: u8) {
+        self.left = retries;
     }
 
     /// Whether another member may be tried, after one attempt of which this much is known.
@@ -134,14 +161,31 @@ impl Tries<'_> {
         }
         // A member that nothing was sent to costs nothing.
         if known != Knowledge::NotConnected {
-            self.left = self.left.saturating_sub(1);
-            if self.left == 0 || !self.dispatch.budget.lock().retry(std::time::Instant::now()) {
+            let Some(left) = self.left.checked_sub(1) else {
+                metrics.retry(RetryOutcome::OverBudget);
+                return false;
+            };
+            if !self.dispatch.budget.lock().retry(std::time::Instant::now()) {
                 metrics.retry(RetryOutcome::OverBudget);
                 return false;
             }
+            self.left = left;
         }
         self.made = self.made.saturating_add(1);
         true
+    }
+
+    /// Gives members that fail alike, with `kind`, some time before the next one is tried.
+    pub(crate) async fn pause(&mut self, kind: ErrorKind, known: Knowledge) {
+        if known == Knowledge::NotConnected {
+            return;
+        }
+        self.alike = if self.last == Some(kind) { self.alike.saturating_add(1) } else { 1 };
+        self.last = Some(kind);
+        let pause = pause(self.alike, &mut rand::rng());
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// An attempt was answered.

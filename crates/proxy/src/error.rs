@@ -6,19 +6,23 @@ use http::StatusCode;
 use ops::error_kind::ErrorKind;
 use protocol::code::Code;
 
+use crate::grpc::GrpcStatus;
+
 /// How a kind of failure looks from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The status of the HTTP response.
     pub status: StatusCode,
+    /// The status of the answer to a call of gRPC, which is an HTTP 200.
+    pub grpc: GrpcStatus,
     /// What `Retry-After` says, in whole seconds; none where trying again is of no use.
     pub retry_after: Option<Duration>,
     /// One sentence that names the hop that failed. A constant: it can carry nothing of the request.
     pub sentence: &'static str,
 }
 
-const fn answer(status: StatusCode, sentence: &'static str) -> Answer {
-    Answer { status, retry_after: None, sentence }
+const fn answer(status: StatusCode, grpc: GrpcStatus, sentence: &'static str) -> Answer {
+    Answer { status, grpc, retry_after: None, sentence }
 }
 
 impl Answer {
@@ -31,48 +35,68 @@ impl Answer {
 #[must_use]
 pub const fn answer_to(kind: ErrorKind) -> Answer {
     use ErrorKind as K;
+    use GrpcStatus as G;
     use StatusCode as S;
     match kind {
         K::ServiceRefused => answer(
             S::BAD_GATEWAY,
+            G::UNAVAILABLE,
             "The tunnel client is connected, but the service behind it refused the connection.",
         ),
         K::ServiceTimeout => answer(
             S::GATEWAY_TIMEOUT,
+            G::DEADLINE_EXCEEDED,
             "The tunnel client is connected, but the service behind it did not answer in time.",
         ),
         K::ServiceCut => answer(
             S::BAD_GATEWAY,
+            G::UNAVAILABLE,
             "The service behind the tunnel client broke off before its answer was complete.",
         ),
-        K::ServiceTls => {
-            answer(S::BAD_GATEWAY, "TLS between the tunnel client and the service behind it failed.")
-        }
+        K::ServiceTls => answer(
+            S::BAD_GATEWAY,
+            G::UNAVAILABLE,
+            "TLS between the tunnel client and the service behind it failed.",
+        ),
         K::NoMember => answer(
             S::SERVICE_UNAVAILABLE,
+            G::UNAVAILABLE,
             "This address is known, but no tunnel client that serves it is connected right now.",
         )
         .after(5),
-        K::NoRoute => answer(S::NOT_FOUND, "No tunnel serves this address."),
+        K::NoRoute => answer(S::NOT_FOUND, G::UNIMPLEMENTED, "No tunnel serves this address."),
         K::SessionLost => answer(
             S::BAD_GATEWAY,
+            G::UNAVAILABLE,
             "The connection to the tunnel client was lost while it handled this request.",
         ),
         K::OpenTimeout => answer(
             S::GATEWAY_TIMEOUT,
+            G::UNAVAILABLE,
             "The tunnel client is connected, but did not take the request in time.",
         ),
-        K::NotAllowed => answer(S::FORBIDDEN, "The tunnel is not allowed to reach this service."),
-        K::OverLimit => {
-            answer(S::SERVICE_UNAVAILABLE, "The tunnel carries as much as it may at the moment.").after(1)
+        K::NotAllowed => {
+            answer(S::FORBIDDEN, G::PERMISSION_DENIED, "The tunnel is not allowed to reach this service.")
         }
-        K::BadRequest => answer(S::BAD_REQUEST, "The tunnel server could not understand the request."),
-        K::Denied => answer(S::FORBIDDEN, "A rule of the tunnel server denied the request."),
-        K::Draining => {
-            answer(S::SERVICE_UNAVAILABLE, "The tunnel is about to restart and takes no new requests.")
-                .after(1)
+        K::OverLimit => answer(
+            S::SERVICE_UNAVAILABLE,
+            G::RESOURCE_EXHAUSTED,
+            "The tunnel carries as much as it may at the moment.",
+        )
+        .after(1),
+        K::BadRequest => {
+            answer(S::BAD_REQUEST, G::INTERNAL, "The tunnel server could not understand the request.")
         }
-        K::Internal => answer(S::INTERNAL_SERVER_ERROR, "The tunnel made a mistake of its own."),
+        K::Denied => {
+            answer(S::FORBIDDEN, G::PERMISSION_DENIED, "A rule of the tunnel server denied the request.")
+        }
+        K::Draining => answer(
+            S::SERVICE_UNAVAILABLE,
+            G::UNAVAILABLE,
+            "The tunnel is about to restart and takes no new requests.",
+        )
+        .after(1),
+        K::Internal => answer(S::INTERNAL_SERVER_ERROR, G::INTERNAL, "The tunnel made a mistake of its own."),
     }
 }
 
@@ -103,6 +127,12 @@ impl From<ErrorKind> for Failure {
 /// What is wrong with a visitor's request. The visitor is at fault, always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// The head is no request of HTTP/1.1 (RFC 9112 sections 2.2, 3 and 5).
+    Syntax,
+    /// A version of HTTP that is not spoken here (RFC 9110 section 15.6.6).
+    Version,
+    /// The target is none of the forms that its method may have (RFC 9112 section 3.2), or has a fragment.
+    TargetForm,
     /// No `Host`, two of them, or one that is none (RFC 9112 section 3.2).
     Host,
     /// The target of the request names another host than `Host`.
@@ -127,25 +157,45 @@ pub enum Fault {
     Loop,
     /// The body did not come (RFC 9110 section 15.5.9).
     Slow,
+    /// The connection was made for a host with another certificate (RFC 9110 section 15.5.20).
+    Misdirected,
 }
 
 impl Fault {
     const fn status(self) -> StatusCode {
         match self {
-            Self::Host | Self::HostMismatch | Self::Framing | Self::Chunks | Self::Connection => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Syntax
+            | Self::TargetForm
+            | Self::Host
+            | Self::HostMismatch
+            | Self::Framing
+            | Self::Chunks
+            | Self::Connection => StatusCode::BAD_REQUEST,
+            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Method | Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::Target => StatusCode::URI_TOO_LONG,
             Self::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+        }
+    }
+
+    const fn grpc(self) -> GrpcStatus {
+        match self {
+            Self::Method | Self::TransferCoding => GrpcStatus::UNIMPLEMENTED,
+            Self::Target | Self::Fields => GrpcStatus::RESOURCE_EXHAUSTED,
+            Self::Slow => GrpcStatus::DEADLINE_EXCEEDED,
+            _ => GrpcStatus::INTERNAL,
         }
     }
 
     const fn sentence(self) -> &'static str {
         match self {
+            Self::Syntax => "The head of the request is not valid HTTP/1.1.",
+            Self::Version => "This version of HTTP is not spoken here.",
+            Self::TargetForm => "The target of the request is not a valid one.",
             Self::Host => "The request must name one valid host.",
             Self::HostMismatch => "The target of the request and its Host field name different hosts.",
             Self::Method => "This method does not pass through the tunnel.",
@@ -158,13 +208,14 @@ impl Fault {
             Self::Fields => "The fields of the request are too large.",
             Self::Loop => "The request goes round in circles: it passed through too many tunnels.",
             Self::Slow => "The body of the request did not come in time.",
+            Self::Misdirected => "This connection was made for another host; ask again on a new one.",
         }
     }
 }
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        Self { kind: ErrorKind::BadRequest, answer: answer(fault.status(), fault.sentence()) }
+        Self { kind: ErrorKind::BadRequest, answer: answer(fault.status(), fault.grpc(), fault.sentence()) }
     }
 }
 
@@ -193,7 +244,7 @@ mod tests {
     #[test]
     fn every_kind_has_an_answer_of_its_own_class() {
         for kind in ErrorKind::ALL.iter().copied() {
-            let Answer { status, retry_after, sentence } = answer_to(kind);
+            let Answer { status, retry_after, sentence, .. } = answer_to(kind);
             assert!(status.is_client_error() || status.is_server_error(), "{kind}");
             assert_eq!(retry_after.is_some(), status == StatusCode::SERVICE_UNAVAILABLE, "{kind}");
             assert!(sentence.ends_with('.') && sentence.is_ascii(), "{kind}");
@@ -208,6 +259,14 @@ mod tests {
         assert_eq!(status(ErrorKind::SessionLost), 502);
         assert_eq!(status(ErrorKind::NoMember), 503);
         assert_eq!(status(ErrorKind::NoRoute), 404);
+        let grpc = |kind| answer_to(kind).grpc.0;
+        assert_eq!(grpc(ErrorKind::ServiceRefused), 14);
+        assert_eq!(grpc(ErrorKind::ServiceTimeout), 4);
+        assert_eq!(grpc(ErrorKind::SessionLost), 14);
+        assert_eq!(grpc(ErrorKind::NoMember), 14);
+        assert_eq!(grpc(ErrorKind::NoRoute), 12);
+        assert_eq!(grpc(ErrorKind::OverLimit), 8);
+        assert_eq!(grpc(ErrorKind::NotAllowed), 7);
     }
 
     #[test]

@@ -8,22 +8,30 @@
 //! | [`exchange`] | one HTTP request with its response on a substream, both ends | 5.6 |
 //! | [`responder`], [`service`] | the end that dials services | 5.7 |
 //! | [`headers`] | which fields pass, which are removed, which are set | 5.6 |
-//! | [`error`], [`page`] | the one table from what failed to what a visitor is told | 7 |
+//! | [`treatment`], [`rule_answer`] | what rules do to requests, and what they answer themselves | 5.3 |
+//! | [`concurrency`] | how many requests are worked on at once | 5 |
+//! | [`error`], [`page`], [`grpc`] | the one table from what failed to what a visitor is told | 7 |
+//! | [`plugin`] | code that sees heads and outcomes, in the order that a rule names | 5.3 |
 //! | [`access`] | a line per request or connection | INTERFACE, "Logs" |
 
 pub mod access;
+pub mod concurrency;
 pub mod context;
 pub mod directory;
 pub mod dispatch;
 pub mod error;
 pub mod exchange;
+pub mod grpc;
 pub mod headers;
 pub mod ingress;
 pub mod page;
+pub mod plugin;
 mod poison;
 pub mod responder;
+pub mod rule_answer;
 pub mod service;
 mod trace;
+pub mod treatment;
 
 #[cfg(test)]
 mod tests;

@@ -6,15 +6,20 @@ use http::{Response, StatusCode};
 use protocol::request::TraceContext;
 
 use crate::error::Failure;
+use crate::grpc;
 use crate::trace::TraceId;
 
 /// Says which kind of failure an answer of ours is about.
 pub const X_TUNNEL_ERROR: HeaderName = HeaderName::from_static("x-tunnel-error");
 
 /// The answer to a request that failed with `failure`: a short page, as HTML if the visitor's `Accept` names it, else as
-/// plain text. It holds constants and the trace id, nothing of the request and nothing of our inside.
+/// plain text. It holds constants and the trace id, nothing of the request and nothing of our inside. A call of gRPC gets a
+/// status of gRPC instead.
 #[must_use]
 pub fn page(failure: &Failure, request: &HeaderMap, trace: TraceContext) -> Response<Bytes> {
+    if let Some(content_type) = grpc::content_type(request) {
+        return grpc::trailers_only(failure, content_type);
+    }
     let (content_type, body) = if accepts_html(request) {
         ("text/html; charset=utf-8", html(failure, trace))
     } else {

@@ -6,7 +6,7 @@ use crate::error::Fault;
 
 /// Never passed on, in either direction (RFC 9110 section 7.6.1, RFC 9112 sections 6.1 and 9). `TE` and `Upgrade` are
 /// told in other ways.
-pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         *name,
         header::CONNECTION
@@ -42,6 +42,11 @@ impl Listed {
     /// Refuses a list that would take from the service what it relies on, or what an ingress has set.
     pub(super) fn check(&self) -> Result<(), Fault> {
         if self.0.iter().any(is_protected) { Err(Fault::Connection) } else { Ok(()) }
+    }
+
+    /// The fields.
+    pub(super) fn all(&self) -> &[HeaderName] {
+        &self.0
     }
 
     pub(super) fn names(&self, name: &HeaderName) -> bool {

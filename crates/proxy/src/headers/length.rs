@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, HeaderMap};
 
 /// Decimal digits, nothing else, below 2^64.
-pub(super) fn parse_length(digits: &[u8]) -> Option<u64> {
+pub(crate) fn parse_length(digits: &[u8]) -> Option<u64> {
     let digits = Some(digits).filter(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }

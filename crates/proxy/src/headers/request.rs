@@ -1,18 +1,19 @@
 //! The fields of a request: checked and rewritten where the visitor comes in, put together again before the service.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{PathAndQuery, Uri};
+use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Version};
+use hyper::ext::Protocol;
 use ops::error_kind::ErrorKind;
 use policy::host::{Host, HostError};
 use protocol::exchange::{Field, Scheme};
 
 use super::hop::{Listed, is_hop_by_hop};
 use super::length::parse_length;
-use super::upgrade::upgrade_token;
+use super::upgrade::{connect_token, upgrade_token, websocket_key};
 use crate::error::{Failure, Fault};
 
 /// Counts the tunnels that a request went through, to stop loops.
@@ -20,6 +21,12 @@ pub(crate) const HOPS: &str = "x-tunnel-hops";
 /// A request that went through so many tunnels goes round in circles; below 9, so that the count is one digit.
 const HOPS_MAX: u8 = b'5';
 
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+const FORWARDED_HOST: &str = "x-forwarded-host";
+/// What a trusted proxy may say besides.
+const OTHER_FORWARDED: [&str; 5] =
+    ["x-forwarded-port", "x-forwarded-server", "x-forwarded-prefix", "forwarded", "x-real-ip"];
 /// Set by an ingress; what a visitor says about itself in them is not believed.
 const FORWARDED: [&str; 8] = [
     "x-forwarded-for",
@@ -49,95 +56,187 @@ const TWINS: [&str; 9] = [
 pub struct Facts {
     /// The canonical host.
     pub host: Host,
-    /// `Host` as the visitor wrote it.
+    /// `Host` or `:authority` as the visitor wrote it.
     pub authority: HeaderValue,
     /// Path and query, or `*`.
     pub path: PathAndQuery,
     /// The protocol to upgrade to.
     pub upgrade: Option<HeaderValue>,
-    /// The visitor waits for a 100 before it sends the body.
+    /// The visitor waits for a 100 before it sends the body. hyper sends one when the body is read, in HTTP/1.1; in HTTP/2
+    /// it can not, and the visitor sends the body when it has waited enough. A service can refuse the body either way.
     pub expect_continue: bool,
     /// The tunnels that it will have gone through, as the digit that is sent.
     hops: [u8; 1],
     content_length: Option<HeaderValue>,
+    /// In place of the visitor's fields, where it sent more than one.
+    cookie: Option<HeaderValue>,
+    websocket_key: Option<HeaderValue>,
     listed: Listed,
 }
 
 /// What an ingress tells the service about the visitor: made once per connection.
 #[derive(Debug, Clone)]
 pub struct FacingVisitor {
-    address: String,
+    /// `X-Forwarded-For`.
+    chain: String,
     /// How it came.
     pub scheme: Scheme,
+    /// What a trusted proxy says instead of us.
+    said: Said,
+}
+
+/// What a trusted proxy says of a request; empty where nobody is trusted.
+#[derive(Debug, Clone, Default)]
+struct Said {
+    /// Its other fields about the visitor pass.
+    trusted: bool,
+    proto: Option<HeaderValue>,
+    host: Option<HeaderValue>,
 }
 
 impl FacingVisitor {
     /// A visitor from `address`.
     #[must_use]
     pub fn new(address: IpAddr, scheme: Scheme) -> Self {
-        Self { address: address.to_canonical().to_string(), scheme }
+        Self { chain: address.to_canonical().to_string(), scheme, said: Said::default() }
+    }
+
+    /// What the service hears of a request that came from `proxy`, which is trusted, with these `headers`; and the address of
+    /// the visitor: the last one in `X-Forwarded-For` that is not `trusted` itself.
+    #[must_use]
+    pub fn forwarded(
+        &self,
+        proxy: IpAddr,
+        headers: &HeaderMap,
+        trusted: &dyn Fn(IpAddr) -> bool,
+    ) -> (IpAddr, Self) {
+        let chain = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let chain: Vec<&str> = chain.flat_map(|value| value.split(',')).map(str::trim).collect();
+        let mut visitor = proxy;
+        for hop in chain.iter().rev() {
+            // What nobody can read was written by somebody whom nobody can trust.
+            let Some(address) = address_of(hop) else { break };
+            visitor = address;
+            if !trusted(address) {
+                break;
+            }
+        }
+        let before = chain.iter().filter(|hop| !hop.is_empty()).map(|hop| format!("{hop}, "));
+        let chain = before.chain([self.chain.clone()]).collect();
+        let one = |name: &str| headers.get(name).cloned();
+        let said = Said { trusted: true, proto: one(FORWARDED_PROTO), host: one(FORWARDED_HOST) };
+        (visitor, Self { chain, scheme: self.scheme, said })
     }
 }
 
 impl Facts {
-    /// Reads the facts of `request`, whose body `has_body`.
+    /// Reads the facts of `request`, whose body `has_body`. One that names the listener by an IP address is for the host
+    /// `by_address`, or for nobody.
     ///
     /// # Errors
     /// What is wrong with the request.
-    pub fn of<B>(request: &Request<B>, has_body: bool) -> Result<Self, Failure> {
+    pub fn of<B>(request: &Request<B>, has_body: bool, by_address: Option<&Host>) -> Result<Self, Failure> {
         let headers = request.headers();
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return Err(Fault::Method.into());
-        }
-        check_framing(headers)?;
+        let connect = match request.extensions().get::<Protocol>() {
+            Some(protocol) => Some(connect_token(protocol).ok_or(Fault::Method)?),
+            None if matches!(*request.method(), Method::CONNECT | Method::TRACE) => {
+                return Err(Fault::Method.into());
+            }
+            None => None,
+        };
         // HTTP/1.0 knows neither upgrades nor interim responses (RFC 9110 sections 7.8 and 10.1.1).
         let old = request.version() < Version::HTTP_11;
-        let (host, authority) = host(request.uri(), headers)?;
+        let (host, authority) = host(request, by_address)?;
         let listed = Listed::of(headers);
         listed.check()?;
         Ok(Self {
             host,
             authority,
             path: request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
-            upgrade: if has_body || old { None } else { upgrade_token(headers) },
+            websocket_key: connect.as_ref().and_then(|protocol| websocket_key(protocol, headers)),
+            upgrade: match connect {
+                None if has_body || old => None,
+                None => upgrade_token(headers),
+                connect => connect,
+            },
+            cookie: if request.version() == Version::HTTP_2 { joined_cookies(headers) } else { None },
             expect_continue: expects_continue(headers)? && has_body && !old,
             hops: hops(headers)?,
-            content_length: headers.get(header::CONTENT_LENGTH).map(canonical_length).transpose()?,
+            content_length: stated_length(headers)?,
             listed,
         })
     }
 
-    /// The fields to pass on: those of the visitor that are end to end, and our own.
+    /// The visitor's fields without those that its `Connection` names, and with one `Cookie`: what plugins see and change.
+    pub(crate) fn unlisted(&self, headers: &HeaderMap) -> HeaderMap {
+        let mut unlisted = headers.clone();
+        for name in self.listed.all() {
+            unlisted.remove(name);
+        }
+        if let Some(cookie) = &self.cookie {
+            unlisted.insert(header::COOKIE, cookie.clone());
+        }
+        unlisted
+    }
+
+    /// The fields to pass on: those of the visitor that are end to end, and our own. Those that are `set` take the place of
+    /// both. `unlisted`: they are already without those that `Connection` names, and what has such a name now comes from a
+    /// plugin.
     pub(crate) fn forward<'f>(
         &'f self,
         headers: &'f HeaderMap,
+        unlisted: bool,
         visitor: &'f FacingVisitor,
+        set: &'f [(HeaderName, HeaderValue)],
     ) -> impl Iterator<Item = (&'f [u8], &'f [u8])> {
         let proto: &[u8] = match visitor.scheme {
             Scheme::Http => b"http",
             Scheme::Https => b"https",
         };
         let own = [
-            (&b"x-forwarded-for"[..], visitor.address.as_bytes()),
-            (b"x-forwarded-proto", proto),
-            (b"x-forwarded-host", self.authority.as_bytes()),
+            (FORWARDED_FOR.as_bytes(), visitor.chain.as_bytes()),
+            (FORWARDED_PROTO.as_bytes(), visitor.said.proto.as_ref().map_or(proto, HeaderValue::as_bytes)),
+            (FORWARDED_HOST.as_bytes(), visitor.said.host.as_ref().unwrap_or(&self.authority).as_bytes()),
             (HOPS.as_bytes(), &self.hops),
         ];
         let trailers = wants_trailers(headers).then_some((&b"te"[..], &b"trailers"[..]));
         let length = self.content_length.as_ref().map(|length| (&b"content-length"[..], length.as_bytes()));
-        let theirs = headers.iter().filter(|(name, _)| self.passes(name));
+        let trusted = visitor.said.trusted;
+        let theirs = headers.iter().filter(move |(name, _)| self.passes(name, unlisted, trusted));
         let theirs = theirs.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        theirs.chain(length).chain(trailers).chain(own)
+        let cookie = if unlisted { &None } else { &self.cookie };
+        let made = [(&b"cookie"[..], cookie), (b"sec-websocket-key", &self.websocket_key)];
+        let made = made.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.as_bytes())));
+        let unset =
+            move |(name, _): &(&[u8], &[u8])| !set.iter().any(|(set, _)| set.as_str().as_bytes() == *name);
+        let set = set.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        theirs.chain(length).chain(trailers).chain(made).chain(own).filter(unset).chain(set)
     }
 
-    fn passes(&self, name: &HeaderName) -> bool {
-        let ours = matches!(*name, header::HOST | header::EXPECT | header::CONTENT_LENGTH);
-        !(ours || is_hop_by_hop(name) || self.listed.names(name) || is_forwarded(name.as_str()))
+    fn passes(&self, name: &HeaderName, unlisted: bool, trusted: bool) -> bool {
+        let ours = matches!(*name, header::HOST | header::EXPECT | header::CONTENT_LENGTH)
+            || (*name == header::COOKIE && self.cookie.is_some() && !unlisted);
+        let listed = !unlisted && self.listed.names(name);
+        !(ours || is_hop_by_hop(name) || listed || is_forwarded(name.as_str()))
+            || (trusted && OTHER_FORWARDED.contains(&name.as_str()) && !listed)
     }
 }
 
+/// An address in `X-Forwarded-For`: some write a port behind it, and brackets around IPv6.
+fn address_of(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse().or_else(|_| hop.parse::<SocketAddr>().map(|address| address.ip()));
+    let address = address.or_else(|_| hop.trim_matches(['[', ']']).parse());
+    address.ok().map(|address: IpAddr| address.to_canonical())
+}
+
+/// Whether a field is none that a rule can set: what it says is known here, or is of one connection only.
+pub(crate) fn is_ours(name: &HeaderName) -> bool {
+    let decides = matches!(*name, header::HOST | header::EXPECT | header::CONTENT_LENGTH);
+    decides || is_hop_by_hop(name) || name == HOPS
+}
+
 /// Whether a name is one of those that an ingress sets, or can be taken for a field that decides.
-fn is_forwarded(name: &str) -> bool {
+pub(crate) fn is_forwarded(name: &str) -> bool {
     let is = |known: &&str| {
         name.len() == known.len()
             && name.bytes().zip(known.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
@@ -150,47 +249,69 @@ fn is_forwarded(name: &str) -> bool {
     }
 }
 
-fn host(uri: &Uri, headers: &HeaderMap) -> Result<(Host, HeaderValue), Failure> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(value), None) = (hosts.next(), hosts.next()) else { return Err(Fault::Host.into()) };
-    let parse = |text: &str| {
-        Host::from_authority(text).map_err(|error| match error {
-            // A host, but none that a tunnel could have.
-            HostError::IpLiteral => Failure::of(ErrorKind::NoRoute),
-            _ => Fault::Host.into(),
-        })
+/// The host, and how the visitor wrote it. A request of HTTP/1.1 has a `Host` in any case (RFC 9112 section 3.2), one of
+/// HTTP/2 an `:authority` or a `host`; where there are two they have to be the same (RFC 9113 section 8.3.1).
+fn host<B>(request: &Request<B>, by_address: Option<&Host>) -> Result<(Host, HeaderValue), Failure> {
+    let parse = |text: &str| match (Host::from_authority(text), by_address) {
+        (Ok(host), _) => Ok(host),
+        (Err(HostError::IpLiteral), Some(host)) if is_address(text) => Ok(host.clone()),
+        // A host, but none that a tunnel could have.
+        (Err(HostError::IpLiteral), None) => Err(Failure::of(ErrorKind::NoRoute)),
+        (Err(_), _) => Err(Fault::Host.into()),
     };
-    let host = parse(value.to_str().map_err(|_| Fault::Host)?)?;
-    match uri.authority() {
-        Some(target) if parse(target.as_str())? != host => Err(Fault::HostMismatch.into()),
-        _ => Ok((host, value.clone())),
+    let target = request.uri().authority().map(|target| (parse(target.as_str()), target));
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (target, hosts.next(), hosts.next()) {
+        (Some((host, target)), None, _) if request.version() == Version::HTTP_2 => {
+            Ok((host?, HeaderValue::from_str(target.as_str()).map_err(|_| Fault::Host)?))
+        }
+        (target, Some(value), None) => {
+            let text = value.to_str().map_err(|_| Fault::Host)?;
+            let host = parse(text)?;
+            let differs = |target: &Authority| is_address(text) && target.as_str() != text;
+            if let Some((named, target)) = target
+                && (named? != host || differs(target))
+            {
+                return Err(Fault::HostMismatch.into());
+            }
+            Ok((host, value.clone()))
+        }
+        _ => Err(Fault::Host.into()),
     }
 }
 
-/// The one spelling of a length: services differ about what `003` means.
-fn canonical_length(value: &HeaderValue) -> Result<HeaderValue, Fault> {
-    match value.as_bytes() {
-        [b'1'..=b'9', ..] | [b'0'] => Ok(value.clone()),
-        digits => parse_length(digits).map(HeaderValue::from).ok_or(Fault::Framing),
-    }
+/// An IP address with or without a port, as an authority has it.
+fn is_address(text: &str) -> bool {
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    text.parse::<SocketAddr>().is_ok()
+        || text.parse::<Ipv4Addr>().is_ok()
+        || inside.is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
-/// What hyper's parser lets through and the service may read differently (RFC 9112 section 6.3).
-fn check_framing(headers: &HeaderMap) -> Result<(), Fault> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    if codings.next().is_some() || headers.contains_key(header::CONTENT_LENGTH) {
-        return Err(Fault::Framing);
+/// HTTP/2 may split the field, HTTP/1.1 may not (RFC 9113 section 8.2.3).
+fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    let (first, second) = (crumbs.next()?, crumbs.next()?);
+    let mut joined = BytesMut::from(first.as_bytes());
+    for crumb in std::iter::once(second).chain(crumbs) {
+        joined.put_slice(b"; ");
+        joined.put_slice(crumb.as_bytes());
     }
-    let coding = coding.as_bytes();
-    if coding.eq_ignore_ascii_case(b"chunked") {
-        return Ok(());
+    HeaderValue::from_maybe_shared(joined.freeze()).ok()
+}
+
+/// The one length that is stated, in its one spelling: services differ about what `003` means. That nothing else frames
+/// the body has been seen to: by the guard before HTTP/1.1, by the parser of HTTP/2.
+fn stated_length(headers: &HeaderMap) -> Result<Option<HeaderValue>, Fault> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match value.as_bytes() {
+            [b'1'..=b'9', ..] | [b'0'] => Ok(Some(value.clone())),
+            digits => parse_length(digits).map(HeaderValue::from).map(Some).ok_or(Fault::Framing),
+        },
+        _ => Err(Fault::Framing),
     }
-    let all_chunked = coding.split(|byte| *byte == b',').all(|word| {
-        let word = word.trim_ascii();
-        word.is_empty() || word.eq_ignore_ascii_case(b"chunked")
-    });
-    Err(if all_chunked { Fault::Framing } else { Fault::TransferCoding })
 }
 
 fn expects_continue(headers: &HeaderMap) -> Result<bool, Fault> {

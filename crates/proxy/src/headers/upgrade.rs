@@ -1,6 +1,9 @@
-//! Upgrades of HTTP/1.1 (RFC 9110 section 7.8).
+//! Upgrades of HTTP/1.1 (RFC 9110 section 7.8) and extended CONNECT of HTTP/2 (RFC 8441).
 
-use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE};
+use hyper::ext::Protocol;
 
 /// The protocol that a request asks to upgrade to. None if `Connection` does not list `upgrade`, if there is more than one
 /// choice, or for `h2c`: what is said after that would be more requests, past every check.
@@ -9,10 +12,28 @@ pub(crate) fn upgrade_token(headers: &HeaderMap) -> Option<HeaderValue> {
     let (Some(offer), None) = (offers.next(), offers.next()) else { return None };
     let is_upgrade = |word: &[u8]| word.trim_ascii().eq_ignore_ascii_case(b"upgrade");
     let listed = |value: &HeaderValue| value.as_bytes().split(|byte| *byte == b',').any(is_upgrade);
-    let token = offer.as_bytes();
-    let one = !token.is_empty() && token.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
-    let usable = one && !token.eq_ignore_ascii_case(b"h2c") && headers.get_all(CONNECTION).iter().any(listed);
+    let usable = is_usable(offer.as_bytes()) && headers.get_all(CONNECTION).iter().any(listed);
     usable.then(|| offer.clone())
+}
+
+/// The protocol of an extended CONNECT, under the same conditions.
+pub(super) fn connect_token(protocol: &Protocol) -> Option<HeaderValue> {
+    let token = HeaderValue::from_str(protocol.as_str()).ok()?;
+    is_usable(token.as_bytes()).then_some(token)
+}
+
+fn is_usable(token: &[u8]) -> bool {
+    let one = !token.is_empty() && token.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
+    one && !token.eq_ignore_ascii_case(b"h2c")
+}
+
+/// The key that a service of HTTP/1.1 needs to see and that extended CONNECT does without (RFC 6455 section 4.1, RFC 8441
+/// section 5). None if it is no WebSocket, or there is one.
+pub(super) fn websocket_key(protocol: &HeaderValue, headers: &HeaderMap) -> Option<HeaderValue> {
+    let needed =
+        protocol.as_bytes().eq_ignore_ascii_case(b"websocket") && !headers.contains_key(SEC_WEBSOCKET_KEY);
+    let key = || HeaderValue::try_from(STANDARD.encode(rand::random::<[u8; 16]>())).ok();
+    needed.then(key).flatten()
 }
 
 #[cfg(test)]

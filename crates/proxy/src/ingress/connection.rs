@@ -3,24 +3,32 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderMap, HeaderValue};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use ops::error_kind::ErrorKind;
+use ops::spawn::Spawner;
 use policy::retry::is_idempotent;
+use policy::rule::{Asked, Fields, normal_path};
 use protocol::request::TraceContext;
 
-use super::visitor::{Visiting, VisitorState};
+use super::Stream;
+use super::entrance::Entrance;
+use super::redirect::redirect;
+use super::visitor::Visiting;
 use crate::access::{AccessKind, Record};
 use crate::context::Context;
-use crate::dispatch::{Ask, Dispatch};
+use crate::dispatch::{Ask, Dispatch, Unrouted};
 use crate::error::{Failure, Fault};
-use crate::exchange::{AnswerBody, Opened, Opener, Unanswered, carry_upgraded};
-use crate::headers::{FacingVisitor, Facts, upgrade_token};
+use crate::exchange::{AnswerBody, Opened, Opener, SwitchedEnd, Unanswered, carry_upgraded};
+use crate::headers::{FacingVisitor, Facts};
 use crate::page::page;
+use crate::plugin::{Chain, Flow, Plugged, Reply};
+use crate::rule_answer::RuleAnswer;
 use crate::trace;
 
 /// How often the members are looked up anew, when all of them were lost.
@@ -31,7 +39,21 @@ const ROUNDS: usize = 3;
 pub(super) struct Visitor {
     pub(super) address: SocketAddr,
     pub(super) facing: FacingVisitor,
-    pub(super) state: Arc<VisitorState>,
+    pub(super) entrance: Arc<Entrance>,
+    /// The name that its TLS was made for.
+    pub(super) sni: Option<Arc<str>>,
+}
+
+impl Visitor {
+    /// Whose request it is, and what the service hears of it, where a trusted proxy says so in the request; none elsewhere.
+    fn forwarded(&self, headers: &HeaderMap) -> Option<(SocketAddr, FacingVisitor)> {
+        let trusts = |address| self.entrance.trusts(address);
+        trusts(self.address.ip()).then(|| {
+            let (address, facing) = self.facing.forwarded(self.address.ip(), headers, &trusts);
+            let port = if address == self.address.ip() { self.address.port() } else { 0 };
+            (SocketAddr::new(address, port), facing)
+        })
+    }
 }
 
 /// The visitor broke off, or must be told nothing: the connection ends with a reset.
@@ -42,7 +64,20 @@ pub(super) struct VisitorGone;
 /// Why a request gets no response from a member.
 enum Stopped {
     Failure(Failure),
+    /// A plugin has answered it.
+    Answered(Box<Reply>),
+    /// A rule answers it.
+    Answer(Arc<RuleAnswer>),
     VisitorGone,
+}
+
+/// The fields of a request, as rules ask for them.
+struct FieldsOf<'a>(&'a HeaderMap);
+
+impl Fields for FieldsOf<'_> {
+    fn any(&self, name: &str, is: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.0.get_all(name).iter().any(|value| is(value.as_bytes()))
+    }
 }
 
 impl<F: Into<Failure>> From<F> for Stopped {
@@ -61,72 +96,163 @@ pub(super) async fn answer(
 ) -> Result<Response<AnswerBody>, VisitorGone> {
     let trace = trace::of_request(request.headers());
     let mut record = Record::start(context, AccessKind::Http, trace.trace_id);
-    record.line.visitor = Some(visitor.address);
+    let forwarded = visitor.forwarded(request.headers());
+    let (address, facing) =
+        forwarded.as_ref().map_or((visitor.address, &visitor.facing), |(address, facing)| (*address, facing));
+    record.line.visitor = Some(address);
+    if let Some(fault) = visiting.refused() {
+        return Ok(refuse(&fault.into(), request.headers(), trace, record, visiting, true));
+    }
     record.line.method = Some(request.method().clone());
     record.line.path = request.uri().path_and_query().cloned();
 
     let has_body = !request.body().is_end_stream();
-    let facts = match Facts::of(&request, has_body) {
+    let facts = match Facts::of(&request, has_body, visitor.entrance.by_address.as_ref()) {
         Ok(facts) => facts,
         Err(failure) => return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body)),
     };
     record.line.host = Some(facts.host.clone());
+    if !visitor.entrance.covers(visitor.sni.as_deref(), &facts.host) {
+        let failure = Fault::Misdirected.into();
+        return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body));
+    }
+    if let Some(pattern) = &visitor.entrance.redirect {
+        return Ok(match redirect(pattern, &facts) {
+            Ok(response) => {
+                record.line.status = Some(response.status().as_u16());
+                visiting.finish(has_body);
+                sent_elsewhere(response, has_body)
+            }
+            Err(failure) => refuse(&failure, request.headers(), trace, record, visiting, has_body),
+        });
+    }
     let on_upgrade = facts.upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if parts.method == Method::CONNECT {
+        // An extended one: for the other end an upgrade is an upgrade.
+        parts.method = Method::GET;
+    }
     let body = has_body.then_some(body);
-    let mut opener =
-        Opener::new(&facts, &parts, body, visitor.address, &visitor.facing, trace, context.timeouts);
+    let mut opener = Opener::new(&facts, &parts, body, address, facing, trace, context.timeouts);
 
-    let opened = match attempt(dispatch, &mut opener, &mut record).await {
+    let opened = match attempt(dispatch, &context.spawner, &mut opener, &mut record).await {
         Ok(opened) => opened,
-        Err(Stopped::Failure(failure)) => {
-            let unread = opener.is_unread();
-            return Ok(refuse(&failure, &parts.headers, trace, record, visiting, unread));
+        Err(stopped) => {
+            let (unread, plugged) = (opener.is_unread(), opener.plugged.take());
+            let (response, kind) = match stopped {
+                Stopped::Failure(failure) => (page(&failure, &parts.headers, trace), Some(failure.kind)),
+                Stopped::Answered(reply) => {
+                    let kind = reply.kind();
+                    (reply.into_response(&parts.headers, trace), kind)
+                }
+                Stopped::Answer(rule) => {
+                    match rule.response(&facts.host, facts.path.path(), facts.path.query()) {
+                        Some(response) => (response, None),
+                        None => {
+                            let failure = Failure::of(ErrorKind::Internal);
+                            (page(&failure, &parts.headers, trace), Some(failure.kind))
+                        }
+                    }
+                }
+                Stopped::VisitorGone => return Err(VisitorGone),
+            };
+            let (response, kind) = pass_back(plugged, response, kind, &parts.headers, trace).await;
+            return Ok(say(response, kind, record, visiting, unread));
         }
-        Err(Stopped::VisitorGone) => return Err(VisitorGone),
     };
+    let plugged = opener.plugged.take();
     drop(opener);
     match on_upgrade {
         Some(upgrade) if opened.head.status == 101 => {
-            Ok(switch(opened, upgrade, &facts, context, record, visiting))
+            Ok(switch(opened, plugged, upgrade, &facts, (&parts, trace), context, record, visiting).await)
         }
-        _ => Ok(respond(opened, &parts, trace, context, record, visiting)),
+        // A success would tell the visitor that the protocol is spoken (RFC 8441 section 4).
+        Some(_) if parts.version == Version::HTTP_2 && (200..300).contains(&opened.head.status) => {
+            let failure = Failure::of(ErrorKind::ServiceCut);
+            let page = page(&failure, &parts.headers, trace);
+            let (page, kind) = pass_back(plugged, page, Some(failure.kind), &parts.headers, trace).await;
+            Ok(say(page, kind, record, visiting, false))
+        }
+        _ => Ok(respond(opened, plugged, &parts, trace, context, record, visiting).await),
+    }
+}
+
+/// An answer of ours, once the plugins have seen it that have let its request pass.
+async fn pass_back(
+    plugged: Option<Box<Plugged>>,
+    mut response: Response<Bytes>,
+    kind: Option<ErrorKind>,
+    request: &HeaderMap,
+    trace: TraceContext,
+) -> (Response<Bytes>, Option<ErrorKind>) {
+    match plugged {
+        Some(mut plugged) => match plugged.on_response(&mut response).await {
+            Ok(()) => (response, kind),
+            Err(reply) => (reply.into_response(request, trace), Some(ErrorKind::Internal)),
+        },
+        None => (response, kind),
     }
 }
 
 /// Sends the request to one member after the other, as far as that is safe.
 async fn attempt(
     dispatch: &Dispatch,
+    spawner: &Spawner,
     opener: &mut Opener<'_>,
     record: &mut Record,
 ) -> Result<Opened, Stopped> {
-    let idempotent = is_idempotent(opener.parts.method.as_str().as_bytes());
+    let method = opener.parts.method.as_str();
+    let idempotent = is_idempotent(method.as_bytes());
+    let path = normal_path(opener.facts.path.path());
+    let asked = Asked {
+        host: &opener.facts.host,
+        method,
+        path: &path,
+        fields: &FieldsOf(&opener.parts.headers),
+        client: opener.visitor.ip(),
+    };
+    let mut place = dispatch.concurrency().enter(asked.client).await?;
     let mut tries = dispatch.begin();
     let mut last = Failure::of(ErrorKind::NoMember);
     for round in 0..ROUNDS {
-        let route = tries.route(Ask::Http(&opener.facts.host)).await.map_err(|nobody| {
-            if let Some(labels) = &nobody.labels {
-                record.routed(labels);
+        let route = match tries.route(Ask::Http(&asked)).await {
+            Ok(route) => route,
+            // The name was there a moment ago: what became of the request is the truer answer.
+            Err(Unrouted::NoRoute) if round > 0 => return Err(last.into()),
+            Err(Unrouted::NoRoute) => return Err(ErrorKind::NoRoute.into()),
+            Err(Unrouted::NoMember(labels)) => {
+                record.routed(&labels);
+                return Err(ErrorKind::NoMember.into());
             }
-            match nobody.kind {
-                // The name was there a moment ago: what became of the request is the truer answer.
-                ErrorKind::NoRoute if round > 0 => last,
-                kind => kind.into(),
+            Err(Unrouted::Answer(labels, answer, plugins)) => {
+                record.routed(&labels);
+                plug(&plugins, spawner, opener, record).await?;
+                return Err(Stopped::Answer(answer));
             }
-        })?;
+        };
         record.routed(&route.labels);
         if !route.admits(opener.visitor.ip()) {
             return Err(ErrorKind::NotAllowed.into());
         }
+        dispatch.concurrency().routed(&mut place, &route.labels.route, &route.labels.group).await?;
         if round == 0 {
+            plug(&route.plugins, spawner, opener, record).await?;
             opener.take_ready().await.map_err(stopped)?;
+            if let Some(retries) = route.treatment.as_ref().and_then(|treatment| treatment.retries) {
+                tries.allow(retries);
+            }
         }
+        opener.treatment.clone_from(&route.treatment);
         for target in &route.targets {
+            if let Some(labels) = &target.labels {
+                record.routed(labels);
+            }
             record.line.member = Some(target.member_name.clone());
             record.opened();
             match opener.send(target).await {
                 Ok(opened) => {
                     tries.answered();
+                    record.place = Some(place);
                     return Ok(opened);
                 }
                 Err(Unanswered::Failed { failure, known }) => {
@@ -134,6 +260,7 @@ async fn attempt(
                     if !tries.another(known, idempotent, opener.is_replayable()) {
                         return Err(failure.into());
                     }
+                    tries.pause(failure.kind, known).await;
                 }
                 Err(other) => return Err(stopped(other)),
             }
@@ -143,6 +270,24 @@ async fn attempt(
         }
     }
     Err(last.into())
+}
+
+/// Takes the request through the plugins of its route: once, whatever becomes of its members.
+async fn plug(
+    plugins: &Chain,
+    spawner: &Spawner,
+    opener: &mut Opener<'_>,
+    record: &mut Record,
+) -> Result<(), Stopped> {
+    if plugins.is_empty() || opener.plugged.is_some() {
+        return Ok(());
+    }
+    let plugged = opener.plug(plugins);
+    record.tells(plugged.ending(spawner));
+    match plugged.on_request().await {
+        Flow::Pass => Ok(()),
+        Flow::Answer(reply) => Err(Stopped::Answered(reply)),
+    }
 }
 
 fn stopped(unanswered: Unanswered) -> Stopped {
@@ -158,55 +303,104 @@ fn refuse(
     failure: &Failure,
     request: &HeaderMap,
     trace: TraceContext,
+    record: Record,
+    visiting: Visiting,
+    unread: bool,
+) -> Response<AnswerBody> {
+    say(page(failure, request, trace), Some(failure.kind), record, visiting, unread)
+}
+
+/// A redirect; after it the connection ends if the visitor `has_body` to send, which nobody reads.
+fn sent_elsewhere(response: Response<Bytes>, has_body: bool) -> Response<AnswerBody> {
+    let mut response = response.map(|page| AnswerBody::Page(Some(page)));
+    if has_body {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Gives an answer of ours; `kind` says what failed, if something did.
+fn say(
+    response: Response<Bytes>,
+    kind: Option<ErrorKind>,
     mut record: Record,
     visiting: Visiting,
     unread: bool,
 ) -> Response<AnswerBody> {
-    record.failed(failure.kind);
-    record.line.status = Some(failure.answer.status.as_u16());
-    let mut response = page(failure, request, trace).map(|page| AnswerBody::Page(Some(page)));
-    if unread || failure.kind == ErrorKind::BadRequest {
+    if let Some(kind) = kind {
+        record.failed(kind);
+    }
+    record.line.status = Some(response.status().as_u16());
+    let is_head = record.line.method == Some(Method::HEAD);
+    let length = HeaderValue::from(response.body().len());
+    // HTTP/2 would send it even so.
+    let mut response = response.map(|body| AnswerBody::Page(Some(body).filter(|_| !is_head)));
+    if is_head {
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    let ends = unread || kind == Some(ErrorKind::BadRequest) || visiting.is_last();
+    if ends {
         // What comes next on this connection could be the rest of this request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    visiting.finish(unread);
+    visiting.finish(ends);
     response
 }
 
-fn respond(
+async fn respond(
     opened: Opened,
+    plugged: Option<Box<Plugged>>,
     parts: &Parts,
     trace: TraceContext,
     context: &Context,
     record: Record,
     visiting: Visiting,
 ) -> Response<AnswerBody> {
-    let Some(head) = opened.response(&parts.method) else {
+    let Some(mut head) = opened.response(&parts.method) else {
         let failure = Failure::of(ErrorKind::ServiceCut);
-        return refuse(&failure, &parts.headers, trace, record, visiting, true);
+        let page = page(&failure, &parts.headers, trace);
+        let (page, kind) = pass_back(plugged, page, Some(failure.kind), &parts.headers, trace).await;
+        return say(page, kind, record, visiting, true);
     };
-    let mut response = opened.into_body(head, &parts.method, record, visiting, context.timeouts);
-    if upgrade_token(&parts.headers).is_some() {
+    if let Some(mut plugged) = plugged
+        && let Err(reply) = plugged.on_response(&mut head).await
+    {
+        let kind = reply.kind();
+        return say(reply.into_response(&parts.headers, trace), kind, record, visiting, true);
+    }
+    let last = visiting.is_last();
+    let mut response = opened.into_body(head, parts, record, visiting, context.timeouts);
+    if last {
         // Whoever wanted to speak another protocol may do so all the same.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// The 101 for the visitor; a task of its own carries what comes after it.
-fn switch(
+/// The 101 for the visitor, or the 200 of HTTP/2; a task of its own carries what comes after it.
+#[expect(clippy::too_many_arguments, reason = "all that a request has gathered on its way ends here")]
+async fn switch(
     opened: Opened,
+    plugged: Option<Box<Plugged>>,
     upgrade: OnUpgrade,
     facts: &Facts,
+    (parts, trace): (&Parts, TraceContext),
     context: &Context,
     mut record: Record,
     visiting: Visiting,
 ) -> Response<AnswerBody> {
+    let (mut response, channel) = opened.into_switched(facts.upgrade.as_ref(), parts.version);
+    if let Some(mut plugged) = plugged
+        && let Err(reply) = plugged.on_response(&mut response).await
+    {
+        let kind = reply.kind();
+        return say(reply.into_response(&parts.headers, trace), kind, record, visiting, true);
+    }
     record.upgraded(context);
-    record.line.status = Some(101);
-    let poison = visiting.switch();
-    let (response, channel) = opened.into_switched(facts.upgrade.as_ref());
-    let task = carry_upgraded(upgrade, channel, poison, record, context.clone());
+    let end =
+        Stream::current().map_or_else(|| SwitchedEnd::Connection(visiting.switch()), SwitchedEnd::Stream);
+    record.line.status = Some(response.status().as_u16());
+    let task = carry_upgraded(upgrade, channel, end, record, context.clone());
     context.spawner.spawn(context.spawner.here(), "upgraded", task);
     response
 }

@@ -1,11 +1,8 @@
-//! The listener for HTTP/1.1.
+//! The listener for HTTP/1.1 and HTTP/2.
 
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use ops::metrics::IngressMetrics;
 use protocol::exchange::Scheme;
 use tokio::net::{TcpListener, TcpStream};
@@ -13,14 +10,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use transport::accept::{Accepted, accept_loop};
 
-use super::connection::{Visitor, answer};
-use super::visitor::{Visiting, VisitorIo};
+use super::connection::Visitor;
+use super::entrance::{Entered, Entrance};
+use super::protocol::Protocol;
+use super::visitor::{VisitorIo, VisitorStream};
+use super::{http1, http2};
 use crate::context::Context;
 use crate::dispatch::Dispatch;
 use crate::headers::FacingVisitor;
-
-/// What hyper reads ahead of a visitor, in bytes; a request head is no longer.
-const READ_AHEAD: usize = 64 * 1024;
 
 /// Takes visitors in, and answers their requests through the members that serve the hosts they ask for.
 #[derive(Debug, Clone)]
@@ -28,14 +25,28 @@ pub struct HttpIngress {
     context: Context,
     dispatch: Arc<Dispatch>,
     metrics: IngressMetrics,
+    entrance: Arc<Entrance>,
+}
+
+/// What is known of a visitor before its first request.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// How it came: what services and `X-Forwarded-Proto` are told.
+    pub scheme: Scheme,
+    /// What was agreed on by ALPN; none if the first bytes have to tell.
+    pub protocol: Option<Protocol>,
+    /// The name that its TLS was made for (SNI).
+    pub sni: Option<Arc<str>>,
 }
 
 impl HttpIngress {
-    /// An ingress called `name` in metrics.
+    /// An ingress called `name` in metrics, where visitors come in by `entrance`.
     #[must_use]
-    pub fn new(name: &str, dispatch: Arc<Dispatch>, context: Context) -> Self {
+    pub fn new(name: &str, dispatch: Arc<Dispatch>, context: Context, entrance: Arc<Entrance>) -> Self {
         let metrics = context.metrics.ingress(name);
-        Self { context, dispatch, metrics }
+        Self { context, dispatch, metrics, entrance }
     }
 
     /// Accepts on `listener` until `stop`, which should be a child of the drain's start; `permits` bounds the connections
@@ -58,38 +69,43 @@ impl HttpIngress {
 
     async fn connection(self, stream: StdStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
+        let entered = tokio::select! {
+            biased;
+            () = self.context.drain.now.cancelled() => None,
+            entered = self.entrance.enter(stream, peer, &self.context.metrics) => entered,
+        };
+        match entered {
+            Some(Entered::Plain(stream, arrival)) => self.serve(stream, arrival).await,
+            Some(Entered::Tls(stream, arrival)) => self.serve(*stream, arrival).await,
+            None => {}
+        }
+    }
+
+    /// Answers the requests of one visitor on `stream`, until it or a drain ends. To be called on the worker where the
+    /// stream lives.
+    pub async fn serve<S: VisitorStream>(self, stream: S, arrival: Arrival) {
         let _active = self.metrics.connection();
-        let Self { context, dispatch, .. } = self;
-        let (io, state) = VisitorIo::new(stream, context.timeouts, context.metrics.clone());
-        let facing = FacingVisitor::new(peer.ip(), Scheme::Http);
+        let Self { context, dispatch, entrance, .. } = self;
+        let Arrival { peer, scheme, protocol, sni } = arrival;
+        let (mut io, state) = VisitorIo::new(stream, context.timeouts, context.metrics.clone());
+        let protocol = match protocol {
+            Some(protocol) => protocol,
+            None => tokio::select! {
+                biased;
+                detected = io.detect() => match detected {
+                    Ok(protocol) => protocol,
+                    // Too slow, or gone: there is nothing to answer.
+                    Err(_) => return,
+                },
+                () = context.drain.start.cancelled() => return,
+            },
+        };
         let address = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let visitor = Arc::new(Visitor { address, facing, state });
-        let drain = context.drain.clone();
-        let service = service_fn(move |request| {
-            // Now, not when the future is polled: hyper may look for the visitor's end before.
-            let visiting = Visiting::begin(&visitor.state);
-            let (context, dispatch, visitor) = (context.clone(), dispatch.clone(), visitor.clone());
-            async move { answer(&context, &dispatch, &visitor, visiting, request).await }
-        });
-        let mut connection = std::pin::pin!(
-            http1::Builder::new()
-                // `VisitorIo` keeps the time, with different limits for a head and for a pause.
-                .header_read_timeout(None)
-                .max_buf_size(READ_AHEAD)
-                .serve_connection(TokioIo::new(io), service)
-                .with_upgrades()
-        );
-        let mut draining = false;
-        loop {
-            tokio::select! {
-                // Whatever ended it, the visitor was told as much as it can be told.
-                _ = connection.as_mut() => return,
-                () = drain.start.cancelled(), if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = drain.now.cancelled() => return,
-            }
+        let facing = FacingVisitor::new(peer.ip(), scheme);
+        let visitor = Visitor { address, facing, entrance, sni };
+        match protocol {
+            Protocol::Http1 => http1::serve(io, state, visitor, dispatch, context).await,
+            Protocol::Http2 => http2::serve(io, state, visitor, dispatch, context).await,
         }
     }
 }

@@ -13,7 +13,7 @@ use ops::spawn::Worker;
 use policy::retry::Knowledge;
 use protocol::exchange::Message;
 use protocol::limits::TCP_AHEAD_MAX;
-use protocol::request::{Head, Kind, Status};
+use protocol::request::{Kind, Opening, Status};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -26,7 +26,7 @@ use transport::socket;
 use crate::access::{AccessKind, Record};
 use crate::context::Context;
 use crate::directory::{Lookup, Target};
-use crate::dispatch::{Ask, Dispatch, Nobody, kind_of_open};
+use crate::dispatch::{Ask, Dispatch, Unrouted, kind_of_open};
 use crate::error::kind_of;
 use crate::exchange::{Broken, Channel, Frames, Order};
 use crate::trace;
@@ -81,7 +81,7 @@ impl TcpIngress {
     fn worker(&self) -> Worker {
         match self.dispatch.lookup(Ask::Tcp(self.port)) {
             Lookup::Found(route) => route.targets.first().map(|target| target.session.worker()),
-            Lookup::Reserved(_) | Lookup::Unknown => None,
+            Lookup::Reserved(_) | Lookup::Answer(..) | Lookup::Unknown => None,
         }
         .unwrap_or_else(|| self.context.spawner.here())
     }
@@ -127,11 +127,13 @@ impl TcpIngress {
         record: &mut Record,
     ) -> Result<Option<Connected>, ErrorKind> {
         let mut tries = self.dispatch.begin();
-        let route = tries.route(Ask::Tcp(self.port)).await.map_err(|Nobody { kind, labels }| {
-            if let Some(labels) = &labels {
-                record.routed(labels);
+        let route = tries.route(Ask::Tcp(self.port)).await.map_err(|unrouted| match unrouted {
+            Unrouted::NoMember(labels) => {
+                record.routed(&labels);
+                ErrorKind::NoMember
             }
-            kind
+            // Answers are for requests.
+            Unrouted::NoRoute | Unrouted::Answer(..) => ErrorKind::NoRoute,
         })?;
         record.routed(&route.labels);
         let mut last = ErrorKind::NoMember;
@@ -142,9 +144,9 @@ impl TcpIngress {
         for target in &route.targets {
             record.line.member = Some(target.member_name.clone());
             record.opened();
-            let head = Head {
+            let head = Opening {
                 kind: Kind::Tcp,
-                name: target.service.clone(),
+                name: &target.service,
                 visitor: address,
                 ingress: u32::from(self.port),
                 trace: Some(trace),
@@ -160,6 +162,7 @@ impl TcpIngress {
                     if !tries.another(known, false, true) {
                         break;
                     }
+                    tries.pause(kind, known).await;
                 }
             }
         }
@@ -170,7 +173,7 @@ impl TcpIngress {
         &self,
         visitor: &mut Waiting,
         target: &Target,
-        head: &Head,
+        head: &Opening<'_>,
     ) -> Result<Result<Connected, VisitorGone>, Unconnected> {
         let failed = |kind, known| Unconnected { kind, known };
         let mut first = BytesMut::new();

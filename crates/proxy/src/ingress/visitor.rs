@@ -1,19 +1,23 @@
 //! A visitor's HTTP connection: how long it may take for what, and how it ends.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, BytesMut};
 use ops::metrics::{GuardReason, Metrics};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use transport::socket;
 
+use super::protocol::{PREFACE, Protocol};
 use crate::context::Timeouts;
+use crate::error::Fault;
 use crate::poison::Poison;
 use transport::deadline::Deadline;
 
@@ -30,6 +34,20 @@ const IDLE: u8 = 0;
 const BUSY: u8 = 1;
 /// The connection was upgraded.
 const SWITCHED: u8 = 2;
+/// Many requests at once, each with its own time.
+const MULTIPLEXED: u8 = 3;
+
+/// A visitor's bytes, whatever they go through on their way here.
+pub trait VisitorStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// The connection below.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl VisitorStream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
 
 /// What a visitor's connection and the requests on it share.
 #[derive(Debug, Default)]
@@ -40,6 +58,39 @@ pub(crate) struct VisitorState {
     poison: Poison,
     /// Whether the visitor may still be sending what nobody reads.
     unread: AtomicBool,
+    /// The request behind which the connection ends, counted from 1; 0 while that is not known.
+    last: AtomicU32,
+    /// What is wrong with the last one, if it stands for one that was not let through.
+    refused: OnceLock<Fault>,
+}
+
+impl VisitorState {
+    /// No request comes behind the one with this number.
+    pub(super) fn end_with(&self, number: u32) {
+        self.last.store(number, Ordering::Release);
+    }
+
+    /// The request with this number stands for one with a fault; none comes behind it.
+    pub(super) fn refuse(&self, number: u32, fault: Fault) {
+        // There is one last request, and it has one fault.
+        let _ = self.refused.set(fault);
+        self.end_with(number);
+    }
+
+    /// The visitor may have sent what nobody will read.
+    pub(super) fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Release);
+    }
+
+    /// Whether the connection was upgraded.
+    pub(super) fn is_switched(&self) -> bool {
+        self.mode.load(Ordering::Acquire) == SWITCHED
+    }
+
+    /// The visitor speaks HTTP/2: streams end by themselves, and the connection with the last of them.
+    pub(super) fn multiplex(&self) {
+        self.mode.store(MULTIPLEXED, Ordering::Release);
+    }
 }
 
 /// One request on a visitor's connection. Dropping it before [`Visiting::finish`] makes the connection end with a reset,
@@ -54,6 +105,26 @@ impl Visiting {
         state.unread.store(false, Ordering::Release);
         state.requests.fetch_add(1, Ordering::Release);
         Self(Some(state.clone()))
+    }
+
+    /// A request begins on a stream of its own, whose end says all there is to say.
+    pub(crate) const fn stream() -> Self {
+        Self(None)
+    }
+
+    /// Whether the connection ends with this request.
+    pub(super) fn is_last(&self) -> bool {
+        let is_last = |state: &Arc<VisitorState>| {
+            let last = state.last.load(Ordering::Acquire);
+            last != 0 && state.requests.load(Ordering::Acquire) >= last
+        };
+        self.0.as_ref().is_some_and(is_last)
+    }
+
+    /// The fault of the request that this one stands for.
+    pub(super) fn refused(&self) -> Option<Fault> {
+        let state = self.0.as_ref().filter(|_| self.is_last())?;
+        state.refused.get().copied()
     }
 
     /// The response is complete. `unread`: the request is not.
@@ -91,8 +162,10 @@ enum Head {
 
 /// A visitor's connection as hyper sees it.
 #[derive(Debug)]
-pub(crate) struct VisitorIo {
-    stream: TcpStream,
+pub(crate) struct VisitorIo<S: VisitorStream = TcpStream> {
+    stream: S,
+    /// Read to tell the protocol, and not by whoever speaks it.
+    first: BytesMut,
     state: Arc<VisitorState>,
     timeouts: Timeouts,
     metrics: Metrics,
@@ -104,6 +177,8 @@ pub(crate) struct VisitorIo {
     closed: Option<Instant>,
     /// Since when nothing could be written.
     write_blocked: Option<Instant>,
+    /// Since when what was written waits in a buffer of the stream.
+    flush_blocked: Option<Instant>,
     /// When reading what nobody wants ends.
     linger_until: Option<Instant>,
     read_timer: Deadline,
@@ -114,12 +189,13 @@ pub(crate) struct VisitorIo {
     look_timer: Deadline,
 }
 
-impl VisitorIo {
+impl<S: VisitorStream> VisitorIo<S> {
     /// Wraps a connection that was just accepted.
-    pub(crate) fn new(stream: TcpStream, timeouts: Timeouts, metrics: Metrics) -> (Self, Arc<VisitorState>) {
+    pub(crate) fn new(stream: S, timeouts: Timeouts, metrics: Metrics) -> (Self, Arc<VisitorState>) {
         let state = Arc::new(VisitorState::default());
         let io = Self {
             stream,
+            first: BytesMut::new(),
             state: state.clone(),
             head: Some(Head::Begun(after(timeouts.head))),
             requests: 0,
@@ -127,6 +203,7 @@ impl VisitorIo {
             metrics,
             closed: None,
             write_blocked: None,
+            flush_blocked: None,
             linger_until: None,
             read_timer: Deadline::default(),
             write_timer: Deadline::default(),
@@ -135,6 +212,40 @@ impl VisitorIo {
             look_timer: Deadline::default(),
         };
         (io, state)
+    }
+
+    /// Which protocol the visitor speaks, from what it says first.
+    ///
+    /// # Errors
+    /// It says too little in time, or the connection fails.
+    pub(super) async fn detect(&mut self) -> io::Result<Protocol> {
+        let whole = self.head;
+        self.head = Some(Head::Begun(after(self.timeouts.detect.min(self.timeouts.head))));
+        let protocol = poll_fn(|cx| self.poll_detect(cx)).await?;
+        self.head = whole;
+        Ok(protocol)
+    }
+
+    fn poll_detect(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Protocol>> {
+        loop {
+            if let Some(protocol) = Protocol::of(&self.first) {
+                return Poll::Ready(Ok(protocol));
+            }
+            let mut bytes = [0; PREFACE.len()];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => {
+                    ready!(self.poll_late(cx))?;
+                }
+                Poll::Ready(read) => {
+                    read?;
+                    if buffer.filled().is_empty() {
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    self.first.extend_from_slice(buffer.filled());
+                }
+            }
+        }
     }
 
     fn mode(&self) -> u8 {
@@ -177,7 +288,7 @@ impl VisitorIo {
     /// The visitor has closed its way. In the middle of an answer that is told only once it reads no more.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // An answer is over when its last byte is written.
-        if self.mode() != BUSY && self.write_blocked.is_none() {
+        if self.mode() != BUSY && !self.is_blocked() {
             return Poll::Ready(Ok(()));
         }
         let due = *self.closed.get_or_insert_with(|| after(HALF_CLOSED));
@@ -187,7 +298,7 @@ impl VisitorIo {
     /// Looks for a reset behind bytes that nobody reads.
     fn poll_look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while !self.heard && self.mode() == BUSY && self.look_timer.poll(self.next_look, cx).is_ready() {
-            if let Some(error) = self.stream.take_error()? {
+            if let Some(error) = self.stream.socket().take_error()? {
                 return Err(error);
             }
             self.next_look = after(LOOK);
@@ -205,15 +316,22 @@ impl VisitorIo {
             }
             return result;
         }
-        if self.mode() != SWITCHED {
-            let stalled = self.timeouts.stalled;
-            let since = *self.write_blocked.get_or_insert_with(Instant::now);
-            if let Some(due) = since.checked_add(stalled) {
-                ready!(self.write_timer.poll(due, cx));
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        let since = *self.write_blocked.get_or_insert_with(Instant::now);
+        self.poll_stalled(since, cx).map(Err)
+    }
+
+    /// Ready with an error if the visitor has read nothing for too long.
+    fn poll_stalled(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Error> {
+        match since.checked_add(self.timeouts.stalled) {
+            Some(due) if self.mode() != SWITCHED => {
+                self.write_timer.poll(due, cx).map(|()| io::ErrorKind::TimedOut.into())
             }
+            _ => Poll::Pending,
         }
-        Poll::Pending
+    }
+
+    const fn is_blocked(&self) -> bool {
+        self.write_blocked.is_some() || self.flush_blocked.is_some()
     }
 
     /// Closing with bytes unread makes the kernel send a reset, which could destroy the end of the response on its way.
@@ -239,12 +357,18 @@ fn after(duration: Duration) -> Instant {
     now.checked_add(duration).unwrap_or(now)
 }
 
-impl AsyncRead for VisitorIo {
+impl<S: VisitorStream> AsyncRead for VisitorIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let length = self.first.len().min(buf.remaining());
+            buf.put_slice(self.first.get(..length).unwrap_or_default());
+            self.first.advance(length);
+            return Poll::Ready(Ok(()));
+        }
         if self.closed.is_some() {
             return self.poll_closed(cx);
         }
@@ -263,7 +387,7 @@ impl AsyncRead for VisitorIo {
     }
 }
 
-impl AsyncWrite for VisitorIo {
+impl<S: VisitorStream> AsyncWrite for VisitorIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.wrote(result, cx)
@@ -282,13 +406,19 @@ impl AsyncWrite for VisitorIo {
         self.stream.is_write_vectored()
     }
 
-    /// There is nothing to flush, but hyper asks whenever it has done what it can.
+    /// hyper asks whenever it has done what it can, whether or not there is something to flush.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.forget_head();
         if self.mode() == IDLE && self.head.is_none() {
             // A read that waits since the request does not know that the response is over: this starts its time.
             let _ = self.poll_late(cx);
         }
+        let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx) else {
+            let since = *self.flush_blocked.get_or_insert_with(Instant::now);
+            return self.poll_stalled(since, cx).map(Err);
+        };
+        self.flush_blocked = None;
+        flushed?;
         Poll::Ready(self.poll_look(cx))
     }
 
@@ -306,12 +436,12 @@ impl AsyncWrite for VisitorIo {
     }
 }
 
-impl Drop for VisitorIo {
+impl<S: VisitorStream> Drop for VisitorIo<S> {
     fn drop(&mut self) {
         // What could not be written is as good as cut.
-        if self.state.poison.is_applied() || self.mode() == BUSY || self.write_blocked.is_some() {
+        if self.state.poison.is_applied() || self.mode() == BUSY || self.is_blocked() {
             // A failure means that the visitor was faster: there is nobody left to tell.
-            drop(socket::reset_on_close(&self.stream));
+            drop(socket::reset_on_close(self.stream.socket()));
         }
     }
 }

@@ -10,7 +10,7 @@ use ops::drain::Drain;
 use ops::metrics::Metrics;
 use ops::spawn::{Placement, Spawner};
 use parking_lot::Mutex;
-use policy::host::Host;
+use policy::rule::Asked;
 use protocol::handshake::PeerLimits;
 use protocol::id::InstanceId;
 use protocol::service_name::ServiceName;
@@ -21,12 +21,14 @@ use tokio::time::timeout;
 use transport::session::{Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig, start};
 
 use crate::access::{AccessLine, RequestSink};
+use crate::concurrency::Limits;
 use crate::context::{Context, Timeouts};
 use crate::directory::{Directory, Lookup, Route, RouteLabels, Target};
 use crate::dispatch::Dispatch;
 use crate::ingress::{HttpIngress, TcpIngress};
+use crate::plugin::Chain;
 use crate::responder;
-use crate::service::{Address, Service, ServiceTable};
+use crate::service::{Service, ServiceTable, ServiceTarget};
 
 /// No test waits longer for anything.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
@@ -61,6 +63,22 @@ impl Lines {
         };
         timeout(LIMIT, found).await.unwrap()
     }
+
+    /// Waits until the lines are as `wanted`, for five seconds; the lines as they are then.
+    pub(super) async fn until(&self, wanted: impl Fn(&[AccessLine]) -> bool) -> Vec<AccessLine> {
+        let waiting = async {
+            loop {
+                let more = self.more.notified();
+                if wanted(&self.lines.lock()) {
+                    return;
+                }
+                more.await;
+            }
+        };
+        // Whoever asked sees for itself whether it was in vain.
+        let _ = timeout(Duration::from_secs(5), waiting).await;
+        self.lines.lock().clone()
+    }
 }
 
 /// What the visitors of a test are told of names and ports.
@@ -71,8 +89,8 @@ pub(super) struct Names {
 }
 
 impl Directory for Names {
-    fn http(&self, host: &Host) -> Lookup {
-        self.http.lock().get(host.as_str()).cloned().unwrap_or(Lookup::Unknown)
+    fn http(&self, asked: &Asked<'_>) -> Lookup {
+        self.http.lock().get(asked.host.as_str()).cloned().unwrap_or(Lookup::Unknown)
     }
 
     fn tcp(&self, port: u16) -> Lookup {
@@ -99,6 +117,9 @@ impl Names {
 /// Both ends.
 pub(super) struct World {
     pub(super) server: Context,
+    pub(super) client: Context,
+    /// What the client's end serves.
+    pub(super) table: Arc<ServiceTable>,
     pub(super) server_lines: Arc<Lines>,
     pub(super) client_lines: Arc<Lines>,
     pub(super) names: Arc<Names>,
@@ -151,17 +172,31 @@ pub(super) fn target(session: &Session, service: u32) -> Target {
         member: InstanceId([1; 16]),
         member_name: "edge-1".into(),
         session: session.clone(),
-        service: ServiceName::Own(service),
+        service: Arc::new(ServiceName::Own(service)),
+        labels: None,
     }
 }
 
 pub(super) fn found(context: &Context, targets: Vec<Target>) -> Lookup {
-    Lookup::Found(Route { labels: labels(context), targets, allow: Arc::from([]) })
+    let (labels, allow, plugins) = (labels(context), Arc::from([]), Chain::default());
+    Lookup::Found(Route { labels, targets, allow, treatment: None, plugins })
 }
 
 /// Runs a test against both ends, with the HTTP service and the TCP service at `service`.
 pub(super) fn run_with<F>(timeouts: Timeouts, service: SocketAddr, test: impl FnOnce(World) -> F)
 where
+    F: Future<Output = ()> + Send + 'static,
+{
+    run_limited(timeouts, Limits::default(), service, test);
+}
+
+/// As [`run_with`], with other limits than the usual ones.
+pub(super) fn run_limited<F>(
+    timeouts: Timeouts,
+    limits: Limits,
+    service: SocketAddr,
+    test: impl FnOnce(World) -> F,
+) where
     F: Future<Output = ()> + Send + 'static,
 {
     let (spawner, workers) = Spawner::start(2, Placement::PerCore).unwrap();
@@ -171,9 +206,12 @@ where
         let client = context(&spawner, &client_lines, timeouts);
         let [(client_session, client_inbound), (session, server_inbound)] = sessions(&spawner);
         let table = Arc::new(ServiceTable::new());
-        let address = || -> Address { service.to_string().parse().unwrap() };
-        table.insert(ServiceName::Own(1), Arc::new(Service::http(labels(&client), address(), None, &client)));
-        table.insert(ServiceName::Own(2), Arc::new(Service::tcp(labels(&client), address())));
+        let to: ServiceTarget = service.to_string().parse().unwrap();
+        table.insert(
+            ServiceName::Own(1),
+            Arc::new(Service::http(labels(&client), &to, None, &client).unwrap()),
+        );
+        table.insert(ServiceName::Own(2), Arc::new(Service::tcp(labels(&client), &to, &client).unwrap()));
         let serving =
             responder::serve(client_inbound, client_session.worker(), table.clone(), client.clone());
         spawner.spawn(client_session.worker(), "responder", serving);
@@ -185,12 +223,13 @@ where
         };
         names.set(HOST, found(&server, vec![target(&session, 1)]));
         let names = Arc::new(names);
-        let dispatch = Arc::new(Dispatch::new(names.clone(), timeouts.member, server.metrics.clone()));
+        let dispatch = Dispatch::new(names.clone(), timeouts.member, server.metrics.clone());
+        let dispatch = Arc::new(dispatch.limited_to(limits));
         let permits = Arc::new(Semaphore::new(100));
         let http_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (http, tcp) = (http_listener.local_addr().unwrap(), tcp_listener.local_addr().unwrap());
-        let ingress = HttpIngress::new("http", dispatch.clone(), server.clone());
+        let ingress = HttpIngress::new("http", dispatch.clone(), server.clone(), Arc::default());
         let (stop, places) = (server.drain.start.child_token(), permits.clone());
         // Listeners belong to the runtime of this thread, where they are polled as well.
         let accepting = async move { ingress.run(http_listener, places, stop).await };
@@ -198,7 +237,18 @@ where
         let stop = server.drain.start.child_token();
         let accepting_tcp = async move { ingress.run(tcp_listener, permits, stop).await };
 
-        let world = World { server, server_lines, client_lines, names, session, client_session, http, tcp };
+        let world = World {
+            server,
+            client,
+            table,
+            server_lines,
+            client_lines,
+            names,
+            session,
+            client_session,
+            http,
+            tcp,
+        };
         let test = spawner.spawn(spawner.next_worker(), "test", test(world));
         let test = async {
             let ended = timeout(LIMIT, test).await;

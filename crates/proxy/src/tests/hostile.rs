@@ -21,14 +21,14 @@ use crate::exchange::{Broken, Channel, Frames, Order};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
 
-fn head(kind: Kind, service: u32) -> BytesMut {
+pub(super) fn head(kind: Kind, service: u32) -> BytesMut {
     let mut out = BytesMut::new();
     let name = ServiceName::Own(service);
     Head { kind, name, visitor: None, ingress: 0, trace: None }.encode(&mut out).unwrap();
     out
 }
 
-fn request(out: &mut BytesMut, bodyless: bool) {
+pub(super) fn request(out: &mut BytesMut, bodyless: bool) {
     let line = RequestLine {
         method: b"POST",
         scheme: Scheme::Http,
@@ -41,12 +41,12 @@ fn request(out: &mut BytesMut, bodyless: bool) {
     line.encode_with([], out).unwrap();
 }
 
-async fn opened(world: &World, first: BytesMut, order: Order) -> Channel {
+pub(super) async fn opened(world: &World, first: BytesMut, order: Order) -> Channel {
     let substream = world.session.open(first.freeze()).unwrap();
     Channel::new(substream, Bytes::new(), order)
 }
 
-fn responses() -> Order {
+pub(super) fn responses() -> Order {
     Order::Response(ResponseOrder::new(false))
 }
 

@@ -1,0 +1,142 @@
+//! What a visitor's HTTP connection goes through before its first request: the PROXY header of a trusted peer, and TLS.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use ops::metrics::{GuardReason, Metrics};
+use policy::host::Host;
+use protocol::exchange::Scheme;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::client_hello::ClientHello;
+use super::proxy_header;
+use super::visitor::VisitorStream;
+use super::{Arrival, Protocol};
+
+/// How visitors come in at one listener. The default is plain HTTP from peers that are believed nothing.
+#[derive(Clone, Default)]
+pub struct Entrance {
+    /// TLS, if the listener speaks it.
+    pub tls: Option<Arc<TlsEntrance>>,
+    /// Trusted peers begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Peers that may say who the visitor is, by a PROXY header or `X-Forwarded-*`.
+    pub trusted: Arc<[IpNet]>,
+    /// Where all requests are sent instead of being served; `{host}` stands for the host.
+    pub redirect: Option<Arc<str>>,
+    /// The host that requests are for which name the listener by an IP address; without it they are for nobody.
+    pub by_address: Option<Host>,
+    /// How long a peer may take for the PROXY header and for the handshake, each; 5 s if this is zero.
+    pub patience: Duration,
+}
+
+/// Whether what was asked for by SNI, if anything, and a host go together.
+pub type Covers = Box<dyn Fn(Option<&str>, &Host) -> bool + Send + Sync>;
+
+/// TLS at a listener.
+pub struct TlsEntrance {
+    /// What visitors are shown.
+    pub config: Arc<ServerConfig>,
+    /// Whether a connection made for one name may carry requests for a host: both have the same certificate.
+    pub covers: Covers,
+    /// Takes connections of clients, which ask for `tunnel/1` by ALPN; nothing has been read of them.
+    pub clients: Box<dyn Fn(StdStream, SocketAddr) + Send + Sync>,
+}
+
+/// A visitor that is in; who it is, as far as the transport knows.
+pub(super) enum Entered {
+    Plain(TcpStream, Arrival),
+    Tls(Box<TlsStream<TcpStream>>, Arrival),
+}
+
+impl VisitorStream for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Entrance {
+    /// Whether `address` may say who a visitor is.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted.iter().any(|net| net.contains(&address))
+    }
+
+    /// Whether a connection made for `sni` may carry requests for `host`.
+    pub(super) fn covers(&self, sni: Option<&str>, host: &Host) -> bool {
+        self.tls.as_ref().is_none_or(|tls| (tls.covers)(sni, host))
+    }
+
+    /// Takes a connection in. None: it was no visitor, and is closed or somebody else's.
+    pub(super) async fn enter(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        metrics: &Metrics,
+    ) -> Option<Entered> {
+        let patience = if self.patience.is_zero() { PATIENCE } else { self.patience };
+        let mut peer = peer;
+        if self.proxy_protocol && self.trusts(peer.ip()) {
+            let header = timeout(patience, proxy_header::take(&stream)).await;
+            // Without a source the proxy speaks for itself, as it does to find out whether we are there.
+            if let Some(source) = guard(header, metrics, GuardReason::BadHandshake)? {
+                peer = source;
+            }
+        }
+        let Some(tls) = &self.tls else {
+            let arrival = Arrival { peer, scheme: Scheme::Http, protocol: None, sni: None };
+            return Some(Entered::Plain(stream, arrival));
+        };
+        let hello = timeout(patience, ClientHello::peek(&stream)).await;
+        let hello = guard(hello, metrics, GuardReason::Tls)?;
+        if hello.offers(protocol::handshake::ALPN) {
+            // A descriptor that can not be handed over is as good as closed.
+            if let Ok(stream) = stream.into_std() {
+                (tls.clients)(stream, peer);
+            }
+            return None;
+        }
+        let accepted = timeout(patience, TlsAcceptor::from(tls.config.clone()).accept(stream)).await;
+        let stream = guard(accepted, metrics, GuardReason::Tls)?;
+        let session = stream.get_ref().1;
+        let protocol = match session.alpn_protocol() {
+            Some(b"h2") => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        let sni = session.server_name().map(Arc::from);
+        let arrival = Arrival { peer, scheme: Scheme::Https, protocol: Some(protocol), sni };
+        Some(Entered::Tls(Box::new(stream), arrival))
+    }
+}
+
+/// What came in time and made sense; the rest is counted.
+fn guard<T, E>(result: Result<io::Result<T>, E>, metrics: &Metrics, reason: GuardReason) -> Option<T> {
+    let reason = match result {
+        Ok(Ok(value)) => return Some(value),
+        Ok(Err(_)) => reason,
+        Err(_) => GuardReason::SlowHandshake,
+    };
+    metrics.guard_closed(reason);
+    None
+}
+
+impl std::fmt::Debug for Entrance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entrance")
+            .field("tls", &self.tls.is_some())
+            .field("proxy_protocol", &self.proxy_protocol)
+            .field("trusted", &self.trusted)
+            .field("redirect", &self.redirect)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+use super::fixture::*;
+use super::visitor_h2::*;
+
+#[test]
+fn malformed_requests_end_their_stream_only() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        let mut visitor = Framer::connect(&world).await;
+        let fields = [
+            ("connection", "close"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("keep-alive", "1"),
+            ("te", "gzip"),
+        ];
+        let mut id = 1;
+        for field in fields {
+            let request = block(&[&PSEUDO[..], &[field]].concat());
+            visitor.0.say(frame(HEADERS, END_HEADERS | END_STREAM, id, &request)).await;
+            let (kind, _, reason) = visitor.hear(id).await.unwrap();
+            assert_eq!((kind, &reason[..]), (RST_STREAM, &[0, 0, 0, 1][..]), "{field:?}");
+            id += 2;
+        }
+        for pseudo in [
+            &[(":method", "GET"), (":scheme", "http"), (":authority", HOST), (":path", "/a b")][..],
+            &[(":method", "GET"), (":scheme", "http"), (":authority", "a b"), (":path", "/")],
+            &[(":method", "GET"), (":scheme", "http"), (":authority", HOST)],
+            &[(":method", "GET"), (":authority", HOST), (":path", "/")],
+            &[(":scheme", "http"), (":authority", HOST), (":path", "/")],
+            &[("a", "b"), (":method", "GET"), (":scheme", "http"), (":authority", HOST), (":path", "/")],
+        ] {
+            visitor.0.say(frame(HEADERS, END_HEADERS | END_STREAM, id, &block(pseudo))).await;
+            let (kind, _, reason) = visitor.hear(id).await.unwrap();
+            assert_eq!((kind, &reason[..]), (RST_STREAM, &[0, 0, 0, 1][..]), "{pseudo:?}");
+            id += 2;
+        }
+        // A body that is shorter than it says never looks complete.
+        let request = block(&[&PSEUDO[..], &[("content-length", "5")]].concat());
+        visitor.0.say(frame(HEADERS, END_HEADERS, id, &request)).await;
+        visitor.0.say(frame(0, 0, id, b"abc")).await;
+        let mut connection = Peer::accept(&service).await;
+        connection.hear("abc").await;
+        visitor.0.say(frame(0, END_STREAM, id, b"")).await;
+        let (kind, _, reason) = visitor.hear(id).await.unwrap();
+        assert_eq!((kind, &reason[..]), (RST_STREAM, &[0, 0, 0, 1][..]));
+        assert_eq!(connection.rest().await.1, End::Reset);
+        // The connection goes on.
+        visitor.0.say(frame(HEADERS, END_HEADERS | END_STREAM, id + 2, &block(&PSEUDO))).await;
+        let mut connection = Peer::accept(&service).await;
+        connection.head().await;
+        connection.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+        let (kind, flags, _) = visitor.hear(id + 2).await.unwrap();
+        assert_eq!((kind, flags & END_STREAM), (HEADERS, END_STREAM));
+    });
+}
+
+#[test]
+fn fields_that_are_none_end_their_connection() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        for field in
+            [("X-Upper", "1"), ("x-split", "a\r\nb: c"), ("x-nul", "a\0b"), ("x space", "1"), ("", "1")]
+        {
+            let mut visitor = Framer::connect(&world).await;
+            let request = block(&[&PSEUDO[..], &[field]].concat());
+            visitor.0.say(frame(HEADERS, END_HEADERS | END_STREAM, 1, &request)).await;
+            let (kind, _, reason) = visitor.hear(1).await.unwrap();
+            assert_eq!((kind, &reason[4..8]), (GOAWAY, &[0, 0, 0, 1][..]), "{field:?}");
+        }
+        drop(service);
+    });
+}
+
+#[test]
+fn an_answer_without_a_body_is_one_frame() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        let mut visitor = Framer::connect(&world).await;
+        let call =
+            block(&[&PSEUDO[..], &[("content-type", "application/grpc"), ("te", "trailers")]].concat());
+        visitor.0.say(frame(HEADERS, END_HEADERS | END_STREAM, 1, &call)).await;
+        let mut connection = Peer::accept(&service).await;
+        connection.head().await;
+        connection.say("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: 5\r\nContent-Length: 0\r\n\r\n").await;
+        let (kind, flags, _) = visitor.hear(1).await.unwrap();
+        assert_eq!((kind, flags), (HEADERS, END_HEADERS | END_STREAM));
+        // And so is one of ours.
+        world.client_session.close();
+        world.client_session.closed().await;
+        world.names.set(HOST, crate::directory::Lookup::Unknown);
+        visitor.0.say(frame(HEADERS, END_HEADERS | END_STREAM, 3, &call)).await;
+        let (kind, flags, _) = visitor.hear(3).await.unwrap();
+        assert_eq!((kind, flags), (HEADERS, END_HEADERS | END_STREAM));
+    });
+}
+
+#[test]
+fn floods_end_their_connection_and_nobody_else() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        let mut other = Visitor::connect(&world).await;
+        let (response, _) = other.send(get("/"), true).await;
+        let mut connection = Peer::accept(&service).await;
+        connection.head().await;
+
+        // Streams that are reset before anybody looks at them.
+        let mut rapid = Framer::connect(&world).await;
+        let request = block(&PSEUDO);
+        let pair = |id| {
+            [frame(HEADERS, END_HEADERS | END_STREAM, id, &request), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])]
+        };
+        let flood: Vec<u8> = (0..2_000).flat_map(|index| pair(2 * index + 1).concat()).collect();
+        rapid.0.say(&flood).await;
+        let (kind, _, farewell) = rapid.hear(u32::MAX).await.unwrap();
+        assert_eq!((kind, &farewell[4..8]), (GOAWAY, &[0, 0, 0, 11][..]));
+
+        // A head that never ends.
+        let mut endless = Framer::connect(&world).await;
+        endless.0.say(frame(HEADERS, 0, 1, &request)).await;
+        let more = frame(CONTINUATION, 0, 1, &block(&[("x-a", "b")]));
+        let flood: Vec<u8> = more.iter().copied().cycle().take(more.len() * 2_000).collect();
+        endless.0.say(&flood).await;
+        let (kind, _, farewell) = endless.hear(u32::MAX).await.unwrap();
+        assert_eq!((kind, &farewell[4..8]), (GOAWAY, &[0, 0, 0, 11][..]));
+
+        connection.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        assert_eq!(whole(head(response).await.body_mut()).await.unwrap().0, b"ok");
+    });
+}
