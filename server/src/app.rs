@@ -17,18 +17,24 @@ use ops::spawn::{Placement, Spawner, Task};
 use ops::state_dir::{LockError, Program, StateDir};
 use protocol::join::JoinString;
 use proxy::access::LogSink;
-use proxy::context::{Context as DataPlane, Timeouts};
+use proxy::concurrency::Limits;
+use proxy::context::Context as DataPlane;
 use proxy::dispatch::Dispatch;
+use proxy::plugin::Kinds;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use transport::session::ProcessBudget;
 
 use crate::admin::{Admin, Bound, VERSION, router};
 use crate::admission::{self, Door};
+use crate::certificates::{self, Certificates};
+use crate::config;
+use crate::entrances::entrances;
 use crate::identity::{JoinMaker, ServerKey, StateKey, Store};
 use crate::listeners::Listeners;
+use crate::nearby::Nearby;
 use crate::pages::pages;
-use crate::registry::{Naming, Ports, Registry};
+use crate::registry::{Configured, Naming, Ports, Registry};
 use crate::session::Context as Sessions;
 use crate::settings::{PublicUrl, Settings, implied};
 use crate::visitors::Visitors;
@@ -43,9 +49,12 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What keeps it from starting, each with what to do about it.
-pub fn run(settings: Settings) -> Result<Exit, Exit> {
+pub fn run(settings: Settings, kinds: &Kinds) -> Result<Exit, Exit> {
     let logs = LogOptions { format: settings.log, default_filter: "info".to_owned() };
     let logs = ops::log::init(&logs).map_err(Exit::failed)?;
+    if let Some(path) = &settings.config {
+        tracing::info!(config = %path.display(), "the configuration was read");
+    }
     let descriptors = ops::fd_limit::raise().unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files stays as it is");
         Some(USUAL_DESCRIPTORS)
@@ -58,7 +67,7 @@ pub fn run(settings: Settings) -> Result<Exit, Exit> {
     let workers = available_parallelism().map_or(1, usize::from);
     let placement = Placement::from_env().map_err(Exit::usage)?;
     let (spawner, threads) = Spawner::start(workers, placement).map_err(Exit::failed)?;
-    let ended = threads.block_on(parts.serve(&spawner, &logs));
+    let ended = threads.block_on(parts.serve(&spawner, &logs, kinds));
     if !threads.shutdown(FAREWELL) {
         tracing::warn!("a worker did not end in time");
     }
@@ -82,7 +91,9 @@ struct Parts {
     state: StateDir,
     tunnel: Listeners,
     http: Listeners,
+    https: Option<Listeners>,
     ops: Listeners,
+    certificates: Arc<Certificates>,
     bound: Bound,
     identity: Arc<Store>,
     key: Arc<ServerKey>,
@@ -96,15 +107,27 @@ impl Parts {
     fn prepare(settings: Settings, state: StateDir, descriptors: Option<u64>) -> Result<Self, Exit> {
         let tunnel = Listeners::bind("--tunnel", &settings.tunnel).map_err(Exit::failed)?;
         let http = Listeners::bind("--http", &settings.http).map_err(Exit::failed)?;
+        let https = settings.https.as_ref().map(|listen| Listeners::bind("--https", listen));
+        let https = https.transpose().map_err(Exit::failed)?;
         let ops = Listeners::bind("--ops", &settings.ops).map_err(Exit::failed)?;
-        let bound = Bound { tunnel: first(&tunnel)?, http: first(&http)?, ops: first(&ops)? };
+        let bound = Bound {
+            tunnel: first(&tunnel)?,
+            http: first(&http)?,
+            https: https.as_ref().map(first).transpose()?,
+            ops: first(&ops)?,
+        };
+        let certificates = Certificates::load(settings.document.certificates.clone()).map_err(Exit::usage)?;
         let identity = Store::load(state.clone()).map_err(Exit::failed)?;
+        let configured = settings.document.principals.iter();
+        identity.configure(configured.map(|granting| (granting.name.clone(), granting.grants.clone())));
         let state_key = StateKey::load_or_create(&state).map_err(Exit::failed)?;
         let address = match settings.advertise.clone() {
             Some(address) => address,
             None => implied(bound.tunnel, &settings.domain, settings.is_local()).map_err(Exit::failed)?,
         };
-        let names = [settings.domain.to_string(), address.host().to_owned()];
+        let advertised = settings.document.advertise.iter().map(|address| address.host().to_owned());
+        let mut names = vec![settings.domain.to_string(), address.host().to_owned()];
+        names.extend(advertised.filter(|name| name != address.host()));
         let key = ServerKey::load_or_create(&state, &names).map_err(Exit::failed)?;
         let joins = JoinMaker { address, pin: key.pin };
         let default_join = joins.keep_default(&state, &identity, SystemTime::now()).map_err(Exit::failed)?;
@@ -113,7 +136,9 @@ impl Parts {
             state,
             tunnel,
             http,
+            https,
             ops,
+            certificates: Arc::new(certificates),
             bound,
             identity: Arc::new(identity),
             key: Arc::new(key),
@@ -124,16 +149,27 @@ impl Parts {
         })
     }
 
-    async fn serve(self, spawner: &Spawner, logs: &LogGuard) -> Result<(), Exit> {
+    /// What visitors type.
+    fn public_url(&self) -> PublicUrl {
+        let listener = || match self.bound.https {
+            Some(address) => PublicUrl::secure(address.port()),
+            None => PublicUrl::plain(self.bound.http.port()),
+        };
+        self.settings.public_url.clone().unwrap_or_else(listener)
+    }
+
+    async fn serve(self, spawner: &Spawner, logs: &LogGuard, kinds: &Kinds) -> Result<(), Exit> {
         let started = Instant::now();
         let signals = Shutdown::on_signals(spawner).await.map_err(Exit::failed)?;
         let drain = Drain::of(&signals);
         let metrics = Metrics::new(VERSION);
         metrics.watch_tasks(spawner);
         metrics.watch_dropped_logs(logs.dropped());
-        metrics.certificate_expires(self.key.expires);
+        let own_expires = self.key.expires;
+        metrics.certificate_expires(own_expires);
 
-        let timeouts = Timeouts::default();
+        let waits = self.settings.document.timeouts;
+        let timeouts = waits.data_plane;
         let data_plane = DataPlane {
             spawner: spawner.clone(),
             metrics: metrics.clone(),
@@ -142,24 +178,41 @@ impl Parts {
             drain_connections: true,
             timeouts,
         };
-        let port = self.bound.http.port();
+        let (routing, plugins) =
+            config::routing(&self.settings.document, kinds, &metrics).map_err(Exit::usage)?;
+        plugins.start(&data_plane);
+        let public_url = self.public_url();
         let naming = Naming {
             domain: self.settings.domain.clone(),
-            public_url: self.settings.public_url.clone().unwrap_or_else(|| PublicUrl::plain(port)),
+            public_url: public_url.clone(),
             key: self.state_key,
         };
+        let budget = ProcessBudget::of_memory(ops::memory::available());
+        let document = &self.settings.document;
+        let nearby = Nearby::new(&document.services, data_plane.clone(), &budget).map_err(Exit::usage)?;
+        let configured = Configured::of(document, nearby).map_err(Exit::usage)?;
         let visitors = Visitors::new(data_plane, self.descriptors);
         let addresses = self.http.addresses.iter().map(SocketAddr::ip).collect();
         let ports = Ports::new(addresses, drain.start.clone(), visitors.ports());
-        let registry =
-            Registry::new(naming, self.identity.clone(), metrics.clone(), ports, SystemTime::now());
+        let registry = Registry::new(
+            naming,
+            configured,
+            self.identity.clone(),
+            metrics.clone(),
+            ports,
+            SystemTime::now(),
+        );
         let registry = Arc::new(registry);
-        visitors.dispatched_by(Dispatch::new(registry.clone(), timeouts.member, metrics.clone()));
+        let limits = Limits { wait: waits.queue, ..self.settings.document.limits };
+        let dispatch = Dispatch::new(registry.clone(), timeouts.member, metrics.clone());
+        visitors.dispatched_by(dispatch.limited_to(limits));
         registry.restore(&self.state, Instant::now());
+        registry.route_by(routing);
 
+        let counted = registry.clone();
+        metrics.watch_group_members(move || counted.memberships().counts());
         let sessions =
             Sessions { registry: registry.clone(), metrics: metrics.clone(), spawner: spawner.clone() };
-        let budget = ProcessBudget::of_memory(ops::memory::available());
         let held = budget.clone();
         metrics.watch_buffered_bytes(move || u64::try_from(held.held()).unwrap_or(u64::MAX));
         let (tls, identity) = (self.key.tls.clone(), self.identity.clone());
@@ -184,12 +237,24 @@ impl Parts {
             spawner.spawn(here, "watch certificate", upkeep::watch_certificate(self.key)),
             spawner.spawn(
                 here,
+                "watch visitors' certificates",
+                certificates::watch(self.certificates.clone(), own_expires, metrics.clone()),
+            ),
+            spawner.spawn(
+                here,
                 "hangups",
                 upkeep::hear_hangups(Hangups::listen().await.map_err(Exit::failed)?),
             ),
         ];
-        admission::listen(&Arc::new(door), self.tunnel.sockets);
-        visitors.serve_http(self.http.sockets);
+        let door = Arc::new(door);
+        let (http, https) =
+            entrances(&self.settings.document, self.bound, &public_url, &self.certificates, &door)
+                .map_err(Exit::failed)?;
+        admission::listen(&door, self.tunnel.sockets);
+        visitors.serve_http("http", self.http.sockets, http);
+        if let Some(listeners) = self.https {
+            visitors.serve_http("https", listeners.sockets, https);
+        }
         let quiet = CancellationToken::new();
         serve_ops(self.ops.sockets, spawner, &quiet, pages(&registry, metrics, started, &drain));
         let (asked, at_socket) = (quiet.clone(), spawner.clone());
@@ -203,6 +268,7 @@ impl Parts {
             from = self.state.origin(),
             tunnel = %self.bound.tunnel,
             http = %self.bound.http,
+            https = self.bound.https.map(tracing::field::display),
             ops = %self.bound.ops,
             domain = %self.settings.domain,
             "tunneld is ready"
@@ -215,7 +281,7 @@ impl Parts {
         }
 
         drain.start.cancelled().await;
-        shutdown::finish(&registry, &drain).await;
+        shutdown::finish(&registry, &drain, waits.drain).await;
         background.iter().for_each(Task::abort);
         quiet.cancel();
         registry.save(&self.state);

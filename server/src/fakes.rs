@@ -6,22 +6,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use ops::drain::Drain;
 use ops::metrics::Metrics;
 use ops::spawn::{Placement, Spawner, Worker, Workers};
 use ops::state_dir::{Program, StateDir};
 use parking_lot::Mutex;
 use policy::host::Host;
+use policy::part::ServicePart;
 use policy::principal::Principal;
 use protocol::control::{CloseReason, Outcome, Registration, RegistrationKind};
 use protocol::handshake::PeerLimits;
 use protocol::id::{ClientId, CredentialId, InstanceId, SessionId, Slot};
+use proxy::access::LogSink;
+use proxy::context::{Context as DataPlane, Timeouts};
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
 use transport::login_key::LoginKey;
 use transport::session::{Inbound, Liveness, ProcessBudget, Role, Session, SessionConfig, start};
 
 use crate::identity::{DEFAULT, JoinMaker, NewGrants, StateKey, Store};
-use crate::registry::{Naming, NoRoom, Ports, Registry};
+use crate::nearby::Nearby;
+use crate::registry::{Configured, Memberships, Naming, NoRoom, Ports, Registry};
 use crate::session::{Live, Login, Orders};
 use crate::settings::PublicUrl;
 
@@ -70,6 +75,7 @@ impl World {
     }
 
     fn at(directory: Arc<tempfile::TempDir>) -> Self {
+        let (spawner, workers) = Spawner::start(1, Placement::PerCore).unwrap();
         let flag = Some(directory.path().to_owned());
         let state = StateDir::resolve(Program::Tunneld, flag, |_| None).unwrap();
         let identity = Arc::new(Store::load(state.clone()).unwrap());
@@ -78,8 +84,14 @@ impl World {
         let ports =
             Ports::new(vec![IpAddr::from([127, 0, 0, 1])], CancellationToken::new(), Box::new(hold_port));
         let metrics = Metrics::new("0");
-        let registry = Arc::new(Registry::new(naming, identity.clone(), metrics, ports, SystemTime::now()));
-        let (spawner, workers) = Spawner::start(1, Placement::PerCore).unwrap();
+        let registry = Arc::new(Registry::new(
+            naming,
+            configured(&spawner),
+            identity.clone(),
+            metrics,
+            ports,
+            SystemTime::now(),
+        ));
         let (now, peers, keys) = (Instant::now(), Mutex::default(), Mutex::default());
         Self { registry, identity, state, spawner, now, workers, peers, keys, _directory: directory }
     }
@@ -93,7 +105,7 @@ impl World {
         quotas: &[String],
         expires: Option<SystemTime>,
     ) {
-        let grants = NewGrants::parse(&domain(), hosts, ports, groups, quotas).unwrap();
+        let grants = NewGrants::parse(&domain(), hosts, ports, groups, &[], quotas).unwrap();
         let principal = Principal::parse(name).unwrap();
         let (mut credential, join) = joins().invite(principal, expires, false, SystemTime::now()).unwrap();
         credential.id.0 = CredentialId::parse(name).unwrap();
@@ -162,6 +174,33 @@ pub(crate) fn domain() -> Host {
     Host::parse("t.example.com").unwrap()
 }
 
+/// Group `web`, with a service `app` and an ingress to `billing`; the host `rules.t.example.com` is a rule's.
+fn configured(spawner: &Spawner) -> Configured {
+    let part = serde_json::json!({
+        "services": [{ "name": "app", "servers": [{ "address": "127.0.0.1:3000" }] }],
+        "ingresses": [{ "listen": "127.0.0.1:9000", "kind": "http", "to": "billing" }],
+    });
+    let groups = vec![("web".to_owned(), serde_json::from_value(part).unwrap())];
+    let hosts = [Host::parse("rules.t.example.com").unwrap()].into();
+    let memberships = Memberships::new(groups, 7).unwrap();
+    Configured { memberships, hosts, nearby: Arc::new(nearby(spawner)) }
+}
+
+/// With a service `billing` next to the server, where nobody listens.
+fn nearby(spawner: &Spawner) -> Nearby {
+    let context = DataPlane {
+        spawner: spawner.clone(),
+        metrics: Metrics::new("0"),
+        sink: Arc::new(LogSink),
+        drain: Drain::new(),
+        drain_connections: true,
+        timeouts: Timeouts::default(),
+    };
+    let part = serde_json::json!([{ "name": "billing", "servers": [{ "address": "127.0.0.1:9" }] }]);
+    let parts: Vec<ServicePart> = serde_json::from_value(part).unwrap();
+    Nearby::new(&parts, context, &ProcessBudget::new(1 << 30)).unwrap()
+}
+
 pub(crate) fn joins() -> JoinMaker {
     JoinMaker { address: "127.0.0.1:7443".parse().unwrap(), pin: protocol::join::Pin([7; 32]) }
 }
@@ -204,6 +243,7 @@ fn login(principal: &str, client: u8, instance: u8, slot: u16, replaces: Option<
         name: "laptop".to_owned(),
         agent: "test/0".to_owned(),
         peer: "127.0.0.1:1".parse().unwrap(),
+        takes_parts: true,
     }
 }
 

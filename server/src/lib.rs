@@ -3,22 +3,28 @@
 //! | module | what it is | DESIGN |
 //! |---|---|---|
 //! | [`app`] | how everything is put together: read this first | 3 |
-//! | [`cli`], [`settings`] | commands and flags | INTERFACE |
+//! | [`cli`], [`settings`], [`config`] | commands, flags and the file | INTERFACE |
+//! | [`certificates`] | what visitors over TLS are shown | 8 |
 //! | [`identity`] | the server's key, principals, credentials, join strings | 4.2, 6 |
 //! | [`admission`] | from a connection to a login | 4.2, 6 |
 //! | [`registry`] | sessions, and who holds which name | 6 |
 //! | [`session`] | the task of one session and its control substream | 4.4 |
+//! | [`nearby`] | services next to the server | 6, "The other direction" |
 //! | [`admin`] | what commands ask of the running server | INTERFACE |
 
 pub mod admin;
 pub mod admission;
 mod announce;
 pub mod app;
+pub mod certificates;
 pub mod cli;
+pub mod config;
+mod entrances;
 #[cfg(test)]
 mod fakes;
 pub mod identity;
 mod listeners;
+pub mod nearby;
 mod pages;
 pub mod registry;
 pub mod session;
@@ -26,3 +32,9 @@ pub mod settings;
 mod shutdown;
 mod upkeep;
 mod visitors;
+
+/// Runs `tunneld` with the arguments of this process. A program of its own that links further kinds of plugins calls it
+/// with those (`examples/plugin-agents` is one).
+pub fn main_with(kinds: &proxy::plugin::Kinds) -> std::process::ExitCode {
+    cli::main(std::env::args_os(), kinds).report()
+}

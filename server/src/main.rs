@@ -6,5 +6,5 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    server::cli::main(std::env::args_os()).report()
+    server::main_with(&proxy::plugin::Kinds::built_in())
 }

@@ -15,6 +15,8 @@ use ops::log::LogFormat;
 use policy::host::Host;
 use protocol::join::HostPort;
 
+use crate::config::{Document, Listener};
+
 /// Port of the listener for clients.
 const TUNNEL_PORT: u16 = 7443;
 /// Port of the listener for visitors.
@@ -22,17 +24,21 @@ const HTTP_PORT: u16 = 8080;
 /// Port of the listener for operators.
 const OPS_PORT: u16 = 7480;
 /// The domain of the quick start: everything stays on this machine.
-const LOCALHOST: &str = "localhost";
+pub(crate) const LOCALHOST: &str = "localhost";
 
 /// The flags of `run`, as they were typed.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
     /// `--state`
     pub state: Option<PathBuf>,
     /// `--tunnel`
     pub tunnel: Option<String>,
     /// `--http`
     pub http: Option<String>,
+    /// `--https`
+    pub https: Option<String>,
     /// `--ops`
     pub ops: Option<String>,
     /// `--domain`
@@ -54,51 +60,91 @@ pub struct Settings {
     pub tunnel: Listen,
     /// For visitors.
     pub http: Listen,
+    /// For visitors over TLS, and for clients by ALPN.
+    pub https: Option<Listen>,
     /// For operators.
     pub ops: Listen,
     /// Names without a dot are under it.
     pub domain: Host,
-    /// What visitors type; none: `http`, the host and the port of the listener.
+    /// What visitors type; none: `https` or else `http`, the host and the port of the listener.
     pub public_url: Option<PublicUrl>,
     /// What goes into join strings; none: what the tunnel listener implies.
     pub advertise: Option<HostPort>,
     /// How logs look.
     pub log: LogFormat,
+    /// The configuration file, if there is one.
+    pub config: Option<PathBuf>,
+    /// What it says; where it says the same as the above, that wins.
+    pub document: Document,
 }
 
-/// Everything that is wrong with the flags, a line each.
+/// Everything that is wrong with the flags, or with them and the file together, a line each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct SettingsError(pub Vec<String>);
 
 impl Settings {
-    /// The settings that `flags` ask for.
+    /// The settings that `flags` ask for, and where they say nothing the file's `document`.
     ///
     /// # Errors
     /// All mistakes, each with the flag it is in.
-    pub fn new(flags: Flags) -> Result<Self, SettingsError> {
+    pub fn new(flags: Flags, document: Document) -> Result<Self, SettingsError> {
         let mut mistakes = Mistakes::default();
-        let domain = mistakes.take("--domain", Host::parse(flags.domain.as_deref().unwrap_or(LOCALHOST)));
+        let given = flags.domain.as_deref().or(document.domain.as_ref().map(Host::as_str));
+        let domain = mistakes.take("--domain", Host::parse(given.unwrap_or(LOCALHOST)));
         let local = domain.as_ref().is_none_or(is_localhost);
-        let tunnel = mistakes.take("--tunnel", listen(flags.tunnel.as_deref(), &everywhere(), TUNNEL_PORT));
+        let of_file = &document.listen;
+        let tunnel = either(&flags.tunnel, &of_file.tunnel);
+        let tunnel = mistakes.take("--tunnel", listen(tunnel, &everywhere(), TUNNEL_PORT));
         let visitors = if local { loopback() } else { everywhere() };
-        let http = mistakes.take("--http", listen(flags.http.as_deref(), &visitors, HTTP_PORT));
-        let ops =
-            mistakes.take("--ops", listen(flags.ops.as_deref(), &[Ipv4Addr::LOCALHOST.into()], OPS_PORT));
+        let http = mistakes.take("--http", listen(either(&flags.http, &of_file.http), &visitors, HTTP_PORT));
+        let https = either(&flags.https, &of_file.https).map(|text| Listen::parse(text, &visitors));
+        let https = mistakes.take("--https", https.transpose());
+        let ops = either(&flags.ops, &of_file.ops);
+        let ops = mistakes.take("--ops", listen(ops, &[Ipv4Addr::LOCALHOST.into()], OPS_PORT));
         let public_url =
             mistakes.take("--public-url", flags.public_url.as_deref().map(PublicUrl::parse).transpose());
+        let public_url = public_url.map(|url| url.or_else(|| document.public_url.clone()));
         let advertised = mistakes.take("--advertise", flags.advertise.as_deref().map(advertise).transpose());
+        let advertised = advertised.map(|address| address.or_else(|| document.advertise.first().cloned()));
+        if matches!(https, Some(Some(_))) && document.certificates.is_empty() {
+            mistakes.0.push(
+                "--https: visitors need a certificate: add a [[certificate]] to the configuration".to_owned(),
+            );
+        }
+        let redirects = of_file.http.as_ref().is_some_and(|http| http.redirect);
+        let reachable = matches!(https, Some(Some(_)))
+            || public_url.as_ref().and_then(Option::as_ref).is_some_and(PublicUrl::is_https);
+        if redirects && !reachable {
+            mistakes.0.push("listen.http.redirect: there is no https to go to: add listen.https, or a public_url with https".to_owned());
+        }
         let log = mistakes.take("--log", flags.log.as_deref().map_or(Ok(LogFormat::Auto), str::parse));
-        match (domain, tunnel, http, ops, public_url, advertised, log) {
+        if !mistakes.0.is_empty() {
+            return Err(SettingsError(mistakes.0));
+        }
+        match (domain, tunnel, http, https, ops, public_url, advertised, log) {
             (
                 Some(domain),
                 Some(tunnel),
                 Some(http),
+                Some(https),
                 Some(ops),
                 Some(public_url),
                 Some(advertise),
                 Some(log),
-            ) => Ok(Self { state: flags.state, tunnel, http, ops, domain, public_url, advertise, log }),
+            ) => Ok(Self {
+                state: flags.state,
+                tunnel,
+                http,
+                https,
+                ops,
+                domain,
+                public_url,
+                advertise,
+                log,
+                config: flags.config,
+                document,
+            }),
             _ => Err(SettingsError(mistakes.0)),
         }
     }
@@ -118,6 +164,11 @@ impl Mistakes {
     fn take<T, E: std::fmt::Display>(&mut self, flag: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.0.push(format!("{flag}: {error}"))).ok()
     }
+}
+
+/// The flag, or else what the file says.
+fn either<'t>(flag: &'t Option<String>, file: &'t Option<Listener>) -> Option<&'t str> {
+    flag.as_deref().or(file.as_ref().map(|listener| listener.address.as_str()))
 }
 
 fn listen(text: Option<&str>, addresses: &[IpAddr], port: u16) -> Result<Listen, ListenError> {
@@ -145,13 +196,13 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_interface() {
-        let settings = Settings::new(Flags::default()).unwrap();
+        let settings = Settings::new(Flags::default(), Document::default()).unwrap();
         assert_eq!(settings.domain.as_str(), "localhost");
         assert_eq!((settings.tunnel.addresses(), settings.tunnel.port()), (&everywhere()[..], 7443));
         assert_eq!((settings.http.addresses(), settings.http.port()), (&loopback()[..], 8080));
         assert_eq!((settings.ops.addresses(), settings.ops.port()), (&loopback()[..1], 7480));
         let flags = Flags { domain: Some("t.example.com".to_owned()), ..Flags::default() };
-        let settings = Settings::new(flags).unwrap();
+        let settings = Settings::new(flags, Document::default()).unwrap();
         assert_eq!((settings.http.addresses(), settings.http.port()), (&everywhere()[..], 8080));
     }
 
@@ -159,20 +210,22 @@ mod tests {
     fn all_mistakes_are_named_at_once() {
         let bad = || Some("no such thing".to_owned());
         let flags = Flags {
+            config: None,
             state: None,
             tunnel: bad(),
             http: bad(),
+            https: bad(),
             ops: bad(),
             domain: bad(),
             public_url: bad(),
             advertise: bad(),
             log: bad(),
         };
-        let SettingsError(mistakes) = Settings::new(flags).unwrap_err();
+        let SettingsError(mistakes) = Settings::new(flags, Document::default()).unwrap_err();
         let flags: Vec<_> = mistakes.iter().filter_map(|line| line.split(':').next()).collect();
         assert_eq!(
             flags,
-            ["--domain", "--tunnel", "--http", "--ops", "--public-url", "--advertise", "--log"]
+            ["--domain", "--tunnel", "--http", "--https", "--ops", "--public-url", "--advertise", "--log"]
         );
     }
 }

@@ -9,17 +9,15 @@ use tokio::time::timeout;
 use crate::registry::Registry;
 use crate::session::DrainCause;
 
-/// How long a drain waits for work in progress.
-const DRAIN: Duration = Duration::from_secs(30);
 /// How long sessions may take to say goodbye.
 const FAREWELL: Duration = Duration::from_millis(800);
 
-/// The end: clients are told, work in progress finishes or is cut, and every session hears goodbye.
-pub(crate) async fn finish(registry: &Registry, drain: &Drain) {
+/// The end: clients are told, work in progress finishes or is cut after `patience`, and every session hears goodbye.
+pub(crate) async fn finish(registry: &Registry, drain: &Drain, patience: Duration) {
     for live in registry.sessions() {
-        live.drain(DRAIN, DrainCause::Shutdown);
+        live.drain(patience, DrainCause::Shutdown);
     }
-    match drain.finish(DRAIN).await {
+    match drain.finish(patience).await {
         Drained::Clean => tracing::info!("all work is finished"),
         Drained::Cut(left) => tracing::warn!(left, "work in progress was cut"),
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use proxy::context::Context;
 use proxy::dispatch::Dispatch;
-use proxy::ingress::{HttpIngress, TcpIngress};
+use proxy::ingress::{Entrance, HttpIngress, TcpIngress};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -35,11 +35,12 @@ impl Visitors {
         drop(self.dispatch.set(Arc::new(dispatch)));
     }
 
-    /// Takes in visitors of HTTP until the drain starts.
-    pub(crate) fn serve_http(&self, sockets: Vec<StdListener>) {
+    /// Takes in visitors of HTTP by `entrance` until the drain starts, at the ingress called `name`.
+    pub(crate) fn serve_http(&self, name: &'static str, sockets: Vec<StdListener>, entrance: Entrance) {
         let Some(dispatch) = self.dispatch.get() else { return };
+        let entrance = Arc::new(entrance);
         for socket in sockets {
-            let ingress = HttpIngress::new("http", dispatch.clone(), self.context.clone());
+            let ingress = HttpIngress::new(name, dispatch.clone(), self.context.clone(), entrance.clone());
             let (permits, stop) = (self.room.http(), self.context.drain.start.child_token());
             self.accept("http ingress", socket, |listener| async move {
                 ingress.run(listener, permits, stop).await;

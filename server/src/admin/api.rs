@@ -1,6 +1,7 @@
 //! What the admin socket speaks: the JSON that `--json` prints is the answer as it came.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,35 @@ pub struct Status {
     pub sessions: Vec<SessionInfo>,
     /// Every name that is held or reserved, in order.
     pub names: Vec<NameInfo>,
+    /// Every group of the configuration, in order.
+    #[serde(default)]
+    pub groups: Vec<GroupInfo>,
+}
+
+/// One group of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupInfo {
+    /// Its name.
+    pub name: String,
+    /// Number of the configuration that its members are handed.
+    pub revision: u64,
+    /// Its services.
+    pub services: Vec<String>,
+    /// Who is granted it and connected.
+    pub members: Vec<GroupMemberInfo>,
+}
+
+/// One instance that is granted a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupMemberInfo {
+    /// Who it is, and how its sessions are; `state` is `behind` if it does not serve the group.
+    #[serde(flatten)]
+    pub member: MemberInfo,
+    /// Whose it is.
+    pub principal: String,
+    /// Why it is behind, in its own words.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// Bound addresses; of a listener with several, the first.
@@ -32,6 +62,9 @@ pub struct ListenInfo {
     pub tunnel: String,
     /// For visitors.
     pub http: String,
+    /// For visitors over TLS; absent without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<String>,
     /// For operators.
     pub ops: String,
 }
@@ -134,6 +167,9 @@ pub struct PrincipalInfo {
     pub ports: Vec<String>,
     /// Groups.
     pub groups: Vec<String>,
+    /// Services next to the server that it may reach.
+    #[serde(default)]
+    pub reach: Vec<String>,
     /// Names it may hold at once.
     pub max_names: u32,
     /// Sessions it may have at once.
@@ -178,6 +214,9 @@ pub struct Invite {
     /// Port ranges.
     #[serde(default)]
     pub ports: Vec<String>,
+    /// Services next to the server that it may reach.
+    #[serde(default)]
+    pub reach: Vec<String>,
     /// `names=N` and `sessions=N`.
     #[serde(default)]
     pub quotas: Vec<String>,
@@ -226,6 +265,10 @@ impl Status {
         let (of, domain) = (of.trim_end_matches('.').to_ascii_lowercase(), self.domain.clone());
         let is_client = |client: &str, name: &str| client == of || name.eq_ignore_ascii_case(&of);
         self.sessions.retain(|session| is_client(&session.client, &session.name));
+        self.groups.retain(|group| {
+            let has = |member: &GroupMemberInfo| is_client(&member.member.client, &member.member.name);
+            group.name.eq_ignore_ascii_case(&of) || group.members.iter().any(has)
+        });
         self.names.retain(|name| {
             name.name == of
                 || name.name.strip_suffix(&domain).and_then(|label| label.strip_suffix('.')) == Some(&of)
@@ -234,4 +277,31 @@ impl Status {
                 || name.members.iter().any(|member| is_client(&member.client, &member.name))
         });
     }
+}
+
+/// Body of `POST /v1/explain`: a request that could come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Explain {
+    /// The method.
+    pub method: String,
+    /// What the visitor types.
+    pub url: String,
+    /// Fields, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The visitor's address.
+    pub from: IpAddr,
+}
+
+/// Answer of `POST /v1/explain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The canonical host.
+    pub host: String,
+    /// The rule that the request gets.
+    pub rule: Option<String>,
+    /// Without one: the service of the tunnel that has the host.
+    pub tunnel: Option<String>,
+    /// Every rule and what it says, a line each.
+    pub text: String,
 }

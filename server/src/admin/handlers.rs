@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Json;
 use ops::admin::Problem;
-use policy::grant::Quotas;
+use policy::grant::{Grants, Quotas};
 use policy::principal::Principal;
 use protocol::id::CredentialId;
 
@@ -15,9 +15,7 @@ use super::api::{
     CredentialInfo, Invite, Invited, ListenInfo, PrincipalInfo, Principals, Revoke, Revoked, Sessions, Status,
 };
 use super::{Admin, VERSION};
-use crate::identity::{
-    Book, BookError, Change, Credential, DEFAULT, Granted, JoinMaker, NewGrants, is_default,
-};
+use crate::identity::{Book, BookError, Change, Credential, DEFAULT, JoinMaker, NewGrants, is_default};
 
 /// The word for a mistake in what was asked: the command exits as for wrong usage.
 pub const WRONG_USAGE: &str = "wrong-usage";
@@ -34,11 +32,13 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         listen: ListenInfo {
             tunnel: bound.tunnel.to_string(),
             http: bound.http.to_string(),
+            https: bound.https.map(|address| address.to_string()),
             ops: bound.ops.to_string(),
         },
         revision: 0,
         sessions: admin.registry.session_infos(),
         names: admin.registry.name_infos(),
+        groups: admin.registry.group_infos(),
     })
 }
 
@@ -49,8 +49,9 @@ pub(super) async fn sessions(State(admin): State<Arc<Admin>>) -> Json<Sessions> 
 pub(super) async fn principals(State(admin): State<Arc<Admin>>) -> Json<Principals> {
     let book = admin.identity.book();
     let default = book.has_default().then(|| default_info(&admin, &book)).flatten();
-    let invited = book.principals().map(|granted| info(&admin, &book, granted));
-    let mut principals: Vec<PrincipalInfo> = default.into_iter().chain(invited).collect();
+    let configured = book.configured().map(|(name, grants)| info(&admin, &book, name, grants.clone()));
+    let invited = book.principals().map(|granted| info(&admin, &book, &granted.name.0, granted.grants()));
+    let mut principals: Vec<PrincipalInfo> = default.into_iter().chain(configured).chain(invited).collect();
     principals.sort_by(|a, b| a.name.cmp(&b.name));
     Json(Principals { principals })
 }
@@ -59,8 +60,9 @@ pub(super) async fn invite(State(admin): State<Arc<Admin>>, Json(asked): Json<In
     let now = SystemTime::now();
     let name = Principal::parse(&asked.name).map_err(|error| wrong(format!("{:?}: {error}", asked.name)))?;
     let domain = &admin.registry.naming().domain;
-    let grants = NewGrants::parse(domain, &asked.hosts, &asked.ports, &asked.groups, &asked.quotas)
-        .map_err(|error| wrong(error.to_string()))?;
+    let grants =
+        NewGrants::parse(domain, &asked.hosts, &asked.ports, &asked.groups, &asked.reach, &asked.quotas)
+            .map_err(|error| wrong(error.to_string()))?;
     let expires = asked
         .expires_seconds
         .map(|seconds| {
@@ -75,8 +77,7 @@ pub(super) async fn invite(State(admin): State<Arc<Admin>>, Json(asked): Json<In
     change(&admin, move |book| book.invite(grants, credential)).await?;
     tracing::info!(principal = %name, credential = id, "invited");
     let book = admin.identity.book();
-    let granted = book.principals().find(|granted| granted.name.0 == name);
-    let principal = granted.map(|granted| info(&admin, &book, granted));
+    let principal = book.grants(&name, domain).map(|grants| info(&admin, &book, &name, grants));
     let principal = principal.ok_or_else(|| failed(format!("{name} was revoked in the same moment")))?;
     Ok(Json(Invited { join: join.to_string(), credential: id, principal }))
 }
@@ -105,7 +106,9 @@ async fn change<T: Send + 'static>(
     let identity = admin.identity.clone();
     match tokio::task::spawn_blocking(move || identity.change(edit)).await {
         Ok(Ok(changed)) => Ok(changed),
-        Ok(Err(Change::Book(error @ BookError::Default))) => Err(wrong(error.to_string())),
+        Ok(Err(Change::Book(error @ (BookError::Default | BookError::Configured(_))))) => {
+            Err(wrong(error.to_string()))
+        }
         Ok(Err(Change::Book(error))) => {
             Err(Problem::new(StatusCode::NOT_FOUND, "not-found", error.to_string()))
         }
@@ -122,14 +125,13 @@ fn failed(message: impl Into<String>) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
 }
 
-fn info(admin: &Admin, book: &Book, granted: &Granted) -> PrincipalInfo {
-    let grants = granted.grants();
-    let principal = &granted.name.0;
+fn info(admin: &Admin, book: &Book, principal: &Principal, grants: Grants) -> PrincipalInfo {
     PrincipalInfo {
         name: principal.to_string(),
         hosts: grants.hosts.iter().map(ToString::to_string).collect(),
         ports: grants.ports.iter().map(ToString::to_string).collect(),
         groups: grants.groups,
+        reach: grants.reach,
         max_names: grants.quotas.names,
         max_sessions: grants.quotas.sessions,
         sessions: admin.registry.count_sessions(principal),
@@ -147,6 +149,7 @@ fn default_info(admin: &Admin, book: &Book) -> Option<PrincipalInfo> {
         hosts: vec![format!("every name under {domain}")],
         ports: grants.ports.iter().map(ToString::to_string).collect(),
         groups: Vec::new(),
+        reach: Vec::new(),
         max_names: names,
         max_sessions: sessions,
         sessions: admin.registry.count_sessions(&principal),

@@ -1,6 +1,7 @@
 //! The admin socket: what commands ask of the running server.
 
 pub mod api;
+pub(crate) mod explain;
 mod handlers;
 
 pub use handlers::WRONG_USAGE;
@@ -24,6 +25,8 @@ pub struct Bound {
     pub tunnel: SocketAddr,
     /// For visitors.
     pub http: SocketAddr,
+    /// For visitors over TLS.
+    pub https: Option<SocketAddr>,
     /// For operators.
     pub ops: SocketAddr,
 }
@@ -57,6 +60,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/v1/sessions", get(handlers::sessions))
         .route("/v1/principals", get(handlers::principals))
         .route("/v1/invite", post(handlers::invite))
+        .route("/v1/explain", post(explain::explain))
         .route("/v1/revoke", post(handlers::revoke))
         .with_state(admin)
 }

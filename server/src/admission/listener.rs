@@ -1,22 +1,18 @@
 //! The accept loop for clients: hands every connection to a task of its own and waits for nobody.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use ops::metrics::GuardReason;
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use transport::accept::{Accepted, accept_loop};
 
-use super::{Door, UNAUTHENTICATED, login};
-
-/// Logins in progress, those that were just told to go among them.
-const TASKS: usize = 2 * UNAUTHENTICATED;
+use super::{Door, login};
 
 /// Accepts clients on `listeners` until the door's drain. Returns at once.
 pub fn listen(door: &Arc<Door>, listeners: Vec<TcpListener>) {
-    let permits = Arc::new(Semaphore::new(TASKS));
     for listener in listeners {
-        let (door, permits) = (door.clone(), permits.clone());
+        let (door, permits) = (door.clone(), door.permits.clone());
         let (spawner, drain) = (door.spawner.clone(), door.drain.clone());
         spawner.clone().spawn(spawner.next_worker(), "accept clients", async move {
             let listener = match tokio::net::TcpListener::from_std(listener) {
@@ -32,14 +28,28 @@ pub fn listen(door: &Arc<Door>, listeners: Vec<TcpListener>) {
     }
 }
 
-/// The login is on any worker; the session, once it is known whose it is, on the one that is its.
+/// Takes in a client that came to another listener, and of which nothing has been read. Returns at once; where too many are
+/// on their way in, the connection is closed.
+pub fn take(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
+    match door.permits.clone().try_acquire_owned() {
+        Ok(permit) if !door.drain.is_cancelled() => admit(door, stream, peer, permit),
+        _ => door.metrics.guard_closed(GuardReason::TooMany),
+    }
+}
+
 fn enter(door: &Arc<Door>, Accepted { stream, peer, permit }: Accepted) {
+    // A socket that the kernel does not give back is dropped, and with it the connection.
+    if let Ok(stream) = stream.into_std() {
+        admit(door, stream, peer, permit);
+    }
+}
+
+/// The login is on any worker; the session, once it is known whose it is, on the one that is its.
+fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
     let (place, another_went) = door.lobby.enter(peer.ip());
     if another_went {
         door.metrics.guard_closed(GuardReason::TooMany);
     }
-    // A socket that the kernel does not give back is dropped, and with it the connection.
-    let Ok(stream) = stream.into_std() else { return };
     let inside = door.clone();
     door.spawner.spawn(door.spawner.next_worker(), "login", async move {
         let door = inside;

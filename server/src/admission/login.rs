@@ -8,7 +8,7 @@ use ops::metrics::GuardReason;
 use ops::spawn::Worker;
 use policy::admission::Busy;
 use policy::throttle::Banned;
-use protocol::handshake::{Hello, PeerLimits, Reject, RejectCode, Welcome};
+use protocol::handshake::{Features, Hello, PeerLimits, Reject, RejectCode, Welcome};
 use protocol::id::{InstanceId, Slot};
 use tokio::net::TcpStream;
 use transport::handshake::{HandshakeError, Incoming};
@@ -147,6 +147,7 @@ async fn decide(door: &Door, incoming: &Incoming, peer: SocketAddr) -> Result<(L
         name: hello.name.clone(),
         agent: hello.agent.clone(),
         peer,
+        takes_parts: incoming.features().contains(Features::PUSH),
     };
     let admitted = door.registry.admit(&login).map_err(|error| over_quota(&error))?;
     Ok((login, admitted))

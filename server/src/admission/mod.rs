@@ -8,7 +8,7 @@ mod warnings;
 #[cfg(test)]
 mod tests;
 
-pub use listener::listen;
+pub use listener::{listen, take};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use policy::admission::Admission;
 use policy::throttle::Throttle;
 use rustls::ServerConfig;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use transport::session::ProcessBudget;
@@ -34,6 +35,9 @@ const UNAUTHENTICATED: usize = 512;
 /// The same from one address, or one IPv6 network of 64 bits.
 const UNAUTHENTICATED_PER_ADDRESS: usize = 32;
 
+/// Logins in progress, those that were just told to go among them.
+const TASKS: usize = 2 * UNAUTHENTICATED;
+
 /// Everything that a login is decided with.
 pub struct Door {
     tls: TlsAcceptor,
@@ -48,6 +52,8 @@ pub struct Door {
     throttle: Mutex<Throttle>,
     admission: Mutex<Admission>,
     warnings: Warnings,
+    /// Logins in progress.
+    permits: Arc<Semaphore>,
 }
 
 impl Door {
@@ -74,6 +80,7 @@ impl Door {
             throttle: Mutex::new(Throttle::new()),
             admission: Mutex::new(Admission::new(now)),
             warnings: Warnings::new(now),
+            permits: Arc::new(Semaphore::new(TASKS)),
         }
     }
 }

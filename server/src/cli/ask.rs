@@ -19,10 +19,13 @@ pub(super) struct Server {
 impl Server {
     /// The server that `--state` or the environment means; every other flag belongs to `run`.
     pub(super) fn new(flags: Flags) -> Result<Self, Exit> {
-        let Flags { state, tunnel, http, ops, domain, public_url, advertise, log } = flags;
+        let Flags { config, state, tunnel, http, https, ops, domain, public_url, advertise, log } = flags;
+        let config = config.map(|path| path.display().to_string());
         let of_run = [
+            ("--config", config),
             ("--tunnel", tunnel),
             ("--http", http),
+            ("--https", https),
             ("--ops", ops),
             ("--domain", domain),
             ("--public-url", public_url),

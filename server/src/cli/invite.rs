@@ -28,6 +28,9 @@ pub(super) struct Invite {
     /// a port, or a range A-B (repeat for more)
     #[argh(option, arg_name = "A-B")]
     port: Vec<String>,
+    /// a service next to the server that it may reach (repeat for more)
+    #[argh(option, arg_name = "SERVICE")]
+    reach: Vec<String>,
     /// names=N or sessions=N (repeat for both)
     #[argh(option, arg_name = "K=N")]
     quota: Vec<String>,
@@ -52,6 +55,7 @@ impl Invite {
             groups: self.group,
             hosts: self.host,
             ports: self.port,
+            reach: self.reach,
             quotas: self.quota,
             expires_seconds: self.expires,
             once: self.once,

@@ -5,7 +5,9 @@
 )]
 
 mod ask;
+mod check;
 mod duration;
+mod explain;
 mod invite;
 mod principals;
 mod report;
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::{Exit, parse};
+use proxy::plugin::Kinds;
 
 use crate::settings::Flags;
 
@@ -27,20 +30,22 @@ use crate::settings::Flags;
 const PROGRAM: &str = "tunneld";
 
 /// What the interface has and this version has not.
-const LATER: &[&str] = &[
-    "check", "explain", "config", "drain", "upgrade", "doctor", "disable", "enable", "kick", "routes",
-    "unban", "--config", "--https", "--reach",
-];
+const LATER: &[&str] =
+    &["config", "drain", "upgrade", "doctor", "disable", "enable", "kick", "routes", "unban", "--prove"];
 
 /// Lets services that the world can not reach be reached by the world: clients (tunnelc) log in here, visitors come here.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     example = "Start a server for this machine alone, and copy the line that it prints:\n$ tunneld",
     example = "Start a server for the world, with names under t.example.com:\n$ tunneld --domain t.example.com --http '[::]:80'",
+    example = "Start a server with a configuration, after a look at it:\n$ tunneld check tunneld.toml && tunneld --config tunneld.toml",
     example = "Let somebody in, with one name and one port:\n$ tunneld invite bob --host wiki --port 2222",
     example = "What is behind a name:\n$ tunneld status wiki.t.example.com"
 )]
 struct Tunneld {
+    /// the configuration file (default /etc/tunnel/tunneld.toml, if it is there)
+    #[argh(option, arg_name = "FILE")]
+    config: Option<PathBuf>,
     /// the state directory
     #[argh(option, arg_name = "DIR")]
     state: Option<PathBuf>,
@@ -50,6 +55,9 @@ struct Tunneld {
     /// where visitors connect (default port 8080, on this machine alone for the domain localhost)
     #[argh(option, arg_name = "ADDR")]
     http: Option<String>,
+    /// where visitors connect over TLS, with the certificates of the configuration
+    #[argh(option, arg_name = "ADDR")]
+    https: Option<String>,
     /// where /healthz, /readyz and /metrics are (default 127.0.0.1:7480)
     #[argh(option, arg_name = "ADDR")]
     ops: Option<String>,
@@ -73,6 +81,8 @@ struct Tunneld {
 #[argh(subcommand)]
 enum Command {
     Run(run::Run),
+    Check(check::Check),
+    Explain(explain::Explain),
     Invite(invite::Invite),
     Principals(principals::Principals),
     Revoke(revoke::Revoke),
@@ -81,25 +91,28 @@ enum Command {
     Version(version::Version),
 }
 
-/// Does what `argv` says.
-pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
+/// Does what `argv` says, in a program that knows these `kinds` of plugins.
+pub fn main(argv: impl IntoIterator<Item = OsString>, kinds: &Kinds) -> Exit {
     match parse::<Tunneld>(PROGRAM, argv, LATER) {
-        Ok(tunneld) => tunneld.execute().unwrap_or_else(|exit| exit),
+        Ok(tunneld) => tunneld.execute(kinds).unwrap_or_else(|exit| exit),
         Err(exit) => exit,
     }
 }
 
 impl Tunneld {
-    fn execute(self) -> Result<Exit, Exit> {
-        let Self { state, tunnel, http, ops, domain, public_url, advertise, log, command } = self;
-        let flags = Flags { state, tunnel, http, ops, domain, public_url, advertise, log };
+    fn execute(self, kinds: &Kinds) -> Result<Exit, Exit> {
+        let Self { config, state, tunnel, http, https, ops, domain, public_url, advertise, log, command } =
+            self;
+        let flags = Flags { config, state, tunnel, http, https, ops, domain, public_url, advertise, log };
         let command = match command {
-            None | Some(Command::Run(run::Run {})) => return run::execute(flags),
+            None | Some(Command::Run(run::Run {})) => return run::execute(flags, kinds),
+            Some(Command::Check(check)) => return check.execute(&flags, kinds),
+            Some(Command::Explain(explain)) => return explain.execute(flags, kinds),
             Some(command) => command,
         };
         let server = ask::Server::new(flags)?;
         match command {
-            Command::Run(_) => Ok(Exit::done("")),
+            Command::Run(_) | Command::Check(_) | Command::Explain(_) => Ok(Exit::done("")),
             Command::Invite(invite) => invite.execute(&server),
             Command::Principals(principals) => principals.execute(&server),
             Command::Revoke(revoke) => revoke.execute(&server),
@@ -117,15 +130,14 @@ mod tests {
     use super::*;
 
     fn said(line: &str) -> Exit {
-        main(line.split_whitespace().map(OsString::from))
+        main(line.split_whitespace().map(OsString::from), &Kinds::built_in())
     }
 
     #[test]
     fn what_is_not_built_yet_is_refused_as_such() {
         let commands =
-            ["check f", "explain GET /", "config show", "drain", "upgrade", "doctor", "kick x", "routes"];
-        let options = ["--config f", "--https [::]:443", "invite bob --reach billing", "run --config=f"];
-        for words in commands.into_iter().chain(options) {
+            ["check f --prove", "config show", "drain", "upgrade", "doctor", "kick x", "routes", "unban x"];
+        for words in commands {
             let exit = said(&format!("tunneld {words}"));
             assert_eq!(exit.code, ExitCode::Usage, "{words}");
             assert!(exit.text.contains("is not in this version"), "{words}: {}", exit.text);

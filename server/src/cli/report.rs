@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::admin::api::{
-    CredentialInfo, Invited, MemberInfo, NameInfo, PrincipalInfo, Revoked, SessionInfo, Status,
+    CredentialInfo, GroupInfo, GroupMemberInfo, Invited, MemberInfo, NameInfo, PrincipalInfo, Revoked,
+    SessionInfo, Status,
 };
 
 /// Digits of a client's id that tell it apart on a screen.
@@ -11,22 +12,28 @@ const SHORT_ID: usize = 8;
 
 /// The whole server.
 pub(super) fn status(status: &Status) -> String {
-    let Status { version, state, domain, listen, uptime_seconds, sessions, names, .. } = status;
+    let Status { version, state, domain, listen, uptime_seconds, sessions, names, groups, .. } = status;
     let mut text = format!(
-        "tunneld {version}, {state}, up {}\ndomain {domain}\nlisten tunnel {}, http {}, ops {}\n",
+        "tunneld {version}, {state}, up {}\ndomain {domain}\nlisten tunnel {}, http {}{}, ops {}\n",
         span(*uptime_seconds),
         listen.tunnel,
         listen.http,
+        listen.https.as_ref().map_or_else(String::new, |https| format!(", https {https}")),
         listen.ops
     );
     text.push_str(&format!("\nnames ({})\n{}", names.len(), names_table(names)));
+    if !groups.is_empty() {
+        text.push_str(&format!("\ngroups ({})\n", groups.len()));
+        groups.iter().for_each(|info| text.push_str(&group_lines(info)));
+    }
     text.push_str(&format!("\nsessions ({})\n{}", sessions.len(), self::sessions(sessions)));
     text
 }
 
 /// What one word means.
 pub(super) fn matches(status: &Status) -> String {
-    let mut text: String = status.names.iter().map(name).collect();
+    let mut text: String =
+        status.names.iter().map(name).chain(status.groups.iter().map(group_lines)).collect();
     if !status.sessions.is_empty() {
         text.push_str(&sessions(&status.sessions));
     }
@@ -55,6 +62,23 @@ fn member(info: &MemberInfo) -> String {
     let MemberInfo { client, name, state, rtt_ms, sessions, .. } = info;
     let rtt = milliseconds(*rtt_ms);
     format!("  member {name} ({}) {state}, round trip {rtt}, sessions {sessions}\n", short(client))
+}
+
+/// What is behind one group of the configuration.
+fn group_lines(info: &GroupInfo) -> String {
+    let GroupInfo { name, revision, services, members } = info;
+    let services = if services.is_empty() { "no service".to_owned() } else { services.join(", ") };
+    let mut text = format!("group {name}, revision {revision}: {services}\n");
+    if members.is_empty() {
+        text.push_str("  nobody is connected who is granted it\n");
+    }
+    for GroupMemberInfo { member: info, reason, .. } in members {
+        text.push_str(&member(info));
+        if let Some(reason) = reason {
+            text.push_str(&format!("    {reason}\n"));
+        }
+    }
+    text
 }
 
 fn names_table(names: &[NameInfo]) -> String {
@@ -119,7 +143,12 @@ fn grants(info: &PrincipalInfo) -> String {
         [] => None,
         list => Some(format!("{what} {}", list.join(", "))),
     };
-    let parts = [part("hosts", &info.hosts), part("ports", &info.ports), part("groups", &info.groups)];
+    let parts = [
+        part("hosts", &info.hosts),
+        part("ports", &info.ports),
+        part("groups", &info.groups),
+        part("reach", &info.reach),
+    ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     match parts.as_slice() {
         [] => "one random name per tunnel".to_owned(),

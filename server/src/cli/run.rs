@@ -4,11 +4,14 @@ use std::path::Path;
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
+use policy::host::Host;
+use proxy::plugin::Kinds;
 
 use crate::app;
+use crate::config::{self, ConfigError, Document};
 use crate::settings::{Flags, Settings};
 
-/// Where a configuration would be looked for.
+/// Used where `--config` is not given and this is present.
 const CONFIG: &str = "/etc/tunnel/tunneld.toml";
 
 /// run the server (what tunneld does if no command is given)
@@ -16,11 +19,21 @@ const CONFIG: &str = "/etc/tunnel/tunneld.toml";
 #[argh(subcommand, name = "run")]
 pub(super) struct Run {}
 
-pub(super) fn execute(flags: Flags) -> Result<Exit, Exit> {
-    // A file that would be read must not be passed over in silence.
-    if Path::new(CONFIG).exists() {
-        return Err(Exit::not_in_this_version(format_args!("{CONFIG} is there, but a configuration file")));
+pub(super) fn execute(mut flags: Flags, kinds: &Kinds) -> Result<Exit, Exit> {
+    if flags.config.is_none() && Path::new(CONFIG).exists() {
+        flags.config = Some(CONFIG.into());
     }
-    let settings = Settings::new(flags).map_err(Exit::usage)?;
-    app::run(settings)
+    let document = match &flags.config {
+        Some(path) => read(path, &flags, kinds).map_err(Exit::usage)?,
+        None => Document::default(),
+    };
+    let settings = Settings::new(flags, document).map_err(Exit::usage)?;
+    app::run(settings, kinds)
+}
+
+/// What the file at `path` says.
+pub(super) fn read(path: &Path, flags: &Flags, kinds: &Kinds) -> Result<Document, ConfigError> {
+    // A domain that is none is reported with the other flags.
+    let domain = flags.domain.as_deref().and_then(|text| Host::parse(text).ok());
+    config::load(path, domain.as_ref(), kinds, &|name| std::env::var(name).ok())
 }

@@ -24,6 +24,8 @@ pub struct Book {
     default_revoked: bool,
     principals: BTreeMap<Principal, Granted>,
     credentials: BTreeMap<CredentialId, Credential>,
+    /// Those of the configuration, which are not written here.
+    configured: BTreeMap<Principal, Grants>,
 }
 
 /// As it is written.
@@ -52,6 +54,9 @@ pub enum BookError {
         /// Which.
         credential: String,
     },
+    /// What a principal of the configuration may use stands there.
+    #[error("what {0} may use stands in the configuration: change it there, and invite without grants")]
+    Configured(Principal),
     /// `default` belongs to the quick start.
     #[error("the principal {DEFAULT} is the quick start's own: invite somebody by another name")]
     Default,
@@ -76,6 +81,7 @@ impl Book {
             default_revoked: document.default_revoked,
             principals: principals.collect(),
             credentials: credentials.collect(),
+            configured: BTreeMap::new(),
         })
     }
 
@@ -93,10 +99,28 @@ impl Book {
         serde_json::to_vec_pretty(&document).map_err(|error| error.to_string())
     }
 
-    /// The credential with this id.
+    /// The principals of the configuration, from now on. While there is one, there is no `default`.
+    pub fn configure(&mut self, principals: impl IntoIterator<Item = (Principal, Grants)>) {
+        self.configured = principals.into_iter().collect();
+    }
+
+    /// Those of the configuration, by name.
+    pub fn configured(&self) -> impl Iterator<Item = (&Principal, &Grants)> {
+        self.configured.iter()
+    }
+
+    /// The credential with this id, if there is still somebody whom it logs in: a principal may have gone from the
+    /// configuration.
     #[must_use]
     pub fn credential(&self, id: &CredentialId) -> Option<&Credential> {
-        self.credentials.get(id)
+        self.credentials.get(id).filter(|credential| self.knows(&credential.principal.0))
+    }
+
+    fn knows(&self, principal: &Principal) -> bool {
+        match is_default(principal) {
+            true => self.has_default(),
+            false => self.configured.contains_key(principal) || self.principals.contains_key(principal),
+        }
     }
 
     /// The credentials of `principal`, by id.
@@ -104,15 +128,15 @@ impl Book {
         self.credentials.values().filter(move |it| it.principal.0 == *principal)
     }
 
-    /// Everybody but `default`, by name.
+    /// Everybody who was invited but `default` and those of the configuration, by name.
     pub fn principals(&self) -> impl Iterator<Item = &Granted> {
-        self.principals.values()
+        self.principals.values().filter(|granted| !self.configured.contains_key(&granted.name.0))
     }
 
     /// Whether `default` exists.
     #[must_use]
     pub fn has_default(&self) -> bool {
-        !self.default_revoked
+        !self.default_revoked && self.configured.is_empty()
     }
 
     /// What `principal` may use at the server of `domain`; none if there is no such principal.
@@ -121,19 +145,28 @@ impl Book {
         if is_default(principal) {
             return self.has_default().then(|| Grants::everything_under(domain.clone()));
         }
-        self.principals.get(principal).map(Granted::grants)
+        let configured = self.configured.get(principal).cloned();
+        configured.or_else(|| self.principals.get(principal).map(Granted::grants))
     }
 
-    /// Adds `grants` to the principal, which is made if it is new, and its credential.
+    /// Adds `grants` to the principal, which is made if it is new, and its credential. One of the configuration gets the
+    /// credential alone.
     ///
     /// # Errors
-    /// [`BookError::Default`].
+    /// [`BookError::Default`], [`BookError::Configured`].
     pub fn invite(&mut self, grants: NewGrants, credential: Credential) -> Result<(), BookError> {
         let principal = &credential.principal.0;
         if is_default(principal) {
             return Err(BookError::Default);
         }
         let new = || Granted::new(principal.clone(), credential.created);
+        if self.configured.contains_key(principal) {
+            if grants != NewGrants::default() {
+                return Err(BookError::Configured(principal.clone()));
+            }
+            self.credentials.insert(credential.id.0.clone(), credential);
+            return Ok(());
+        }
         self.principals.entry(principal.clone()).or_insert_with(new).add(grants);
         self.credentials.insert(credential.id.0.clone(), credential);
         Ok(())
@@ -152,9 +185,8 @@ impl Book {
     pub fn revoke(&mut self, name: &str, only: Option<&str>) -> Result<Vec<CredentialId>, BookError> {
         let no_principal = || BookError::NoPrincipal(name.to_owned());
         let principal = Principal::parse(name).map_err(|_| no_principal())?;
-        let known =
-            self.principals.contains_key(&principal) || (is_default(&principal) && self.has_default());
-        if !known {
+        let has_credentials = self.credentials_of(&principal).next().is_some();
+        if !self.knows(&principal) && !has_credentials {
             return Err(no_principal());
         }
         let goes =

@@ -6,6 +6,8 @@ use policy::host::Host;
 use policy::host_pattern::HostPattern;
 use policy::port::PortRange;
 use policy::principal::Principal;
+use protocol::limits::NAME_MAX;
+use protocol::service_name::is_name;
 use serde::{Deserialize, Serialize};
 
 use super::written::Written;
@@ -27,6 +29,9 @@ pub struct Granted {
     /// Groups.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Services next to the server that it may reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reach: Vec<String>,
     /// Names at once; none: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_names: Option<u32>,
@@ -41,6 +46,7 @@ pub struct NewGrants {
     hosts: Vec<HostPattern>,
     ports: Vec<PortRange>,
     groups: Vec<String>,
+    reach: Vec<String>,
     max_names: Option<u32>,
     max_sessions: Option<u32>,
 }
@@ -57,6 +63,9 @@ pub enum GrantError {
     /// No group.
     #[error("--group {0:?}: {1}")]
     Group(String, String),
+    /// No service.
+    #[error("--reach {0:?}: a service's name is 1 to {NAME_MAX} letters, digits, '.', '_' or '-'")]
+    Reach(String),
     /// No quota.
     #[error("--quota {0:?}: write names=N or sessions=N")]
     Quota(String),
@@ -72,6 +81,7 @@ impl NewGrants {
         hosts: &[String],
         ports: &[String],
         groups: &[String],
+        reach: &[String],
         quotas: &[String],
     ) -> Result<Self, GrantError> {
         let mut grants = Self::default();
@@ -85,6 +95,12 @@ impl NewGrants {
         for text in groups {
             GroupKey::named(text).map_err(|e| GrantError::Group(text.clone(), e.to_string()))?;
             grants.groups.push(text.clone());
+        }
+        for text in reach {
+            if !is_name(text) {
+                return Err(GrantError::Reach(text.clone()));
+            }
+            grants.reach.push(text.clone());
         }
         for text in quotas {
             let place = match text.split_once('=') {
@@ -109,6 +125,7 @@ impl Granted {
             hosts: Vec::new(),
             ports: Vec::new(),
             groups: Vec::new(),
+            reach: Vec::new(),
             max_names: None,
             max_sessions: None,
         }
@@ -119,6 +136,7 @@ impl Granted {
         add_new(&mut self.hosts, more.hosts.into_iter().map(Written));
         add_new(&mut self.ports, more.ports.into_iter().map(Written));
         add_new(&mut self.groups, more.groups);
+        add_new(&mut self.reach, more.reach);
         self.max_names = more.max_names.or(self.max_names);
         self.max_sessions = more.max_sessions.or(self.max_sessions);
     }
@@ -132,7 +150,7 @@ impl Granted {
             any_host_under: None,
             ports: self.ports.iter().map(|Written(range)| *range).collect(),
             groups: self.groups.clone(),
-            reach: Vec::new(),
+            reach: self.reach.clone(),
             quotas: Quotas {
                 names: self.max_names.unwrap_or(standard.names),
                 sessions: self.max_sessions.unwrap_or(standard.sessions),
@@ -173,7 +191,14 @@ mod tests {
         quotas: &[&str],
     ) -> Result<NewGrants, GrantError> {
         let domain = Host::parse("t.example.com").unwrap();
-        NewGrants::parse(&domain, &texts(hosts), &texts(ports), &texts(groups), &texts(quotas))
+        NewGrants::parse(
+            &domain,
+            &texts(hosts),
+            &texts(ports),
+            &texts(groups),
+            &texts(&["billing"]),
+            &texts(quotas),
+        )
     }
 
     #[test]
@@ -189,6 +214,7 @@ mod tests {
         assert_eq!(hosts, ["wiki.t.example.com", "*.b.org", "demo.c.org"]);
         assert_eq!(grants.ports.len(), 2);
         assert_eq!(grants.groups, ["web"]);
+        assert_eq!(grants.reach, ["billing"]);
         assert_eq!(grants.quotas, Quotas { names: 4, sessions: 1 });
     }
 

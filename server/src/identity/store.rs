@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use arc_swap::{ArcSwap, Guard};
 use ops::state_dir::{StateDir, StateDirError};
 use parking_lot::Mutex;
+use policy::grant::Grants;
+use policy::principal::Principal;
 use protocol::id::{ClientId, CredentialId};
 use transport::login_key::{LoginKey, PublicKey};
 
@@ -70,6 +72,14 @@ impl Store {
             used: AtomicBool::new(false),
             nobody: LoginKey::from_seed(&rand::random())?.public()?,
         })
+    }
+
+    /// Takes the principals of the configuration over.
+    pub fn configure(&self, principals: impl IntoIterator<Item = (Principal, Grants)>) {
+        let _writing = self.writing.lock();
+        let mut book = Book::clone(&self.book.load());
+        book.configure(principals);
+        self.book.store(Arc::new(book));
     }
 
     /// The book as it is.

@@ -20,7 +20,7 @@ fn joins() -> JoinMaker {
 }
 
 fn nothing() -> NewGrants {
-    NewGrants::parse(&Host::parse("localhost").unwrap(), &[], &[], &[], &[]).unwrap()
+    NewGrants::parse(&Host::parse("localhost").unwrap(), &[], &[], &[], &[], &[]).unwrap()
 }
 
 /// Invites and logs in.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::balance::{self, Candidate, hash};
 use policy::ownership::Member;
 use policy::principal::Principal;
 use protocol::id::{ClientId, Generation, InstanceId};
@@ -32,6 +33,8 @@ pub struct Instance {
     pub name: Arc<str>,
     /// Its sessions.
     pub slots: Slots,
+    /// What consistent hashing tells it apart by: the installation, so that a restart moves nobody.
+    identity: u64,
 }
 
 /// How an instance is, as operators see it.
@@ -64,6 +67,7 @@ impl Instance {
             generation: live.generation,
             name: live.login.name.as_str().into(),
             slots: Slots::default(),
+            identity: identity(live),
         }
     }
 
@@ -83,6 +87,20 @@ impl Instance {
             () if sessions.iter().any(|live| !live.is_over()) => MemberState::Draining,
             () => MemberState::Absent,
         }
+    }
+
+    /// As one of several that may get a request. Its weight is the number of its sessions: a client that may carry more
+    /// opens more of them.
+    #[must_use]
+    pub fn candidate(&self) -> Candidate {
+        let state = match self.state() {
+            MemberState::Ready => balance::MemberState::Ready,
+            MemberState::Draining | MemberState::Absent => balance::MemberState::Draining,
+        };
+        let sessions = self.slots.all();
+        let working = sessions.iter().filter(|live| live.takes_work()).count();
+        let load = sessions.iter().map(|live| live.load()).fold(0, usize::saturating_add);
+        Candidate { state, weight: u32::try_from(working).unwrap_or(u32::MAX), load, identity: self.identity }
     }
 
     /// The round-trip time of its fastest session.
@@ -105,4 +123,9 @@ impl InstanceKey {
     pub fn is_same_client(&self, other: &Self) -> bool {
         self.principal == other.principal && self.client == other.client
     }
+}
+
+fn identity(live: &Live) -> u64 {
+    let login = &live.login;
+    hash(&[&login.client.0[..], login.principal.to_string().as_bytes()].concat())
 }

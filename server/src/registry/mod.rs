@@ -3,38 +3,49 @@
 //! What changes goes through one lock, held for short and never across a wait; what visitors read takes no part in it.
 //! Everything that removes compares first: a session that is no longer the one that is known removes nothing.
 
+mod configured;
 mod directory;
+mod groups;
 mod instance;
+mod memberships;
 mod name;
 mod names;
 mod ports;
 mod register;
 mod reservations;
+mod routing;
 mod slots;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
+pub use configured::Configured;
+pub use directory::Members;
+pub use groups::{Groups, Served};
 pub use instance::{Instance, InstanceKey, MemberState};
+pub use memberships::{Answer, Group, GroupError, Membership, Memberships};
 pub use name::Name;
 pub use names::{Entry, Names};
 pub use ports::{NoRoom, OpenError, Ports, Serve};
+pub use routing::{Routing, RoutingCause, RoutingError};
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::{ArcSwap, Guard};
 use ops::metrics::{Metrics, ReplacedReason};
 use parking_lot::Mutex;
 use policy::host::Host;
 use policy::ownership::Leaving;
 use policy::principal::Principal;
-use protocol::control::CloseReason;
+use protocol::control::{CloseReason, PartAnswer, PartId};
 use protocol::id::{CredentialId, Generation, SessionId};
 use proxy::directory::RouteLabels;
 
 use crate::identity::{StateKey, Store};
+use crate::nearby::Nearby;
 use crate::session::{DrainCause, Live, Login};
 use crate::settings::PublicUrl;
 use register::Held;
@@ -59,10 +70,13 @@ pub struct Naming {
 #[derive(Debug)]
 pub struct Registry {
     naming: Naming,
+    configured: Configured,
     identity: Arc<Store>,
     metrics: Metrics,
     ports: Ports,
     names: Names,
+    groups: Groups,
+    routing: ArcSwap<Routing>,
     state: Mutex<State>,
     /// Held while the names are written down, so that the last to write has seen the most.
     saving: Mutex<()>,
@@ -110,6 +124,7 @@ impl Registry {
     #[must_use]
     pub fn new(
         naming: Naming,
+        configured: Configured,
         identity: Arc<Store>,
         metrics: Metrics,
         ports: Ports,
@@ -125,10 +140,13 @@ impl Registry {
         };
         Self {
             naming,
+            configured,
             identity,
             metrics,
             ports,
             names: Names::default(),
+            groups: Groups::default(),
+            routing: ArcSwap::default(),
             state: Mutex::new(state),
             saving: Mutex::new(()),
         }
@@ -140,10 +158,88 @@ impl Registry {
         &self.names
     }
 
+    /// Who serves what in which group.
+    #[must_use]
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The rules by which requests are routed.
+    #[must_use]
+    pub fn routing(&self) -> Guard<Arc<Routing>> {
+        self.routing.load()
+    }
+
+    /// Routes requests in this way from now on.
+    pub fn route_by(&self, routing: Routing) {
+        self.routing.store(Arc::new(routing));
+        self.names.tick();
+    }
+
     /// How names look here.
     #[must_use]
     pub fn naming(&self) -> &Naming {
         &self.naming
+    }
+
+    /// The groups of the configuration.
+    #[must_use]
+    pub fn memberships(&self) -> &Memberships {
+        &self.configured.memberships
+    }
+
+    /// The services next to the server.
+    #[must_use]
+    pub fn nearby(&self) -> &Arc<Nearby> {
+        &self.configured.nearby
+    }
+
+    /// Whether `principal` may reach the service called `service` next to the server: it is granted to it, or an ingress of
+    /// one of its groups leads there.
+    #[must_use]
+    pub fn may_reach(&self, principal: &Principal, service: &str) -> bool {
+        let Some(grants) = self.identity.book().grants(principal, &self.naming.domain) else { return false };
+        let leads_there = |group: &Group| group.part().ingresses.iter().any(|ingress| ingress.to == service);
+        grants.allows_reach(service) || self.memberships().of(&grants.groups).any(leads_there)
+    }
+
+    /// The names of the groups that a session's principal is granted.
+    #[must_use]
+    pub fn groups_of(&self, live: &Live) -> Vec<String> {
+        let grants = self.identity.book().grants(&live.login.principal, &self.naming.domain);
+        grants.unwrap_or_default().groups
+    }
+
+    /// An instance has answered to a part that it was handed on this session.
+    pub fn part_answered(&self, live: &Live, answer: PartAnswer) {
+        let state = self.state.lock();
+        if !state.sessions.contains_key(&live.id) {
+            return;
+        }
+        let refusal = answer.refusal.clone();
+        let group = answer.of.group.clone();
+        let changed = self.memberships().answered(&InstanceKey::of(live), answer, &self.groups);
+        drop(state);
+        if changed {
+            let (client, reason) = (&live.login.name, refusal.as_deref());
+            match reason {
+                None => tracing::info!(session = %live.id, client, group, "a member is ready"),
+                Some(reason) => {
+                    tracing::warn!(session = %live.id, client, group, reason, "a member is behind");
+                }
+            }
+            self.names.tick();
+        }
+    }
+
+    /// The answer to a part that was handed over on this session is late.
+    pub fn part_unanswered(&self, live: &Live, part: &PartId) {
+        let state = self.state.lock();
+        let changed = self.memberships().silent(&InstanceKey::of(live), part);
+        drop(state);
+        if changed {
+            tracing::warn!(session = %live.id, client = live.login.name, group = part.group, "a member does not answer");
+        }
     }
 
     /// The numbers of a session that is about to begin.
@@ -210,6 +306,7 @@ impl Registry {
             live.cut(CloseReason::REPLACED, "a newer session has this slot");
             return;
         }
+        self.memberships().join(&self.groups_of(live), &instance, live.login.takes_parts);
         // The new one first: the instance is never without a session.
         instance.slots.add(live.clone());
         for old in before {
@@ -298,6 +395,7 @@ impl Registry {
     /// The older instance of a client whose newer one has logged in.
     fn supersede(&self, state: &mut State, key: &InstanceKey, now: Instant) {
         let Some(held) = state.instances.remove(key) else { return };
+        self.memberships().leave(key, &self.groups);
         for old in held.instance.slots.all().iter() {
             state.sessions.remove(&old.id);
             old.cut(CloseReason::SUPERSEDED, "another process of this client has logged in");
@@ -332,14 +430,16 @@ impl Registry {
         if held.instance.slots.is_empty()
             && let Some(held) = state.instances.remove(&key)
         {
+            self.memberships().leave(&key, &self.groups);
             self.give_back(&held, how, now);
         }
     }
 
     fn give_back(&self, held: &Held, how: Leaving, now: Instant) {
         let member = held.instance.member();
-        for name in held.names() {
-            self.names.leave(name, &member, how, now);
+        for registered in held.registered() {
+            self.names.leave(&registered.name, &member, how, now);
+            self.leave_group(&held.instance, registered);
         }
     }
 }

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 use policy::ownership::{Claim, Decision, Holding, Leaving, Left, Member};
 use policy::principal::Principal;
+use protocol::service_name::ServiceName;
 use proxy::directory::RouteLabels;
 use tokio::sync::{Notify, watch};
 
@@ -37,8 +38,15 @@ pub struct Entry {
 pub struct Behind {
     /// The member.
     pub instance: Arc<Instance>,
-    /// The number of its registration.
-    pub registration: u32,
+    /// What it is asked for.
+    pub service: Arc<ServiceName>,
+}
+
+impl Behind {
+    /// Whether both are the same member, asked for the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.instance.key == other.instance.key && self.service == other.service
+    }
 }
 
 /// What a claimant brings.

@@ -16,7 +16,7 @@ use protocol::control::{
     Notice, NoticeCode, NoticeLevel, Outcome, RegisterCode, Registration, RegistrationAnswer,
     RegistrationKind,
 };
-use protocol::service_name::is_name;
+use protocol::service_name::{ServiceName, is_name};
 
 use super::instance::{Instance, InstanceKey};
 use super::name::Name;
@@ -36,9 +36,11 @@ pub(super) struct Held {
 }
 
 #[derive(Debug)]
-struct Registered {
+pub(super) struct Registered {
     asked: Registration,
-    name: Name,
+    pub(super) name: Name,
+    group: GroupKey,
+    service: Arc<ServiceName>,
 }
 
 impl Held {
@@ -46,8 +48,8 @@ impl Held {
         Self { instance: Arc::new(instance), registrations: BTreeMap::new() }
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
-        self.registrations.values().map(|registered| &registered.name)
+    pub(super) fn registered(&self) -> impl Iterator<Item = &Registered> {
+        self.registrations.values()
     }
 
     fn id_of(&self, name: &Name) -> Option<u32> {
@@ -156,6 +158,11 @@ impl Registry {
         let name = match &asked.kind {
             RegistrationKind::Http { host } => {
                 let name = Name::Http(self.host(live, grants, host.as_deref(), &wanted.tunnel)?);
+                if let Name::Http(host) = &name
+                    && self.configured.hosts.contains(host)
+                {
+                    return Err(Refused::in_use(&name));
+                }
                 self.within_quota(live, grants, Some(&name))?;
                 name
             }
@@ -166,10 +173,12 @@ impl Registry {
             let text = format!("registration {other} of this client has {} already", name.public());
             return Err(Refused(RegisterCode::NAME_IN_USE, text));
         }
+        let service = Arc::new(ServiceName::Own(wanted.id));
+        let behind = Behind { instance: held.instance.clone(), service: service.clone() };
         let bid = Bid {
-            behind: Behind { instance: held.instance.clone(), registration: wanted.id },
+            behind: behind.clone(),
             labels: self.labels(&wanted.tunnel, &wanted.group.to_string()),
-            allow: wanted.allow,
+            allow: wanted.allow.clone(),
             claim,
         };
         match self.names.claim(&name, bid, now) {
@@ -178,7 +187,12 @@ impl Registry {
             Decision::Stale | Decision::InUse => return Err(Refused::in_use(&name)),
         }
         if let Some(held) = state.instances.get_mut(&InstanceKey::of(live)) {
-            held.registrations.insert(wanted.id, Registered { asked, name: name.clone() });
+            if let (GroupKey::Named(group), Name::Http(_)) = (&wanted.group, &name) {
+                self.groups.join(group, &wanted.tunnel, behind, wanted.allow);
+                self.names.tick();
+            }
+            let registered = Registered { asked, name: name.clone(), group: wanted.group, service };
+            held.registrations.insert(wanted.id, registered);
         }
         Ok(name)
     }
@@ -271,6 +285,15 @@ impl Registry {
         if let Some(registered) = held.registrations.remove(&id) {
             let member = held.instance.member();
             self.names.leave(&registered.name, &member, Leaving::Unregistered, now);
+            self.leave_group(&held.instance, &registered);
+        }
+    }
+
+    /// An instance serves its group with what it had registered no more.
+    pub(super) fn leave_group(&self, instance: &Arc<Instance>, registered: &Registered) {
+        if let GroupKey::Named(group) = &registered.group {
+            let behind = Behind { instance: instance.clone(), service: registered.service.clone() };
+            self.groups.leave(group, &registered.asked.name, &behind);
         }
     }
 
@@ -284,7 +307,9 @@ impl Registry {
             };
             let Some(held) = state.instances.get_mut(&key) else { continue };
             let Some(id) = held.id_of(name) else { continue };
-            held.registrations.remove(&id);
+            if let Some(registered) = held.registrations.remove(&id) {
+                self.leave_group(&held.instance, &registered);
+            }
             let text =
                 format!("{} was taken over by a newer client of {}", name.public(), live.login.principal);
             for session in held.instance.slots.all().iter() {

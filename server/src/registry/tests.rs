@@ -1,6 +1,9 @@
 use std::time::{Duration, SystemTime};
 
+mod rules;
+
 use policy::principal::Principal;
+use policy::rule::Asked;
 use protocol::control::CloseReason;
 use proxy::directory::{Directory, Lookup};
 
@@ -10,14 +13,19 @@ use crate::fakes::{World, cut, grouped, http, tcp};
 const HOST: &str = "app.t.example.com";
 
 fn lookup(world: &World, host: &str) -> Lookup {
-    world.registry.http(&Host::parse(host).unwrap())
+    asked(host, "/", "192.0.2.1", |asked| world.registry.http(asked))
+}
+
+fn asked<T>(host: &str, path: &str, client: &str, ask: impl FnOnce(&Asked<'_>) -> T) -> T {
+    let (host, client) = (Host::parse(host).unwrap(), client.parse().unwrap());
+    ask(&Asked { host: &host, method: "GET", path, fields: &vec![], client })
 }
 
 /// The sessions that a visitor would be sent to, best first.
 fn targets(world: &World, host: &str) -> Vec<transport::session::Session> {
     match lookup(world, host) {
         Lookup::Found(route) => route.targets.into_iter().map(|target| target.session).collect(),
-        Lookup::Reserved(_) | Lookup::Unknown => Vec::new(),
+        Lookup::Reserved(_) | Lookup::Answer(..) | Lookup::Unknown => Vec::new(),
     }
 }
 

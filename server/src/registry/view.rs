@@ -8,9 +8,10 @@ use policy::ownership::Holding;
 
 use super::Registry;
 use super::instance::Instance;
+use super::memberships::{Group, Membership};
 use super::name::Name;
 use super::names::Entry;
-use crate::admin::api::{MemberInfo, NameInfo, SessionInfo};
+use crate::admin::api::{GroupInfo, GroupMemberInfo, MemberInfo, NameInfo, SessionInfo};
 use crate::session::Live;
 
 impl Registry {
@@ -28,6 +29,12 @@ impl Registry {
             names.insert(name.clone(), self.name_info(name, entry));
         });
         names.into_values().collect()
+    }
+
+    /// Every group of the configuration, in order.
+    #[must_use]
+    pub fn group_infos(&self) -> Vec<GroupInfo> {
+        self.memberships().iter().map(|(name, group)| group_info(name, group)).collect()
     }
 
     fn name_info(&self, name: &Name, entry: &Entry) -> NameInfo {
@@ -68,6 +75,24 @@ fn session_info(live: &Live) -> SessionInfo {
         rtt_ms: live.rtt().map(milliseconds),
         substreams: live.load(),
         state: if live.is_draining() { "draining" } else { "ready" }.to_owned(),
+    }
+}
+
+fn group_info(name: &str, group: &Group) -> GroupInfo {
+    let member = |membership: &Membership| {
+        let instance = &membership.instance;
+        let (state, reason) = membership.state();
+        GroupMemberInfo {
+            member: MemberInfo { state: state.to_owned(), ..member_info(instance) },
+            principal: instance.key.principal.to_string(),
+            reason: reason.map(|reason| reason.to_string()),
+        }
+    };
+    GroupInfo {
+        name: name.to_owned(),
+        revision: group.handed().of.revision,
+        services: group.part().services.iter().map(|service| service.name.clone()).collect(),
+        members: group.memberships().iter().map(member).collect(),
     }
 }
 

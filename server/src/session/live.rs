@@ -40,6 +40,8 @@ pub struct Login {
     pub agent: String,
     /// Where the connection comes from.
     pub peer: SocketAddr,
+    /// Whether it can be handed parts of the configuration.
+    pub takes_parts: bool,
 }
 
 /// A session that was let in. It lives until its task ends, which is at most a second after [`Live::cut`].

@@ -1,8 +1,9 @@
 //! One task per session: its control substream, its heartbeats, and the orders of the rest of the program.
 
 mod control;
-mod further;
+mod handing;
 mod live;
+mod reach;
 
 pub use control::ControlError;
 pub use live::{DrainCause, DrainOrder, Live, Login, Orders};
@@ -13,15 +14,18 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use ops::metrics::{GuardReason, Metrics};
 use ops::spawn::Spawner;
+use protocol::codec::DecodeError;
 use protocol::control::{Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Register, Registered};
+use protocol::frame::FrameType;
 use protocol::limits::{CONTROL_TIMEOUT, HEARTBEAT_INTERVAL};
 use protocol::mux::Breach;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
-use transport::session::{Inbound, SessionEnd, Substream};
+use transport::session::{Inbound, SessionEnd};
 
 use crate::registry::{DRAIN, Registry};
 use control::ControlSubstream;
+use handing::Handing;
+use reach::Reach;
 
 /// How long a client that is sent away may take to be told why.
 const FAREWELL: Duration = Duration::from_millis(300);
@@ -72,14 +76,14 @@ pub struct Context {
     pub registry: Arc<Registry>,
     /// Counters.
     pub metrics: Metrics,
-    /// For the substreams that are refused.
+    /// For the substreams that clients open.
     pub spawner: Spawner,
 }
 
 /// Runs the session until it is over, and takes it out of the registry.
-pub async fn run(context: Context, live: Arc<Live>, mut inbound: Inbound, orders: Orders) {
+pub async fn run(context: Context, live: Arc<Live>, inbound: Inbound, orders: Orders) {
     let counted = context.metrics.session();
-    let mut end = serve(&context, &live, &mut inbound, orders).await;
+    let mut end = serve(&context, &live, inbound, orders).await;
     if let (End::Control(ControlError::Io(_)), Some(link)) = (&end, live.link().closed().now_or_never()) {
         end = End::Link(link);
     }
@@ -93,7 +97,7 @@ pub async fn run(context: Context, live: Arc<Live>, mut inbound: Inbound, orders
     drop(counted);
 }
 
-async fn serve(context: &Context, live: &Arc<Live>, inbound: &mut Inbound, orders: Orders) -> End {
+async fn serve(context: &Context, live: &Arc<Live>, mut inbound: Inbound, orders: Orders) -> End {
     let first = tokio::select! {
         biased;
         close = live.was_cut() => match timeout(FAREWELL, inbound.accept()).await {
@@ -113,9 +117,14 @@ async fn serve(context: &Context, live: &Arc<Live>, inbound: &mut Inbound, order
         control,
         beat: None,
         nonce: 0,
-        refusing: Arc::new(Semaphore::new(further::ANSWERED_AT_ONCE)),
+        handing: Handing::begin(live, &context.registry),
     };
-    let end = driver.run(inbound, orders).await;
+    let reach = Arc::new(Reach::new(live.clone(), context.registry.clone()));
+    let worker = live.link().worker();
+    let serving =
+        proxy::responder::serve(inbound, worker, reach, context.registry.nearby().context().clone());
+    context.spawner.spawn(worker, "responder", serving);
+    let end = driver.run(orders).await;
     driver.farewell(end).await
 }
 
@@ -127,11 +136,12 @@ struct Driver<'a> {
     /// The heartbeat that waits for its acknowledgement.
     beat: Option<(u64, Instant)>,
     nonce: u64,
-    refusing: Arc<Semaphore>,
+    /// Parts of the configuration on their way to the client.
+    handing: Handing,
 }
 
 impl Driver<'_> {
-    async fn run(&mut self, inbound: &mut Inbound, mut orders: Orders) -> End {
+    async fn run(&mut self, mut orders: Orders) -> End {
         let mut heartbeat = interval(HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut drained = interval(DRAIN_POLL);
@@ -154,8 +164,11 @@ impl Driver<'_> {
                 }
                 Some(notice) = orders.notices.recv() => self.send(notice.into()).await,
                 _ = heartbeat.tick() => self.beat().await,
-                Some(substream) = inbound.accept() => {
-                    self.refuse(substream);
+                () = std::future::ready(()), if self.handing.has_more() => self.hand().await,
+                () = sleep_until(self.handing.due().unwrap_or_else(Instant::now)), if self.handing.due().is_some() => {
+                    for part in self.handing.overdue() {
+                        self.context.registry.part_unanswered(self.live, &part);
+                    }
                     Ok(())
                 }
                 _ = drained.tick(), if deadline.is_some() && self.live.load() == 0 => return drained_end(),
@@ -197,7 +210,14 @@ impl Driver<'_> {
                 tracing::info!(%session, ?level, text = %notice.text, "the client says");
                 Ok(())
             }
-            Control::Registered(_) => Err(misplaced()),
+            Control::PartAnswer(answer) => {
+                self.handing.answered(&answer.of);
+                self.context.registry.part_answered(self.live, answer);
+                Ok(())
+            }
+            Control::Registered(_) => Err(misplaced(FrameType::REGISTERED)),
+            Control::Part(_) => Err(misplaced(FrameType::PART)),
+            Control::Parts(_) => Err(misplaced(FrameType::PARTS)),
         }
     }
 
@@ -230,14 +250,11 @@ impl Driver<'_> {
         }
     }
 
-    fn refuse(&self, substream: Substream) {
-        if let Ok(permit) = self.refusing.clone().try_acquire_owned() {
-            let live = self.live.clone();
-            let spawner = &self.context.spawner;
-            spawner.spawn(live.link().worker(), "refuse", async move {
-                further::refuse(live, substream).await;
-                drop(permit);
-            });
+    /// The next piece of what the client is handed, between two other messages.
+    async fn hand(&mut self) -> Result<(), End> {
+        match self.handing.next(Instant::now()) {
+            Some(message) => self.send(message).await,
+            None => Ok(()),
         }
     }
 
@@ -264,9 +281,8 @@ fn drained_end() -> End {
     End::Cut(Close { reason: CloseReason::DRAINED, text: "drained".into() })
 }
 
-fn misplaced() -> End {
-    let kind = protocol::frame::FrameType::REGISTERED;
-    End::Control(ControlError::Decode(protocol::codec::DecodeError::UnknownType { kind }))
+fn misplaced(kind: FrameType) -> End {
+    End::Control(ControlError::Decode(DecodeError::UnknownType { kind }))
 }
 
 #[cfg(test)]

@@ -3,13 +3,18 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use ops::metrics::Metrics;
-use protocol::control::{Notice, NoticeCode, NoticeLevel, Outcome, Unregister};
+use policy::part::GroupPart;
+use protocol::code::Code;
+use protocol::control::{Notice, NoticeCode, NoticeLevel, Outcome, PartAnswer, PartId, Pieces, Unregister};
+use protocol::exchange::Message;
+use protocol::frame;
 use protocol::limits::CONTROL_FRAME_MAX;
-use protocol::request::Status;
-use tokio::io::AsyncReadExt;
-use tokio_util::codec::Framed;
+use protocol::request::{Head, Kind, Status};
+use protocol::service_name::ServiceName;
+use proxy::service::Offered;
+use tokio_util::codec::{Framed, FramedRead};
 use transport::frames::FrameCodec;
-use transport::session::Session;
+use transport::session::{Session, Substream};
 
 use super::*;
 use crate::fakes::{Linked, World, http};
@@ -50,7 +55,11 @@ impl Client {
 
 /// Starts the session's task; the client's session and the handle.
 fn start(world: &World) -> (Session, Arc<Live>) {
-    let Linked { live, inbound, orders, client } = world.linked("default");
+    start_as(world, "default")
+}
+
+fn start_as(world: &World, principal: &str) -> (Session, Arc<Live>) {
+    let Linked { live, inbound, orders, client } = world.linked(principal);
     let context = Context {
         registry: world.registry.clone(),
         metrics: Metrics::new("0"),
@@ -174,23 +183,111 @@ fn a_second_control_substream_ends_the_session() {
     });
 }
 
+/// What the server says first to a substream for a service.
+async fn asked(session: &Session, kind: Kind, name: &str) -> Status {
+    let head = Head { kind, name: name.parse().unwrap(), visitor: None, ingress: 0, trace: None };
+    let mut first = BytesMut::new();
+    head.encode(&mut first).unwrap();
+    let substream = session.open(first.freeze()).unwrap();
+    let mut frames = FramedRead::new(substream, FrameCodec::new(CONTROL_FRAME_MAX));
+    let frame = timeout(Duration::from_secs(5), frames.next()).await.unwrap().unwrap().unwrap();
+    let mut bytes = BytesMut::new();
+    frame::encode(frame.kind, CONTROL_FRAME_MAX, &mut bytes, |w| {
+        w.bytes(&frame.payload);
+        Ok(())
+    })
+    .unwrap();
+    match Message::decode(&mut bytes).unwrap() {
+        Some(Message::Status(status)) => status,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(code: Code) -> Status {
+    Status::Refused { code, text: "".into() }
+}
+
 #[test]
-fn a_request_of_a_client_is_refused_and_the_session_lives() {
+fn only_what_is_granted_is_reached_and_what_there_is_can_not_be_found_out() {
     let world = World::new();
-    let (session, live) = start(&world);
+    for (principal, service, expected) in [
+        // Group `web` has an ingress that leads there.
+        ("bob", "billing", Status::Accepted),
+        ("bob", "payroll", refused(Code::NOT_ALLOWED)),
+        ("eve", "billing", refused(Code::NOT_ALLOWED)),
+        ("eve", "payroll", refused(Code::NOT_ALLOWED)),
+        ("default", "billing", refused(Code::NOT_ALLOWED)),
+        ("bob", "web/app", refused(Code::UNKNOWN_SERVICE)),
+        ("bob", "~/0", refused(Code::UNKNOWN_SERVICE)),
+    ] {
+        let (session, live) = start_as(&world, principal);
+        world.workers.block_on(async {
+            let mut client = Client::open(&session).await;
+            client.send(Heartbeat { nonce: 1 }).await;
+            client.next(|m| matches!(m, Control::HeartbeatAck(_)).then_some(())).await;
+            assert_eq!(asked(&session, Kind::Tcp, service).await, expected, "{principal} {service}");
+            assert!(!live.is_over());
+        });
+    }
+}
+
+#[test]
+fn opens_above_the_rate_are_refused_and_the_session_lives() {
+    let world = World::new();
+    let (_session, live) = start_as(&world, "bob");
+    let reach = Reach::new(live.clone(), world.registry.clone());
+    let billing = ServiceName::Plain("billing".to_owned());
+    let over = (0..6_000).filter(|_| reach.find(&billing).err() == Some(Code::OVER_LIMIT)).count();
+    assert!(over > 0, "6,000 opens at once, and none above the rate");
+    assert!(!live.is_over());
+}
+
+/// Members that serve `web/app`.
+fn served(world: &World) -> usize {
+    world.registry.groups().look("web", "app", |served| served.behind.len()).unwrap_or_default()
+}
+
+#[test]
+fn a_client_is_handed_the_parts_of_its_groups_and_says_what_became_of_them() {
+    let world = World::new();
+    let (session, _) = start_as(&world, "bob");
+    let state = || {
+        let info = world.registry.group_infos().remove(0).members.remove(0);
+        (info.member.state, info.reason)
+    };
     world.workers.block_on(async {
         let mut client = Client::open(&session).await;
         client.send(Heartbeat { nonce: 1 }).await;
-        client.next(|m| matches!(m, Control::HeartbeatAck(_)).then_some(())).await;
-        let mut request = session.open(Bytes::from_static(&[0x30, 0, 0, 0])).unwrap();
-        let mut answer = Vec::new();
-        timeout(Duration::from_secs(5), request.read_to_end(&mut answer)).await.unwrap().unwrap();
-        let text = "services next to the server are not in this version".into();
-        let mut refused = BytesMut::new();
-        let code = protocol::code::Code::NOT_ALLOWED;
-        Status::Refused { code, text }.encode(&mut refused).unwrap();
-        assert_eq!(answer, refused);
-        assert!(!live.is_over());
+        let mut pieces = Pieces::default();
+        let part = client.next(|m| if let Control::Part(part) = m { Some(part) } else { None }).await;
+        let whole = pieces.take(part).unwrap().unwrap();
+        let part: GroupPart = serde_json::from_slice(&whole.bytes).unwrap();
+        assert_eq!((part.services[0].name.as_str(), part.ingresses[0].to.as_str()), ("app", "billing"));
+        let of = PartId { group: "web".to_owned(), revision: 7 };
+        let stand = client.next(|m| if let Control::Parts(parts) = m { Some(parts) } else { None }).await;
+        assert_eq!(stand.items, std::slice::from_ref(&of));
+        assert_eq!(state(), ("behind".to_owned(), None));
+        assert!(served(&world) == 0);
+        let answers = [(None, "ready"), (Some("add to [allow]".into()), "behind"), (None, "ready")];
+        for (beat, (refusal, expected)) in (2..).zip(answers) {
+            client.send(PartAnswer { of: of.clone(), refusal }).await;
+            client.send(Heartbeat { nonce: beat }).await;
+            client.next(|m| matches!(m, Control::HeartbeatAck(it) if it.nonce == beat).then_some(())).await;
+            assert_eq!(state().0, expected);
+            assert_eq!(served(&world), usize::from(expected == "ready"));
+        }
+    });
+}
+
+#[test]
+fn a_client_without_groups_hears_that_it_holds_none() {
+    let world = World::new();
+    let (session, _) = start_as(&world, "eve");
+    world.workers.block_on(async {
+        let mut client = Client::open(&session).await;
+        client.send(Heartbeat { nonce: 1 }).await;
+        let stand = client.next(|m| if let Control::Parts(parts) = m { Some(parts) } else { None }).await;
+        assert_eq!(stand.items, []);
     });
 }
 

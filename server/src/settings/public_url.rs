@@ -51,6 +51,27 @@ impl PublicUrl {
         }
     }
 
+    /// The pattern of a listener with TLS on `port`.
+    #[must_use]
+    pub fn secure(port: u16) -> Self {
+        match port {
+            443 => Self(format!("https://{HOST}")),
+            _ => Self(format!("https://{HOST}:{port}")),
+        }
+    }
+
+    /// Whether it begins with `https`.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
+    /// The pattern, with `{host}` for the host.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        &self.0
+    }
+
     /// The URL of `host`.
     #[must_use]
     pub fn of(&self, host: &Host) -> String {

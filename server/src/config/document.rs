@@ -1,0 +1,148 @@
+//! The whole file.
+
+use std::path::Path;
+
+use ipnet::IpNet;
+use ops::config::{self, ConfigError, Problems, Section, Value};
+use policy::host::Host;
+use policy::part::ServicePart;
+use policy::rule::Rule;
+use protocol::join::HostPort;
+use proxy::concurrency::Limits;
+
+use super::certificate::{CertificateFiles, certificates};
+use super::check::check;
+use super::group::{Group, groups};
+use super::limits::limits;
+use super::listen::{Listeners, listeners};
+use super::names::Names;
+use super::passthrough::{Passthrough, passthroughs};
+use proxy::plugin::Kinds;
+
+use super::plugin::{PluginPart, plugins};
+use super::principal::{Granting, principals};
+use super::rule::rules;
+use super::service::services;
+use super::tcp::{TcpEntrance, entrances};
+use super::timeouts::{Timeouts, timeouts};
+use crate::settings::{LOCALHOST, PublicUrl, advertise};
+
+/// A configuration. Paths are complete, names under the domain too.
+#[derive(Debug, Clone, Default)]
+pub struct Document {
+    /// `domain`.
+    pub domain: Option<Host>,
+    /// `public_url`.
+    pub public_url: Option<PublicUrl>,
+    /// `advertise`; the first goes into join strings, and the server's certificate is for all of them.
+    pub advertise: Vec<HostPort>,
+    /// `trusted_proxies`.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `timeouts`.
+    pub timeouts: Timeouts,
+    /// `limits`.
+    pub limits: Limits,
+    /// `listen`.
+    pub listen: Listeners,
+    /// `principal`.
+    pub principals: Vec<Granting>,
+    /// `certificate`.
+    pub certificates: Vec<CertificateFiles>,
+    /// `service`: those next to the server.
+    pub services: Vec<ServicePart>,
+    /// `rule`, in the order of the file.
+    pub rules: Vec<Rule>,
+    /// `plugin`.
+    pub plugins: Vec<PluginPart>,
+    /// `tcp`.
+    pub tcp: Vec<TcpEntrance>,
+    /// `tls`.
+    pub tls: Vec<Passthrough>,
+    /// `group`.
+    pub groups: Vec<Group>,
+}
+
+/// Reads and checks the file at `path`; `env` looks up the variables of `${…}`, and `domain` is the one of the command line,
+/// which wins over that of the file. Plugins are of `kinds`. Blocks for as long as the disk does.
+///
+/// # Errors
+/// It cannot be read, or anything in it is wrong: then all of it is in the report.
+pub fn load(
+    path: &Path,
+    domain: Option<&Host>,
+    kinds: &Kinds,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Document, ConfigError> {
+    config::load(path, env, |top, problems| {
+        let document = document(top, domain, kinds, problems)?;
+        check(&document, problems);
+        Some(document)
+    })
+}
+
+/// What the keys of the file say.
+pub(crate) fn document(
+    mut top: Section<'_>,
+    given: Option<&Host>,
+    kinds: &Kinds,
+    problems: &mut Problems,
+) -> Option<Document> {
+    let domain = top.text("domain", problems).and_then(|text| text.parse(Host::parse, problems));
+    let public_url = top.text("public_url", problems).and_then(|text| text.parse(PublicUrl::parse, problems));
+    let advertise = top.value("advertise").map_or_else(Vec::new, |value| advertised(value, problems));
+    let trusted_proxies = networks(&mut top, "trusted_proxies", problems);
+    let timeouts =
+        top.section("timeouts", problems).map_or_else(Timeouts::default, |it| timeouts(it, problems));
+    let limits = top.section("limits", problems).map_or_else(Limits::default, |it| limits(it, problems));
+    let (listen, mut names) = (top.section("listen", problems), Names::default());
+    let listen = listen.map_or_else(Listeners::default, |it| listeners(it, &mut names, problems));
+    let under = given.or(domain.as_ref()).cloned().or_else(|| Host::parse(LOCALHOST).ok())?;
+    let certificates = certificates(top.sections("certificate", problems), problems);
+    let principals = principals(top.sections("principal", problems), &under, &mut names, problems);
+    let services = services(top.sections("service", problems), "", &mut names, problems);
+    let groups = groups(top.sections("group", problems), &mut names, problems);
+    let plugins = plugins(top.sections("plugin", problems), kinds, &mut names, problems);
+    let rules = rules(top.sections("rule", problems), &under, &mut names, problems);
+    let tcp = entrances(top.sections("tcp", problems), &mut names, problems);
+    let tls = passthroughs(top.sections("tls", problems), &under, &mut names, problems);
+    top.finish(&[], problems);
+    names.check(problems);
+    Some(Document {
+        domain,
+        public_url,
+        advertise,
+        trusted_proxies,
+        timeouts,
+        limits,
+        listen,
+        principals,
+        certificates,
+        services,
+        rules,
+        plugins,
+        tcp,
+        tls,
+        groups,
+    })
+}
+
+/// One address or a list of them.
+fn advertised(value: Value<'_>, problems: &mut Problems) -> Vec<HostPort> {
+    let texts = match value.is_list() {
+        true => value.list("a list of strings", problems).iter().filter_map(|it| it.text(problems)).collect(),
+        false => value.text(problems).map_or_else(Vec::new, |text| vec![text]),
+    };
+    texts.iter().filter_map(|text| text.parse(advertise, problems)).collect()
+}
+
+/// A list of address ranges.
+pub(super) fn networks(section: &mut Section<'_>, key: &'static str, problems: &mut Problems) -> Vec<IpNet> {
+    section.texts(key, problems).iter().filter_map(|text| text.parse(network, problems)).collect()
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse().map(|address: std::net::IpAddr| IpNet::from(address.to_canonical()));
+    text.parse::<IpNet>().or_else(|_| one()).map_err(|_| {
+        format!("{text:?} is not an address range: write 203.0.113.0/24, 2001:db8::/32 or one address")
+    })
+}

@@ -1,0 +1,37 @@
+//! `tunneld.toml` (INTERFACE; `docs/tunneld.toml.md` lists every key): read in one go, with everything that is wrong
+//! reported at once.
+
+mod certificate;
+mod check;
+mod document;
+mod group;
+mod limits;
+mod listen;
+mod names;
+mod passthrough;
+mod plugin;
+mod principal;
+mod routing;
+mod rule;
+mod service;
+mod target;
+mod tcp;
+mod timeouts;
+
+#[cfg(test)]
+mod tests;
+
+pub use certificate::CertificateFiles;
+pub use document::{Document, load};
+pub use group::Group;
+pub use listen::{Listener, Listeners};
+pub use ops::config::ConfigError;
+pub use passthrough::Passthrough;
+pub use plugin::PluginPart;
+pub use principal::Granting;
+pub use routing::routing;
+pub use tcp::TcpEntrance;
+pub use timeouts::Timeouts;
+
+#[cfg(test)]
+pub(crate) use document::document;

@@ -1,0 +1,355 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ops::config::{Problems, read};
+use policy::balance::Balance;
+use policy::part::{IngressKind, ProxyVersion, ServerBalance};
+use policy::rule::{Action, ValueMatcher};
+use proxy::concurrency::Limits;
+use proxy::plugin::Kinds;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../examples/tunneld.toml");
+const KEYS: &str = include_str!("../../../docs/tunneld.toml.md");
+
+fn env(name: &str) -> Option<String> {
+    (name == "SECRET").then(|| "hunter2 hunter2".to_owned())
+}
+
+fn parse(path: &Path, source: &str) -> Result<Document, Problems> {
+    read(path, source, &env, |top, problems| document(top, None, &Kinds::built_in(), problems))
+}
+
+fn good(source: &str) -> Document {
+    parse(Path::new("/etc/tunnel/tunneld.toml"), source).unwrap()
+}
+
+/// `line:column message` of everything that is wrong.
+fn wrong(source: &str) -> Vec<String> {
+    let mut found = parse(Path::new("t.toml"), source).unwrap_err().found;
+    found.sort_by_key(|problem| (problem.span.start, problem.span.end));
+    let place = |problem: &ops::config::Problem| {
+        let before = &source[..problem.span.start];
+        let line = before.matches('\n').count() + 1;
+        let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
+        format!("{line}:{column} {}", problem.message)
+    };
+    found.iter().map(place).collect()
+}
+
+/// The example with the certificate that it names.
+fn example() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("tls")).unwrap();
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["*.t.example.com".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("tls/wildcard.pem"), params.self_signed(&pair).unwrap().pem()).unwrap();
+    std::fs::write(folder.path().join("tls/wildcard.key"), pair.serialize_pem()).unwrap();
+    let path = folder.path().join("tunneld.toml");
+    std::fs::write(&path, EXAMPLE).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn every_key_of_the_reference_example_is_read() {
+    let (folder, path) = example();
+    let config = parse(&path, EXAMPLE).unwrap();
+    assert_eq!(config.domain.as_ref().map(|domain| domain.as_str()), Some("t.example.com"));
+    assert_eq!(config.advertise, ["tunnel.t.example.com:7443".parse().unwrap()]);
+    assert_eq!(config.trusted_proxies.len(), 2);
+    assert_eq!(config.limits.requests, 10_000);
+    assert_eq!(config.listen.tunnel.as_ref().unwrap().address, "[::]:7443");
+    let http = config.listen.http.as_ref().unwrap();
+    assert_eq!((http.address.as_str(), http.redirect, http.proxy_protocol), ("[::]:80", true, false));
+    assert_eq!(config.certificates[0].key, folder.path().join("tls/wildcard.key"));
+    let edge = &config.principals[0];
+    assert_eq!((edge.name.as_str(), edge.grants.groups.as_slice()), ("edge-1", &["web".to_owned()][..]));
+    assert!(edge.grants.allows_port(2222) && edge.grants.allows_reach("billing"));
+    assert_eq!(config.principals.len(), 3);
+    assert_eq!(config.services[0].name, "billing");
+
+    let [app, api, canary, greeter] = config.rules.as_slice() else { panic!("{:?}", config.rules) };
+    assert!(matches!(&app.action, Action::Forward(to) if to[0].target.to_string() == "web/app"));
+    assert_eq!(api.matcher.path_prefix.as_deref(), Some("/api"));
+    assert_eq!(api.treatment.timeout, Some(std::time::Duration::from_secs(30)));
+    assert_eq!((api.treatment.retries, &*api.treatment.plugins[0]), (Some(2), "per-ip"));
+    assert_eq!(canary.matcher.headers[0].value, ValueMatcher::Exact("1".to_owned()));
+    assert_eq!(greeter.matcher.grpc.as_ref().unwrap().service.as_deref(), Some("pkg.Greeter"));
+    assert_eq!(config.plugins[0].settings["rate"], "20/s");
+
+    assert_eq!(config.tcp[0].to.to_string(), "web/db");
+    assert_eq!((config.tcp[0].allow.len(), config.tcp[0].idle_timeout), (1, None));
+    let web = &config.groups[0];
+    assert_eq!((web.name.as_str(), &web.balance), ("web", &Balance::LeastConnections));
+    let [app, api, db] = web.part.services.as_slice() else { panic!("{:?}", web.part) };
+    assert_eq!(app.health.as_ref().unwrap().interval_ms, 5000);
+    assert_eq!((api.balance, api.servers[0].weight, api.servers[1].weight), (ServerBalance::Weighted, 2, 1));
+    assert_eq!(db.servers[0].send_proxy, Some(ProxyVersion::V2));
+    assert_eq!(
+        (web.part.ingresses[0].kind, web.part.ingresses[0].to.as_str()),
+        (IngressKind::Http, "billing")
+    );
+    assert_eq!(config.groups[1].part.services[0].name, "app");
+}
+
+#[test]
+fn what_this_version_does_not_do_is_refused() {
+    let (_folder, path) = example();
+    let report = load(&path, None, &Kinds::built_in(), &env).unwrap_err().to_string();
+    let titles: Vec<_> = report.lines().filter(|line| line.starts_with("error")).collect();
+    assert_eq!(titles, ["error: `tcp` is not in this version: a port of a tunnel is, with `tunnelc tcp`"]);
+}
+
+#[test]
+fn an_empty_file_has_defaults() {
+    let config = good("");
+    assert_eq!(config.listen, Listeners::default());
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.timeouts.drain.as_secs(), 30);
+}
+
+#[test]
+fn rules_have_all_that_the_interface_says() {
+    let config = good(
+        r#"
+        domain = "t.example.com"
+        service = [{ name = "billing", servers = [{ address = "3000" }] }]
+        [[group]]
+        name = "web"
+        balance = "hash"
+        hash = "cookie:id"
+        service = [{ name = "app", servers = [{ address = "3000" }] }]
+        [[rule]]
+        name = "all"
+        host = "app"
+        methods = ["GET", "POST"]
+        headers = { X-Canary = true, x-env = { prefix = "prod-" } }
+        client = ["10.0.0.0/8", "192.0.2.1"]
+        to = ["web/app", { to = "billing", weight = 9 }]
+        set_host = "wiki.lan:8080"
+        strip_prefix = "/api"
+        set_headers = { X-From = "tunnel" }
+        [[rule]]
+        name = "old"
+        host = "*.old.example.com"
+        redirect = { to = "https://new.example.com{path}", status = 308 }
+        [[rule]]
+        name = "robots"
+        path_prefix = "/robots.txt"
+        respond = { body = "User-agent: *", content_type = "text/plain" }
+        "#,
+    );
+    let [all, old, robots] = config.rules.as_slice() else { panic!("{:?}", config.rules) };
+    assert_eq!(all.matcher.host.as_ref().unwrap().to_string(), "app.t.example.com");
+    let headers: BTreeMap<_, _> =
+        all.matcher.headers.iter().map(|header| (header.name.as_str(), &header.value)).collect();
+    assert_eq!(headers["x-canary"], &ValueMatcher::Present);
+    assert_eq!(headers["x-env"], &ValueMatcher::Prefix("prod-".to_owned()));
+    let Action::Forward(to) = &all.action else { panic!("{:?}", all.action) };
+    assert_eq!(to.iter().map(|it| it.weight).collect::<Vec<_>>(), [1, 9]);
+    assert_eq!(all.matcher.clients.len(), 2);
+    assert_eq!(all.treatment.set_headers, [("x-from".to_owned(), "tunnel".to_owned())]);
+    assert!(matches!(&old.action, Action::Redirect { status: 308, .. }));
+    assert!(matches!(&robots.action, Action::Respond { status: 200, .. }));
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_with_its_place() {
+    let source = r#"domian = "t.example.com"
+public_url = "https://x"
+advertise = ["nowhere"]
+trusted_proxies = ["10.0.0.0/40"]
+timeouts = { request = "soon", heartbeat = "9s", drain = "30d", head = 5 }
+limits = { max_concurrent_requests = 0 }
+listen = { tunnel = "[::]:7443", http = { adress = ":80" }, https = "127.0.0.1:7443", ops = 7480 }
+certificate = [{ cert = "not.pem" }]
+principal = [{ name = "bob", hosts = ["*"], ports = ["0"] }, { name = "bob", reach = ["biling"] }, { name = "default" }]
+service = [{ name = "billing", servers = [] }, { name = "billing", servers = [{ address = "ftp://x" }] }]
+plugin = [{ name = "a", kind = "rate-limitt" }]
+
+[[group]]
+name = "web"
+balance = "fast"
+hash = "ip"
+service = [
+  { name = "app", servers = [{ address = "3000", weight = 0 }, { address = "3001", weight = 0 }] },
+  { name = "api", servers = [{ address = "3000", weight = -1, send_proxy = "v3" }], health = { kind = "htp", path = "x", interval = "1ms" } },
+]
+ingress = [{ listen = "9000", kind = "udp", to = "billing" }]
+
+[[group]]
+name = "web"
+
+[[rule]]
+name = "a"
+host = "a_b.example.com"
+path_prefix = "api"
+methods = ["get"]
+headers = { "x y" = "1", z = false }
+to = "web/ap"
+retries = 11
+plugins = ["b"]
+
+[[rule]]
+name = "a"
+to = [{ to = "web/app", weight = 0 }]
+
+[[rule]]
+name = "c"
+grpc_service = "a/b"
+to = "wbe/app"
+redirect = "elsewhere"
+
+[[rule]]
+name = "d e"
+respond = { status = 99 }
+timeout = "0s"
+
+[[tcp]]
+listen = "[::]:7443"
+to = "db"
+idle_timeout = "x"
+
+[[tls]]
+to = "~/1"
+"#;
+    let found = wrong(source);
+    let expected = include_str!("tests/everything_wrong.txt");
+    assert_eq!(found.join("\n"), expected.trim_end(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_report_shows_the_line_and_where_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tunneld.toml");
+    std::fs::write(&path, "domian = \"x\"\n[[rule]]\nname = \"a\"\nto = \"web/app\"\n").unwrap();
+    let report = load(&path, None, &Kinds::built_in(), &env).unwrap_err().to_string();
+    let report = report.replace(&folder.path().display().to_string(), "");
+    assert_eq!(report, include_str!("tests/report.txt").trim_end(), "\n{report}");
+}
+
+#[test]
+fn no_report_shows_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tunneld.toml");
+    let source = r#"
+domain = "${SECRET}"
+plugin = [{ name = "a", kind = "basic-auth", users = ["bob:hunter2"], realm = "${SECRET}" }]
+rule = [{ name = "a", host = "${SECRET}", to = "x" }]
+"#;
+    std::fs::write(&path, source).unwrap();
+    let report = load(&path, None, &Kinds::built_in(), &env).unwrap_err().to_string();
+    assert!(!report.contains("hunter2"), "{report}");
+    assert!(report.contains("domain = \"${SECRET}\""), "{report}");
+    let debug = format!(
+        "{:?}",
+        good("plugin = [{ name = \"a\", kind = \"headers\", request = { set = { x = \"${SECRET}\" } } }]")
+    );
+    assert!(!debug.contains("hunter2"), "{debug}");
+}
+
+#[test]
+fn what_is_wrong_with_a_plugin_stands_at_its_key() {
+    let source = r#"
+plugin = [
+  { name = "a", kind = "rate-limit", rate = "often", brust = 1 },
+  { name = "b", kind = "headers", request = { set = { host = "x" } } },
+  { name = "c", kind = "basic-auth" },
+]
+"#;
+    let found = wrong(source);
+    assert_eq!(found.len(), 4, "{found:?}");
+    for (found, expected) in
+        found.iter().zip(["3:38 `rate`", "3:54 `brust`", "4:35 `request.set`", "5:3 `users`"])
+    {
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+#[test]
+fn a_key_file_that_does_not_fit_is_named() {
+    let (folder, path) = example();
+    let other = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(folder.path().join("tls/wildcard.key"), other.serialize_pem()).unwrap();
+    let problems = parse(&path, EXAMPLE).unwrap_err().found;
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].message.contains("wildcard.key does not belong"), "{}", problems[0].message);
+}
+
+/// One unknown key in every table there is, in the order of the page.
+const EVERY_TABLE: &str = r#"
+zz = 1
+timeouts = { zz = 1 }
+limits = { zz = 1 }
+principal = [{ name = "p", quotas = { zz = 1 }, zz = 1 }]
+service = [{ name = "s", servers = [{ address = "1", tls = { zz = 1 }, zz = 1 }], health = { kind = "tcp", zz = 1 }, zz = 1 }]
+rule = [
+  { name = "a", to = [{ to = "s", zz = 1 }], headers = { x = { prefix = "", zz = 1 } }, zz = 1 },
+  { name = "b", redirect = { to = "/", zz = 1 } },
+  { name = "c", respond = { zz = 1 } },
+]
+certificate = [{ zz = 1 }]
+tcp = [{ listen = "1.1.1.1:1", to = "s", zz = 1 }]
+tls = [{ host = "a.b", to = "s", zz = 1 }]
+group = [{ name = "g", ingress = [{ listen = "1.1.1.1:1", kind = "tcp", to = "s", zz = 1 }], zz = 1 }]
+[listen]
+zz = 1
+http = { address = "1.1.1.1:2", zz = 1 }
+https = { address = "1.1.1.1:3", zz = 1 }
+tunnel = { address = "1.1.1.1:4", zz = 1 }
+"#;
+
+/// The rows of the page: (table, key, default).
+fn rows() -> Vec<(String, String, String)> {
+    let mut table = String::new();
+    let mut rows = Vec::new();
+    for line in KEYS.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            table = title.trim().trim_matches('`').to_owned();
+        }
+        let cells: Vec<_> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        if let ["", key, _, default, _, ""] = cells.as_slice()
+            && !key.is_empty()
+            && line.starts_with("| `")
+        {
+            rows.push((table.clone(), (*key).to_owned(), (*default).to_owned()));
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_page_of_keys_has_every_key_that_is_read_and_no_other() {
+    let found = parse(Path::new("t.toml"), EVERY_TABLE).unwrap_err().found;
+    let mut code: Vec<Vec<String>> = found
+        .iter()
+        .filter_map(|problem| problem.help.as_ref()?.strip_prefix("keys here: "))
+        .map(|keys| keys.split(", ").map(str::to_owned).collect())
+        .collect();
+    code.iter_mut().for_each(|keys| keys.sort());
+    code.sort();
+    code.dedup();
+    let mut page = BTreeMap::<String, Vec<String>>::new();
+    for (table, key, _) in rows() {
+        page.entry(table).or_default().push(key);
+    }
+    // What a plugin may have is its kind's affair.
+    page.remove("plugin");
+    let mut page: Vec<Vec<String>> = page.into_values().collect();
+    page.iter_mut().for_each(|keys| keys.sort());
+    page.sort();
+    page.dedup();
+    assert_eq!(page, code);
+}
+
+#[test]
+fn the_defaults_of_the_page_are_those_of_the_code() {
+    let of = |table: &str| {
+        let rows = rows().into_iter().filter(|(of, _, default)| of == table && !default.is_empty());
+        rows.map(|(_, key, default)| format!("{key} = {default}\n")).collect::<String>()
+    };
+    let config = good(&format!("[timeouts]\n{}[limits]\n{}", of("timeouts"), of("limits")));
+    assert_eq!(format!("{:?}", config.timeouts), format!("{:?}", Timeouts::default()));
+    assert_eq!(config.limits, Limits::default());
+}

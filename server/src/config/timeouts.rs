@@ -1,0 +1,81 @@
+//! `timeouts`: how long the server waits, and for what.
+
+use std::time::Duration;
+
+use ops::config::{Problems, Section};
+use proxy::concurrency::Limits;
+use proxy::context::Timeouts as DataPlane;
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// No wait is shorter or longer.
+const RANGE: (Duration, Duration) = (Duration::from_millis(100), seconds(7 * 24 * 3600));
+/// How often clients say that they are there; the wire's own.
+const HEARTBEAT: Duration = seconds(5);
+/// How long a new revision is watched.
+const WATCH: Duration = seconds(60);
+
+/// The waits of the server.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Those of the data plane.
+    pub data_plane: DataPlane,
+    /// `drain`: work in progress at the end of the server.
+    pub drain: Duration,
+    /// `tls_handshake`: a visitor's, and the PROXY header before it.
+    pub tls_handshake: Duration,
+    /// `queue`: a request waits so long for a place among those that are worked on.
+    pub queue: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            data_plane: DataPlane::default(),
+            drain: seconds(30),
+            tls_handshake: seconds(5),
+            queue: Limits::default().wait,
+        }
+    }
+}
+
+pub(super) fn timeouts(mut section: Section<'_>, problems: &mut Problems) -> Timeouts {
+    let mut all = Timeouts::default();
+    let mut read = |key: &'static str, place: &mut Duration| {
+        if let Some(time) = section.duration(key, RANGE.0..=RANGE.1, problems) {
+            *place = time.value;
+        }
+    };
+    let waits = &mut all.data_plane;
+    read("request", &mut waits.request);
+    read("detect", &mut waits.detect);
+    read("head", &mut waits.head);
+    read("keep_alive", &mut waits.keep_alive);
+    read("body", &mut waits.stalled);
+    read("silence", &mut waits.silence);
+    read("open", &mut waits.open);
+    read("dial", &mut waits.dial);
+    read("member", &mut waits.member);
+    read("upgraded", &mut waits.upgraded);
+    read("half_closed", &mut waits.half_closed);
+    read("half_closed_tcp", &mut waits.half_closed_tcp);
+    read("linger", &mut waits.linger);
+    read("queue", &mut all.queue);
+    read("drain", &mut all.drain);
+    read("tls_handshake", &mut all.tls_handshake);
+    for (key, fixed) in [("heartbeat", HEARTBEAT), ("watch", WATCH)] {
+        let time = section.duration(key, RANGE.0..=RANGE.1, problems);
+        if let Some(time) = time.filter(|time| time.value != fixed) {
+            let fixed = humantime(fixed);
+            problems.add(time.span, format_args!("`{key}` other than {fixed} is not in this version"));
+        }
+    }
+    section.finish(&[], problems);
+    all
+}
+
+fn humantime(time: Duration) -> String {
+    format!("{}s", time.as_secs())
+}
