@@ -8,6 +8,7 @@ use axum::response::Json;
 use axum::routing::get;
 use serde_json::{Value, json};
 
+use crate::groups::GroupState;
 use crate::instance::Instance;
 use crate::sessions::{SlotState, Up};
 use crate::tunnel::TunnelKind;
@@ -59,14 +60,28 @@ pub(crate) fn status(instance: &Instance) -> Value {
         "uptime_ms": millis(now, instance.started),
         "sessions": sessions,
         "tunnels": tunnels,
+        "groups": instance.groups.states().iter().map(group_status).collect::<Vec<_>>(),
     })
+}
+
+fn group_status(group: &GroupState) -> Value {
+    let GroupState { group, revision, services, listens, refused } = group;
+    let listens: Vec<_> = listens.iter().map(ToString::to_string).collect();
+    let state = if refused.is_some() { "behind" } else { "ready" };
+    let mut shown = json!({
+        "name": group, "state": state, "revision": revision, "services": services, "listens": listens,
+    });
+    if let Some((revision, reason)) = refused {
+        merge(&mut shown, json!({ "refused_revision": revision, "reason": reason.as_str() }));
+    }
+    shown
 }
 
 fn slot_status(slot: usize, state: &SlotState, now: Instant) -> Value {
     let mut shown = json!({ "slot": slot });
     let more = match state {
         SlotState::Dialling(server) => json!({ "state": "connecting", "server": server.to_string() }),
-        SlotState::Up(Up { server, session, since, rtt }) => json!({
+        SlotState::Up(Up { server, session, since, rtt, .. }) => json!({
             "state": "connected",
             "server": server.to_string(),
             "session": session.0,

@@ -15,22 +15,28 @@ use ops::signals::{Hangups, Shutdown};
 use ops::spawn::{Placement, Spawner};
 use ops::state_dir::StateDir;
 use parking_lot::Mutex;
+use policy::consent::Consent;
+use policy::part::IngressKind;
 use protocol::id::{InstanceId, Slot};
 use protocol::service_name::ServiceName;
 use proxy::context::{Context, Timeouts};
 use proxy::directory::RouteLabels;
-use proxy::service::{Service, ServiceTable};
+use proxy::service::{Service, ServiceTable, labels_of};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use transport::login_key::LoginKey;
 use transport::session::ProcessBudget;
 use transport::tls::client_config;
 
 use crate::events::{Event, Events};
+use crate::forward::Forward;
+use crate::groups::Groups;
 use crate::hints::HostHints;
 use crate::identity::{Hold, Identity};
+use crate::ingress::{Door, let_in};
 use crate::instance::{Instance, host_name};
 use crate::requests::Requests;
 use crate::sessions::Sessions;
@@ -103,6 +109,10 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
         timeouts: Timeouts::default(),
     };
     on_hangup(settings.mode, &shutdown, &spawner).await?;
+    let sessions = Arc::new(Sessions::new(settings.connections));
+    let services = Arc::new(services(&settings.tunnels, &context)?);
+    let _open = forward(&settings.forwards, &sessions, &context, &events)?;
+    let groups = Groups::new(settings.allow, services.clone(), sessions.clone(), context.clone());
     let (refused, mut refusal) = mpsc::channel(1);
     let budget = ProcessBudget::of_memory(ops::memory::available());
     let held = budget.clone();
@@ -116,9 +126,10 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
         tls: client_config(&settings.trust).map_err(Exit::usage)?,
         servers: settings.servers,
         mode: settings.mode,
-        services: Arc::new(services(&settings.tunnels, &context)),
+        services,
+        groups,
         tunnels: Tunnels::new(settings.tunnels),
-        sessions: Sessions::new(settings.connections),
+        sessions,
         events,
         context,
         budget,
@@ -229,12 +240,34 @@ fn greet(settings: &Settings, identity: &Identity, events: &Events) {
             warn(&format!("{reason}; without it, random names and ports change with every start"));
         }
     }
-    if settings.tunnels.is_empty() {
+    if settings.tunnels.is_empty() && settings.forwards.is_empty() && settings.allow == Consent::default() {
         warn("the configuration has no tunnel: add [[tunnel]] with name, kind and to");
     }
 }
 
-fn services(tunnels: &[Tunnel], context: &Context) -> ServiceTable {
+/// Opens the listeners that lead to services next to the server, for as long as what it returns lives.
+fn forward(
+    forwards: &[Forward],
+    sessions: &Arc<Sessions>,
+    context: &Context,
+    events: &Events,
+) -> Result<Vec<DropGuard>, Exit> {
+    let open = |Forward { name, kind, listen, to }: &Forward| {
+        let door = Door::open(*listen).map_err(Exit::failed)?;
+        let labels = RouteLabels { route: name.as_str().into(), ..labels_of("", to, context) };
+        let labels = RouteLabels { metrics: context.metrics.route(name, "", to), ..labels };
+        let open = let_in(&door, *kind, labels, sessions, context).map_err(Exit::failed)?;
+        let url = match kind {
+            IngressKind::Http => format!("http://{}", door.address),
+            IngressKind::Tcp => format!("tcp://{}", door.address),
+        };
+        events.tell(Event::Ready { tunnel: name.clone(), url, to: format!("{to}, next to the server") });
+        Ok(open)
+    };
+    forwards.iter().map(open).collect()
+}
+
+fn services(tunnels: &[Tunnel], context: &Context) -> Result<ServiceTable, Exit> {
     let table = ServiceTable::new();
     for (id, tunnel) in (0..).zip(tunnels) {
         let name: Arc<str> = tunnel.name.as_str().into();
@@ -246,14 +279,14 @@ fn services(tunnels: &[Tunnel], context: &Context) -> ServiceTable {
             service: name,
         };
         let service = match &tunnel.kind {
-            TunnelKind::Http { set_host, .. } => {
-                Service::http(labels, tunnel.to.clone(), set_host.clone(), context)
-            }
-            TunnelKind::Tcp { .. } => Service::tcp(labels, tunnel.to.clone()),
+            TunnelKind::Http { set_host, .. } => Service::http(labels, &tunnel.to, set_host.clone(), context),
+            TunnelKind::Tcp { .. } => Service::tcp(labels, &tunnel.to, context),
         };
+        let service =
+            service.map_err(|error| Exit::failed(format_args!("tunnel {:?}: {error}", tunnel.name)))?;
         table.insert(ServiceName::Own(id), Arc::new(service));
     }
-    table
+    Ok(table)
 }
 
 /// Without its admin socket a client works as well; only `status` does not.

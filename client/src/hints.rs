@@ -54,13 +54,14 @@ impl HostHints {
     /// For those of `tunnels` that send the visitor's `Host` to a service at an address.
     pub(crate) fn new<'a>(tunnels: impl Iterator<Item = &'a Tunnel>, mode: Mode) -> Self {
         let hint = |tunnel: &Tunnel| {
-            let (TunnelKind::Http { set_host: None, .. }, Address::Tcp { .. }) = (&tunnel.kind, &tunnel.to)
+            let (TunnelKind::Http { set_host: None, .. }, address @ Address::Tcp { .. }) =
+                (&tunnel.kind, &tunnel.to.address)
             else {
                 return None;
             };
             let advice = match mode {
-                Mode::AdHoc => format!("try --set-host {}", tunnel.to),
-                Mode::Service { .. } => format!("try set_host = \"{}\"", tunnel.to),
+                Mode::AdHoc => format!("try --set-host {address}"),
+                Mode::Service { .. } => format!("try set_host = \"{address}\""),
             };
             Some((tunnel.name.clone(), HostHint { advice, settled: AtomicBool::new(false) }))
         };

@@ -18,6 +18,7 @@ use transport::login_key::LoginKey;
 use transport::session::ProcessBudget;
 
 use crate::events::Events;
+use crate::groups::Groups;
 use crate::sessions::Sessions;
 use crate::settings::Mode;
 use crate::tunnels::Tunnels;
@@ -45,8 +46,10 @@ pub struct Instance {
     pub tunnels: Tunnels,
     /// What the server may open substreams to.
     pub services: Arc<ServiceTable>,
+    /// What the server has handed over.
+    pub groups: Groups,
     /// What the slots are doing.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// Who hears of it.
     pub events: Events,
     /// What the data plane shares.

@@ -21,13 +21,13 @@ pub(crate) async fn probe(tunnel: Tunnel, events: Events, stop: CancellationToke
         TunnelKind::Tcp { .. } => "are turned away",
     };
     let looking = async {
-        if dial(&to, LIMIT).await.is_ok() {
+        if dial(&to.address, LIMIT).await.is_ok() {
             return;
         }
         events.tell(Event::Warning(format!(
             "nothing listens on {to} yet; visitors {until_then} until it does"
         )));
-        while dial(&to, LIMIT).await.is_err() {
+        while dial(&to.address, LIMIT).await.is_err() {
             sleep(INTERVAL).await;
         }
         events.tell(Event::Note(format!("{to} listens now")));
@@ -37,7 +37,7 @@ pub(crate) async fn probe(tunnel: Tunnel, events: Events, stop: CancellationToke
 
 #[cfg(test)]
 mod tests {
-    use proxy::service::Address;
+    use proxy::service::{Address, ServiceTarget, Speech};
 
     use super::*;
 
@@ -51,7 +51,7 @@ mod tests {
             kind: TunnelKind::Tcp { port: None },
             group: None,
             allow: Vec::new(),
-            to: Address::Unix(path.clone()),
+            to: ServiceTarget { speech: Speech::Plain, address: Address::Unix(path.clone()) },
         };
         let stop = CancellationToken::new();
         let watching = async {

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use ops::log::LogFormat;
 use ops::state_dir::StateDir;
+use policy::consent::Consent;
 use protocol::join::{HostPort, JoinString};
 use transport::tls::Trust;
 
+use crate::forward::Forward;
 use crate::tunnel::Tunnel;
 
 /// Parallel sessions if nobody says how many: two, so that a request beside a download waits neither for the other's bytes
@@ -31,6 +33,10 @@ pub struct Settings {
     pub ops: Option<SocketAddr>,
     /// What to make public.
     pub tunnels: Vec<Tunnel>,
+    /// Listeners here that lead to services next to the server.
+    pub forwards: Vec<Forward>,
+    /// What the server may hand over.
+    pub allow: Consent,
     /// How to take refusals.
     pub mode: Mode,
     /// The configuration file, if there is one.
@@ -44,7 +50,7 @@ pub struct Settings {
 /// How a program takes refusals, and whom it talks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// `tunnelc http` and `tcp`: a person at a terminal. What is refused at first ends the program.
+    /// `tunnelc http`, `tcp` and `forward`: a person at a terminal. What is refused at first ends the program.
     AdHoc,
     /// `tunnelc run`: a service. It never gives up, unless `fail_fast`, and then only at its first login.
     Service {

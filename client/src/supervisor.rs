@@ -99,7 +99,8 @@ impl Supervisor {
     }
 
     async fn watch(&mut self, live: &mut Live, server: HostPort, replaced: bool) -> Watched {
-        let up = Up { server: server.clone(), session: live.id, since: Instant::now(), rtt: None };
+        let (session, link, since) = (live.id, live.link.clone(), Instant::now());
+        let up = Up { server: server.clone(), session, since, rtt: None, link };
         self.set(SlotState::Up(up));
         self.instance.forget_news();
         let how = match (replaced, self.course.was_up()) {

@@ -9,7 +9,7 @@ use policy::host::{Host, HostError};
 use protocol::control::{Registration, RegistrationKind};
 use protocol::limits::NAME_MAX;
 use protocol::service_name::is_name;
-use proxy::service::{Address, HostName};
+use proxy::service::{Address, HostName, ServiceTarget, Speech};
 
 /// What to make public, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub struct Tunnel {
     pub group: Option<String>,
     /// Visitors that may come; empty: all.
     pub allow: Vec<IpNet>,
-    /// Where the service listens.
-    pub to: Address,
+    /// Where the service listens, and what it speaks.
+    pub to: ServiceTarget,
 }
 
 /// What is wanted of the public side.
@@ -69,10 +69,13 @@ pub enum TunnelError {
 impl Tunnel {
     /// The name of the tunnel of `tunnelc http` and `tcp`: the same whenever the same is asked for.
     #[must_use]
-    pub fn ad_hoc_name(kind: &str, to: &Address) -> String {
-        let to = match to {
-            Address::Tcp { host: HostName::Localhost, port } => port.to_string(),
-            other => other.to_string(),
+    pub fn ad_hoc_name(kind: &str, to: &ServiceTarget) -> String {
+        let to = match (to.speech, &to.address) {
+            (Speech::Plain | Speech::Http, Address::Tcp { host: HostName::Localhost, port }) => {
+                port.to_string()
+            }
+            (Speech::Plain | Speech::Http, address) => address.to_string(),
+            (Speech::Https | Speech::H2c, _) => to.to_string(),
         };
         let words = to.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_')));
         let words = std::iter::once(kind).chain(words.filter(|word| !word.is_empty()));
@@ -162,6 +165,7 @@ mod tests {
         let name = |kind, to: &str| Tunnel::ad_hoc_name(kind, &to.parse().unwrap());
         assert_eq!(name("http", "3000"), "http-3000");
         assert_eq!(name("http", "http://localhost:3000/"), "http-3000");
+        assert_eq!(name("http", "https://localhost:3000/"), "http-https-localhost-3000");
         assert_eq!(name("tcp", "10.0.0.5:22"), "tcp-10.0.0.5-22");
         assert_eq!(name("tcp", "[::1]:22"), "tcp-1-22");
         assert_eq!(name("http", "unix:/run/app.sock"), "http-unix-run-app.sock");

@@ -2,7 +2,7 @@
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
-use proxy::service::Address;
+use proxy::service::ServiceTarget;
 
 use super::globals::Globals;
 use super::{tcp, wrong};
@@ -17,8 +17,9 @@ use crate::tunnel::{Tunnel, TunnelKind, parse_group, parse_host, parse_set_host}
                {command_name} 3000 --host demo                  demo.DOMAIN\n\
                {command_name} 3000 --host www.example.com       complete, because of its dots\n\
                {command_name} 5173 --set-host localhost:5173    for services that check the Host\n\
+               {command_name} https://app.lan                   checked against the roots of the system\n\
                {command_name} unix:/run/app.sock",
-    note = "TARGET is 3000, HOST:3000, http://HOST:PORT or unix:/PATH.\n\
+    note = "TARGET is 3000, HOST:3000, http(s)://HOST:PORT, h2c://HOST:PORT or unix:/PATH.\n\
             --join, --join-file, --ca-file, --log and --state are explained by `tunnelc --help`."
 )]
 pub(super) struct Http {
@@ -39,7 +40,7 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
-        let to = Address::parse_http(&self.target).map_err(|error| wrong("TARGET", error))?;
+        let to = ServiceTarget::parse_http(&self.target).map_err(|error| wrong("TARGET", error))?;
         let host = self.host.map(|host| parse_host(&host).map_err(|error| wrong("--host", error)));
         let set_host = self.set_host.map(|host| parse_set_host(&host).map_err(|e| wrong("--set-host", e)));
         let group = self.group.map(|group| parse_group(&group).map_err(|e| wrong("--group", e)));
@@ -50,6 +51,6 @@ impl Http {
             allow: Vec::new(),
             to,
         };
-        tcp::run_ad_hoc(tunnel, globals)
+        tcp::run_ad_hoc(vec![tunnel], Vec::new(), globals)
     }
 }

@@ -1,5 +1,6 @@
 //! The command line of `tunnelc` (INTERFACE, "Commands").
 
+mod forward;
 mod globals;
 mod http;
 mod join;
@@ -16,7 +17,7 @@ use ops::cli::{Exit, parse, usage};
 use globals::Globals;
 
 /// Commands and options of INTERFACE that come later.
-const LATER: [&str; 7] = ["forward", "check", "doctor", "reload", "drain", "--inspect", "--kind"];
+const LATER: [&str; 5] = ["check", "doctor", "reload", "drain", "--inspect"];
 
 /// Puts services that the world cannot reach behind a server that it can.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -24,6 +25,7 @@ const LATER: [&str; 7] = ["forward", "check", "doctor", "reload", "drain", "--in
     example = "{command_name} http 3000 --join 'tunnel://…'      put localhost:3000 on the internet\n\
                {command_name} http 3000 --host demo               … as demo.DOMAIN\n\
                {command_name} tcp 22 --port 2222                  a TCP port\n\
+               {command_name} forward 9000 billing                reach a service next to the server\n\
                {command_name} join 'tunnel://…'                   remember a server\n\
                {command_name} run --config tunnelc.toml           many tunnels, as a service",
     note = "The join string is printed by `tunneld` at its start or by `tunneld invite`. It is taken from\n\
@@ -58,6 +60,7 @@ struct Tunnelc {
 enum Command {
     Http(http::Http),
     Tcp(tcp::Tcp),
+    Forward(forward::ForwardTo),
     Run(run::Run),
     Join(join::Join),
     Status(status::Status),
@@ -87,6 +90,7 @@ impl Tunnelc {
         match command {
             Command::Http(command) => command.run(&globals),
             Command::Tcp(command) => command.run(&globals),
+            Command::Forward(command) => command.run(&globals),
             Command::Run(command) => command.run(&globals),
             Command::Join(command) => command.run(&globals),
             Command::Status(command) => command.run(&globals),
@@ -113,14 +117,11 @@ mod tests {
     #[test]
     fn what_comes_later_is_refused_as_such() {
         for line in [
-            "tunnelc forward 9000 billing",
             "tunnelc check f.toml",
             "tunnelc doctor",
             "tunnelc reload",
             "tunnelc drain",
             "tunnelc http 3000 --inspect 127.0.0.1:4040",
-            "tunnelc http https://localhost:3000 --join x",
-            "tunnelc http h2c://localhost:3000",
         ] {
             let exit = exit(line);
             assert_eq!(exit.code, ExitCode::Usage, "{line}");
@@ -133,6 +134,9 @@ mod tests {
         for (line, part) in [
             ("tunnelc htpp 3000", "did you mean `http`?"),
             ("tunnelc http 3000 --hots a", "did you mean `--host`?"),
+            ("tunnelc forward 9000 10.0.0.5:80", "not the name of a service"),
+            ("tunnelc forward nowhere billing", "no place to listen at"),
+            ("tunnelc forward 9000 billing --kind udp", "write http or tcp"),
             ("tunnelc http", "target"),
             ("tunnelc http nowhere", "has no port"),
             ("tunnelc tcp http://localhost:22", "without http://"),

@@ -85,6 +85,23 @@ fn as_text(status: &Value) -> String {
         };
         let _ = writeln!(out, "  {:width$}  {what}  ->  {}", word(&tunnel, "name"), word(&tunnel, "to"));
     }
+    for group in list("groups") {
+        let texts = |key: &str| {
+            let texts = group[key].as_array().cloned().unwrap_or_default();
+            texts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        };
+        let mut what = word(&group, "state");
+        for (key, before) in [("services", ""), ("listens", "listening on ")] {
+            let texts = texts(key);
+            if !texts.is_empty() {
+                what.push_str(&format!("; {before}{texts}"));
+            }
+        }
+        if let Some(reason) = group["reason"].as_str() {
+            what.push_str(&format!("; refused revision {}: {reason}", group["refused_revision"]));
+        }
+        let _ = writeln!(out, "  group {}  {what}", word(&group, "name"));
+    }
     out
 }
 

@@ -1,12 +1,14 @@
-//! `tunnelc tcp TARGET`, and what it shares with `tunnelc http`.
+//! `tunnelc tcp TARGET`, and what it shares with the other commands for one thing.
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
-use proxy::service::Address;
+use policy::consent::Consent;
+use proxy::service::ServiceTarget;
 
 use super::globals::Globals;
 use super::wrong;
 use crate::app;
+use crate::forward::Forward;
 use crate::settings::{CONNECTIONS, Mode, Settings};
 use crate::trust;
 use crate::tunnel::{Tunnel, TunnelKind, parse_allow, parse_group, parse_port};
@@ -39,7 +41,7 @@ pub(super) struct Tcp {
 
 impl Tcp {
     pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
-        let to = Address::parse_tcp(&self.target).map_err(|error| wrong("TARGET", error))?;
+        let to = ServiceTarget::parse_tcp(&self.target).map_err(|error| wrong("TARGET", error))?;
         let port = self.port.map(|port| parse_port(&port).map_err(|error| wrong("--port", error)));
         let group = self.group.map(|group| parse_group(&group).map_err(|e| wrong("--group", e)));
         let allow = self.allow.iter().map(|range| parse_allow(range).map_err(|e| wrong("--allow", e)));
@@ -50,12 +52,16 @@ impl Tcp {
             allow: allow.collect::<Result<_, _>>()?,
             to,
         };
-        run_ad_hoc(tunnel, globals)
+        run_ad_hoc(vec![tunnel], Vec::new(), globals)
     }
 }
 
-/// Runs one tunnel until a signal.
-pub(super) fn run_ad_hoc(tunnel: Tunnel, globals: &Globals) -> Result<Exit, Exit> {
+/// Runs what a command asks for until a signal.
+pub(super) fn run_ad_hoc(
+    tunnels: Vec<Tunnel>,
+    forwards: Vec<Forward>,
+    globals: &Globals,
+) -> Result<Exit, Exit> {
     let state = globals.state_dir()?;
     let join = globals.join(None, &state)?;
     let trust = trust::of(&join.string, globals.ca_file.as_deref()).map_err(Exit::usage)?;
@@ -66,7 +72,9 @@ pub(super) fn run_ad_hoc(tunnel: Tunnel, globals: &Globals) -> Result<Exit, Exit
         name: None,
         connections: CONNECTIONS,
         ops: None,
-        tunnels: vec![tunnel],
+        tunnels,
+        forwards,
+        allow: Consent::default(),
         mode: Mode::AdHoc,
         config: None,
         state,

@@ -1,26 +1,24 @@
 //! What a configuration file says.
 
 use std::collections::HashSet;
-use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ops::config::{self, ConfigError, Problems, Section};
+use policy::consent::Consent;
 use protocol::join::HostPort;
 use protocol::limits::{NAME_MAX, REGISTRATIONS_MAX};
-use toml::Spanned;
-use toml::de::DeTable;
 
-use super::problem::Problems;
-use super::report::draw;
-use super::section::Section;
+use super::forward::{allow, forward};
 use super::tunnel::tunnel;
+use crate::forward::Forward;
 use crate::settings;
 use crate::tunnel::Tunnel;
 
 /// Parallel sessions at most: more help no link.
 const CONNECTIONS_MAX: u16 = 32;
-/// Keys of later versions.
-const LATER: [&str; 2] = ["forward", "allow"];
+/// Listeners that lead to services next to the server, at most.
+const FORWARDS_MAX: usize = 256;
 
 /// A configuration. Paths are complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,91 +37,55 @@ pub struct FileConfig {
     pub ops: Option<SocketAddr>,
     /// `tunnel`.
     pub tunnels: Vec<Tunnel>,
-}
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}: {error}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        error: io::Error,
-    },
-    /// What it says is wrong. The text is the whole report, drawn.
-    #[error("{0}")]
-    Wrong(String),
+    /// `forward`.
+    pub forwards: Vec<Forward>,
+    /// `allow`.
+    pub allow: Consent,
 }
 
 /// Reads and checks the file at `path`; `env` looks up the variables of `${…}`. Blocks for as long as the disk does.
 ///
 /// # Errors
 /// It cannot be read, or anything in it is wrong: then all of it is in the report.
-pub fn load(path: &Path, env: impl Fn(&str) -> Option<String> + Copy) -> Result<FileConfig, ConfigError> {
-    let source =
-        std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
-    read(path, &source, env).map_err(|problems| {
-        let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        ConfigError::Wrong(draw(&path.display().to_string(), &source, &problems.0, colour))
-    })
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<FileConfig, ConfigError> {
+    config::load(path, env, document)
 }
 
-fn read(
-    path: &Path,
-    source: &str,
-    env: impl Fn(&str) -> Option<String> + Copy,
-) -> Result<FileConfig, Problems> {
-    let mut problems = Problems::default();
-    let (table, errors) = DeTable::parse_recoverable(source);
-    for error in errors {
-        problems.add(error.span().unwrap_or_default(), error.message());
-    }
-    if !problems.0.is_empty() {
-        // What follows broken syntax is guesswork.
-        return Err(problems);
-    }
-    let base = path.parent().unwrap_or(Path::new(""));
-    let mut top = Section::new(table.get_ref(), 0..0, env);
-    let mut file =
-        |key, problems: &mut Problems| top.text(key, problems).map(|text| base.join(text.get_ref()));
-    let join_file = file("join_file", &mut problems);
-    let ca_file = file("ca_file", &mut problems);
-    let name = top.text("name", &mut problems).and_then(|text| display_name(&text, &mut problems));
-    let servers = top.texts("servers", &mut problems);
-    let servers =
-        servers.iter().filter_map(|text| problems.check(text.span(), text.get_ref().parse::<HostPort>()));
-    let servers = servers.collect();
+fn document(mut top: Section<'_>, problems: &mut Problems) -> Option<FileConfig> {
+    let join_file = top.path("join_file", problems).map(|path| path.value);
+    let ca_file = top.path("ca_file", problems).map(|path| path.value);
+    let name = top.text("name", problems).and_then(|text| text.parse(display_name, problems));
+    let servers = top.texts("servers", problems);
+    let servers = servers.iter().filter_map(|text| text.parse(str::parse::<HostPort>, problems)).collect();
     let connections = top
-        .number("connections", 1..=CONNECTIONS_MAX, &mut problems)
-        .map_or(settings::CONNECTIONS, Spanned::into_inner);
-    let ops = top.text("ops", &mut problems).and_then(|text| {
-        let address = text.get_ref().parse();
-        problems.check(text.span(), address.map_err(|_| "write ADDRESS:PORT, for example 127.0.0.1:7481"))
+        .number("connections", 1..=CONNECTIONS_MAX, problems)
+        .map_or(settings::CONNECTIONS, |connections| connections.value);
+    let ops = top.text("ops", problems).and_then(|text| {
+        let address = |text: &str| text.parse().map_err(|_| "write ADDRESS:PORT, for example 127.0.0.1:7481");
+        text.parse(address, problems)
     });
-    let sections = top.sections("tunnel", &mut problems);
+    let sections = top.sections("tunnel", problems);
     if let Some(extra) = sections.get(REGISTRATIONS_MAX) {
         problems.add(extra.span.clone(), format_args!("more than {REGISTRATIONS_MAX} tunnels"));
     }
     let mut names = HashSet::new();
-    let tunnels = sections.into_iter().filter_map(|section| tunnel(section, &mut names, &mut problems));
+    let tunnels = sections.into_iter().filter_map(|section| tunnel(section, &mut names, problems));
     let tunnels = tunnels.collect();
-    top.finish(&LATER, &mut problems);
-    if problems.0.is_empty() {
-        Ok(FileConfig { join_file, ca_file, name, servers, connections, ops, tunnels })
-    } else {
-        Err(problems)
+    let sections = top.sections("forward", problems);
+    if let Some(extra) = sections.get(FORWARDS_MAX) {
+        problems.add(extra.span.clone(), format_args!("more than {FORWARDS_MAX} forwards"));
     }
+    let mut names = HashSet::new();
+    let forwards = sections.into_iter().filter_map(|section| forward(section, &mut names, problems));
+    let forwards = forwards.collect();
+    let allow = top.section("allow", problems).map_or_else(Consent::default, |it| allow(it, problems));
+    top.finish(&[], problems);
+    Some(FileConfig { join_file, ca_file, name, servers, connections, ops, tunnels, forwards, allow })
 }
 
-fn display_name(text: &Spanned<String>, problems: &mut Problems) -> Option<String> {
-    let name = text.get_ref();
+fn display_name(name: &str) -> Result<String, &'static str> {
     let fits = (1..=NAME_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
-    let checked =
-        if fits { Ok(name.clone()) } else { Err("a name has 1 to 64 bytes and no control characters") };
-    problems.check(text.span(), checked)
+    if fits { Ok(name.to_owned()) } else { Err("a name has 1 to 64 bytes and no control characters") }
 }
 
 #[cfg(test)]
@@ -135,12 +97,12 @@ mod tests {
     }
 
     fn good(source: &str) -> FileConfig {
-        read(Path::new("/etc/tunnel/tunnelc.toml"), source, env).unwrap()
+        config::read(Path::new("/etc/tunnel/tunnelc.toml"), source, &env, document).unwrap()
     }
 
     /// `line:column message` of everything that is wrong.
     fn wrong(source: &str) -> Vec<String> {
-        let problems = read(Path::new("t.toml"), source, env).unwrap_err().0;
+        let problems = config::read(Path::new("t.toml"), source, &env, document).unwrap_err().found;
         let mut found: Vec<_> = problems
             .iter()
             .map(|problem| {
@@ -155,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_example_as_far_as_this_version_goes() {
+    fn the_reference_example() {
         let config = good(
             r#"
             join_file   = "${CREDENTIALS_DIRECTORY}/join"
@@ -168,8 +130,21 @@ mod tests {
               { name = "wiki", kind = "http", host = "wiki", to = "http://127.0.0.1:8081", set_host = "wiki.lan" },
               { name = "ssh", kind = "tcp", port = 2222, to = "127.0.0.1:22", allow = ["203.0.113.0/24"] },
             ]
+            forward = [{ name = "billing", kind = "http", listen = "127.0.0.1:9000", to = "billing" }]
+
+            [allow]
+            dial   = ["127.0.0.1:3000", "127.0.0.1:4000-4001"]
+            listen = ["127.0.0.1:9000-9099"]
             "#,
         );
+        let billing = Forward {
+            name: "billing".to_owned(),
+            kind: policy::part::IngressKind::Http,
+            listen: "127.0.0.1:9000".parse().unwrap(),
+            to: "billing".to_owned(),
+        };
+        assert_eq!(config.forwards, [billing]);
+        assert_eq!((config.allow.dial.len(), config.allow.listen.len()), (2, 1));
         assert_eq!(config.join_file.as_deref(), Some(Path::new("/run/credentials/join")));
         assert_eq!(config.ca_file.as_deref(), Some(Path::new("/etc/tunnel/ca.pem")));
         assert_eq!((config.name.as_deref(), config.connections), (Some("edge-1"), 2));
@@ -192,12 +167,12 @@ name = 7
 servers = ["nowhere", "h:1"]
 ops = "7481"
 join_file = "${NOT_SET}/join"
-forward = []
+forward = [{ name = "f", kind = "udp", listen = "host:1", to = "10.0.0.5:80" }]
 
 [[tunnel]]
 name = "a"
 kind = "http"
-to = "https://localhost:1"
+to = "https://localhost:1/path"
 port = 80
 hots = "x"
 
@@ -214,7 +189,9 @@ port = 70000
 allow = ["1.2.3.4/40"]
 
 [allow]
-dial = []
+dial = ["3000"]
+listen = ["127.0.0.1:1"]
+speak = []
 "#;
         assert_eq!(
             wrong(source),
@@ -224,8 +201,10 @@ dial = []
                 "3:12 write HOST:PORT, with a port from 1 to 65535",
                 "4:7 write ADDRESS:PORT, for example 127.0.0.1:7481",
                 "5:13 the environment variable NOT_SET is not set",
-                "6:1 `forward` is not in this version",
-                "11:6 https:// services are not in this version; http://HOST:PORT and unix:/PATH are",
+                "6:33 \"udp\" is no `kind`: there is http, tcp",
+                "6:49 \"host:1\" is no place to listen at: write a port (9000, on 127.0.0.1) or ADDRESS:PORT",
+                "6:64 \"10.0.0.5:80\" is not the name of a service next to the server: names have 1 to 64 letters, digits, '.', '_' and '-'; addresses are never reached",
+                "11:6 the address of a service has no path: requests keep their own (\"/path\")",
                 "12:8 `port` is for tunnels of kind \"tcp\"",
                 "13:1 unknown key `hots`; did you mean `host`?",
                 "16:8 there is another tunnel named \"a\"",
@@ -234,7 +213,8 @@ dial = []
                 "23:8 `host` is for tunnels of kind \"http\"",
                 "24:8 `port` is a number from 1 to 65535",
                 "25:10 \"1.2.3.4/40\" is not an address range: write 203.0.113.0/24, 2001:db8::/32 or one address",
-                "27:2 `allow` is not in this version",
+                "28:9 \"3000\" is no place: write HOST:PORT, HOST:FIRST-LAST or unix:/PATH",
+                "30:1 unknown key `speak`",
             ]
         );
     }
@@ -250,11 +230,11 @@ dial = []
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.toml");
         std::fs::write(&path, "conections = 2\n").unwrap();
-        let report = load(&path, env).unwrap_err().to_string();
+        let report = load(&path, &env).unwrap_err().to_string();
         for part in ["t.toml:1:1", "conections = 2", "^^^^^^^^^^", "did you mean `connections`?"] {
             assert!(report.contains(part), "{report}");
         }
-        let error = load(&dir.path().join("not.toml"), env).unwrap_err().to_string();
+        let error = load(&dir.path().join("not.toml"), &env).unwrap_err().to_string();
         assert!(error.starts_with("cannot read the configuration"), "{error}");
     }
 }

@@ -1,10 +1,8 @@
 //! `tunnelc.toml` (INTERFACE): read in one go, with everything that is wrong reported at once.
 
-mod expand;
 mod file;
-mod problem;
-mod report;
-mod section;
+mod forward;
 mod tunnel;
 
-pub use file::{ConfigError, FileConfig, load};
+pub use file::{FileConfig, load};
+pub use ops::config::ConfigError;

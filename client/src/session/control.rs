@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
 use protocol::control::{
     Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Notice, NoticeCode, NoticeLevel, Outcome,
-    Registered, Unregister,
+    PartAnswer, PartId, Parts, Pieces, Registered, Unregister, WholePart,
 };
 use protocol::id::{SessionId, Slot};
 use protocol::limits::{CONTROL_FRAME_MAX, HEARTBEAT_INTERVAL};
@@ -21,6 +21,7 @@ use transport::session::{Session, SessionEnd, Substream};
 
 use super::Over;
 use crate::events::Event;
+use crate::groups::Prepared;
 use crate::hints;
 use crate::instance::Instance;
 use crate::settings::Mode;
@@ -58,6 +59,8 @@ pub(super) struct Talk {
     /// Dropped when the server opens no more substreams; `leaving` is the heartbeat whose answer proves it.
     registered: Option<TaskTrackerToken>,
     leaving: Option<Heartbeat>,
+    /// A part of the configuration that is coming.
+    pieces: Pieces,
 }
 
 impl Talk {
@@ -99,6 +102,7 @@ impl Talk {
             drained: None,
             registered,
             leaving: None,
+            pieces: Pieces::default(),
         })
     }
 
@@ -163,10 +167,37 @@ impl Talk {
                 self.notice(notice);
                 Ok(())
             }
-            Control::Register(_) | Control::Unregister(_) => {
-                self.accuse("only clients register".to_owned()).await
+            Control::Part(piece) => match self.pieces.take(piece) {
+                Ok(None) => Ok(()),
+                Ok(Some(whole)) => self.prepare(whole).await,
+                Err(error) => self.accuse(error.to_string()).await,
+            },
+            Control::Parts(Parts { items }) => {
+                for problem in self.instance.groups.stand(&items) {
+                    self.instance.events.tell(Event::Warning(problem));
+                }
+                Ok(())
+            }
+            Control::Register(_) | Control::Unregister(_) | Control::PartAnswer(_) => {
+                self.accuse("only clients say that".to_owned()).await
             }
         }
+    }
+
+    /// Answers to a part of the configuration, and tells a person if it is refused.
+    async fn prepare(&mut self, whole: WholePart) -> Result<(), Over> {
+        let Prepared { refusal, news } = self.instance.groups.prepare(&whole);
+        let PartId { group, revision } = &whole.of;
+        match &refusal {
+            Some(reason) if news && self.instance.mode != Mode::AdHoc => {
+                let text = format!("the part of group {group} (revision {revision}) is not served: {reason}");
+                self.instance.events.tell(Event::Warning(text));
+            }
+            // Who serves one tunnel by hand has no configuration to allow anything in.
+            Some(reason) => tracing::debug!(group, revision, %reason, "a part is refused"),
+            None => tracing::debug!(group, revision, "a part is ready"),
+        }
+        self.send(PartAnswer { of: whole.of, refusal }).await
     }
 
     fn tell(&self, Change { id, outcome, first }: Change) {

@@ -13,7 +13,7 @@ use protocol::id::{SessionId, Slot};
 use protocol::text::Text;
 use tokio::sync::oneshot;
 use transport::handshake::LoggedIn;
-use transport::session::SessionEnd;
+use transport::session::{Session, SessionEnd};
 
 use crate::instance::Instance;
 
@@ -22,6 +22,8 @@ use crate::instance::Instance;
 pub(crate) struct Live {
     /// As the server counts it.
     pub(crate) id: SessionId,
+    /// Opens substreams.
+    pub(crate) link: Session,
     /// Told once, if the server drains the session: it wants a replacement.
     pub(crate) draining: oneshot::Receiver<()>,
     /// How it ended.
@@ -65,7 +67,7 @@ pub(crate) fn start(logged_in: LoggedIn, slot: Slot, instance: Arc<Instance>) ->
     let worker = session.worker();
     spawner.spawn(worker, "responder", proxy::responder::serve(inbound, worker, services, context));
     let (drain, draining) = oneshot::channel();
-    let id = welcome.session;
+    let (id, link) = (welcome.session, session.clone());
     let task = spawner.spawn(worker, "control substream", async move {
         let _counted = instance.context.metrics.session();
         let over = match Talk::begin(session.clone(), id, slot, instance, drain).await {
@@ -75,5 +77,5 @@ pub(crate) fn start(logged_in: LoggedIn, slot: Slot, instance: Arc<Instance>) ->
         session.close();
         over
     });
-    Live { id, draining, task }
+    Live { id, link, draining, task }
 }

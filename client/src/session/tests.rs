@@ -7,6 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use ops::drain::Drain;
 use ops::metrics::Metrics;
 use ops::spawn::{Placement, Spawner};
+use policy::consent::Consent;
 use protocol::control::{
     Close, Control, Drain as DrainMessage, Heartbeat, HeartbeatAck, Notice, NoticeCode, NoticeLevel, Outcome,
     RegisterCode, Registered, RegistrationAnswer,
@@ -30,6 +31,7 @@ use transport::tls::{Trust, client_config};
 
 use super::*;
 use crate::events::{Event, Events, Watched};
+use crate::groups::Groups;
 use crate::sessions::Sessions;
 use crate::settings::Mode;
 use crate::tunnel::{Tunnel, TunnelKind};
@@ -77,8 +79,14 @@ fn instance(spawner: &Spawner, mode: Mode) -> (Arc<Instance>, Watched, mpsc::Rec
         servers: Vec::new(),
         mode,
         tunnels: Tunnels::new(vec![tunnel]),
+        groups: Groups::new(
+            Consent::default(),
+            Arc::new(ServiceTable::new()),
+            Arc::new(Sessions::new(1)),
+            context.clone(),
+        ),
         services: Arc::new(ServiceTable::new()),
-        sessions: Sessions::new(1),
+        sessions: Arc::new(Sessions::new(1)),
         events,
         context,
         budget: ProcessBudget::new(1 << 30),

@@ -1,0 +1,157 @@
+use std::net::TcpListener as StdListener;
+
+use ops::drain::Drain;
+use ops::metrics::Metrics;
+use ops::spawn::{Placement, Spawner, Workers};
+use proxy::access::LogSink;
+use proxy::context::Timeouts;
+use serde_json::{Value, json};
+
+use super::*;
+
+struct Scene {
+    groups: Groups,
+    services: Arc<ServiceTable>,
+    _workers: Workers,
+}
+
+impl Scene {
+    fn allowing(dial: &[&str], listen: &[&str]) -> Self {
+        let read = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
+        let consent = Consent { dial: read(dial), listen: read(listen) };
+        let (spawner, workers) = Spawner::start(1, Placement::PerCore).unwrap();
+        let context = Context {
+            spawner,
+            metrics: Metrics::new("test"),
+            sink: Arc::new(LogSink),
+            drain: Drain::new(),
+            drain_connections: false,
+            timeouts: Timeouts::default(),
+        };
+        let services = Arc::new(ServiceTable::new());
+        let groups = Groups::new(consent, services.clone(), Arc::new(Sessions::new(1)), context);
+        Self { groups, services, _workers: workers }
+    }
+
+    fn prepare(&self, revision: u64, part: &Value) -> Option<String> {
+        self.groups.prepare(&whole(revision, part)).refusal.map(String::from)
+    }
+
+    fn address_of(&self, service: &str) -> Option<String> {
+        let name = ServiceName::Grouped { group: "web".to_owned(), service: service.to_owned() };
+        let service = self.services.get(&name)?;
+        service.targets().next().map(ToString::to_string)
+    }
+}
+
+fn id(revision: u64) -> PartId {
+    PartId { group: "web".to_owned(), revision }
+}
+
+fn whole(revision: u64, part: &Value) -> WholePart {
+    let bytes = serde_json::to_vec(part).unwrap();
+    WholePart { of: id(revision), digest: sha256(&bytes), bytes: bytes.into() }
+}
+
+fn serving(name: &str, address: &str) -> Value {
+    json!({ "services": [{ "name": name, "servers": [{ "address": address }] }] })
+}
+
+fn listening(address: SocketAddr, to: &str) -> Value {
+    json!({ "ingresses": [{ "listen": address.to_string(), "kind": "tcp", "to": to }] })
+}
+
+fn free() -> SocketAddr {
+    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn what_is_not_allowed_is_refused_with_the_line_to_paste() {
+    let scene = Scene::allowing(&[], &[]);
+    let refusal = scene.prepare(1, &serving("app", "http://127.0.0.1:3000")).unwrap();
+    assert_eq!(refusal, r#"add to [allow]: dial = ["127.0.0.1:3000"]"#);
+    let door = free();
+    let refusal = scene.prepare(1, &listening(door, "billing")).unwrap();
+    assert_eq!(refusal, format!(r#"add to [allow]: listen = ["{door}"]"#));
+    scene.groups.stand(&[id(1)]);
+    assert_eq!(scene.address_of("app"), None);
+    assert!(StdListener::bind(door).is_ok(), "nothing listens there");
+}
+
+#[test]
+fn every_server_of_a_service_must_be_allowed() {
+    let scene = Scene::allowing(&["127.0.0.1:3000"], &[]);
+    let servers = json!([{ "address": "127.0.0.1:3000" }, { "address": "10.0.0.1:3000" }]);
+    let part = json!({ "services": [{ "name": "app", "servers": servers }] });
+    assert_eq!(scene.prepare(1, &part).unwrap(), r#"add to [allow]: dial = ["10.0.0.1:3000"]"#);
+}
+
+#[test]
+fn a_part_is_found_once_it_is_ready_and_used_once_it_stands() {
+    let scene = Scene::allowing(&["127.0.0.1:3000-3001"], &[]);
+    assert_eq!(scene.prepare(1, &serving("app", "127.0.0.1:3000")), None);
+    assert_eq!(scene.address_of("app").as_deref(), Some("127.0.0.1:3000"), "a substream may overtake");
+    assert_eq!(scene.groups.stand(&[id(1)]), [""; 0]);
+    assert_eq!(scene.prepare(2, &serving("app", "127.0.0.1:3001")), None);
+    assert_eq!(scene.address_of("app").as_deref(), Some("127.0.0.1:3000"), "the old one is in use");
+    scene.groups.stand(&[id(2), id(1)]);
+    assert_eq!(scene.address_of("app").as_deref(), Some("127.0.0.1:3001"));
+    scene.groups.stand(&[id(2)]);
+    assert_eq!(scene.groups.states()[0].revision, Some(2));
+    scene.groups.stand(&[]);
+    assert_eq!(scene.address_of("app"), None);
+    assert!(scene.groups.states().is_empty());
+}
+
+#[test]
+fn after_a_refusal_the_last_good_part_stays_in_use() {
+    let scene = Scene::allowing(&["127.0.0.1:3000"], &[]);
+    assert_eq!(scene.prepare(1, &serving("app", "127.0.0.1:3000")), None);
+    scene.groups.stand(&[id(1)]);
+    assert!(scene.prepare(2, &serving("app", "127.0.0.1:4000")).is_some());
+    scene.groups.stand(&[id(2)]);
+    assert_eq!(scene.address_of("app").as_deref(), Some("127.0.0.1:3000"));
+    let state = scene.groups.states().remove(0);
+    assert_eq!((state.revision, state.refused.unwrap().0), (Some(1), 2));
+}
+
+#[test]
+fn the_same_refusal_is_told_once() {
+    let scene = Scene::allowing(&[], &[]);
+    let part = whole(1, &serving("app", "127.0.0.1:3000"));
+    assert!(scene.groups.prepare(&part).news);
+    assert!(!scene.groups.prepare(&part).news, "the other slot is handed the same");
+}
+
+#[test]
+fn a_damaged_or_unknown_part_is_refused() {
+    let scene = Scene::allowing(&["127.0.0.1:3000"], &[]);
+    let damaged = WholePart { digest: [0; 32], ..whole(1, &serving("app", "127.0.0.1:3000")) };
+    assert!(scene.groups.prepare(&damaged).refusal.is_some());
+    assert!(scene.prepare(1, &json!({ "wings": 2 })).unwrap().contains("wings"));
+    assert!(scene.prepare(1, &serving("a/b", "127.0.0.1:3000")).is_some());
+    assert!(scene.prepare(1, &listening(free(), "10.0.0.1:80")).is_some());
+}
+
+#[test]
+fn a_listener_is_proved_kept_and_closed() {
+    let (door, taken) = (free(), StdListener::bind("127.0.0.1:0").unwrap());
+    let scene = Scene::allowing(&[], &["127.0.0.1:1-65535"]);
+    let refusal = scene.prepare(1, &listening(taken.local_addr().unwrap(), "billing")).unwrap();
+    assert!(refusal.contains("cannot listen on"), "{refusal}");
+    assert_eq!(scene.prepare(1, &listening(door, "billing")), None);
+    scene.groups.stand(&[id(1)]);
+    assert_eq!(scene.prepare(2, &listening(door, "payroll")), None, "the socket is shared");
+    scene.groups.stand(&[id(2), id(1)]);
+    assert_eq!(scene.groups.stand(&[id(2)]), [""; 0]);
+    assert_eq!(scene.groups.states()[0].listens, [door]);
+    assert!(StdListener::bind(door).is_err());
+    scene.groups.stand(&[]);
+    // The task that accepts lets go of its end a moment later.
+    let closed = || StdListener::bind(door).is_ok();
+    let since = std::time::Instant::now();
+    while !closed() && since.elapsed() < std::time::Duration::from_secs(5) {
+        std::thread::yield_now();
+    }
+    assert!(closed());
+}
