@@ -14,6 +14,7 @@ pub mod fixture;
 pub mod link;
 pub mod pattern;
 pub mod program;
+pub mod tls;
 pub mod tunnelc;
 pub mod tunneld;
 pub mod visitor;

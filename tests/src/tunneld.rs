@@ -18,6 +18,8 @@ pub struct Listen {
     pub tunnel: SocketAddr,
     /// For visitors.
     pub http: SocketAddr,
+    /// For visitors over TLS, if there is such a listener.
+    pub https: Option<SocketAddr>,
     /// For operators.
     pub ops: SocketAddr,
 }
@@ -40,10 +42,31 @@ impl Tunneld {
 
     /// Starts a server with more flags.
     pub async fn with(flags: &[&str]) -> Self {
+        let flags = flags.iter().map(ToString::to_string).collect();
+        Self::at(tempfile::tempdir().unwrap(), flags).await
+    }
+
+    /// Starts a server with the configuration that `write` returns, which may put other files into the folder it is given. The listeners of the quick start
+    /// are on free loopback ports all the same.
+    pub async fn configured(write: impl FnOnce(&Path) -> String, flags: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        let config = write(home.path());
+        let path = home.path().join("tunneld.toml");
+        std::fs::write(&path, &config).unwrap();
+        let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        flags.extend(["--config".to_owned(), path.display().to_string()]);
+        Self::at(home, flags).await
+    }
+
+    /// The folder that the configuration is in.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    async fn at(home: TempDir, flags: Vec<String>) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let program = launch(home.path(), Listen { tunnel: any, http: any, ops: any }, &flags);
+        let program = launch(home.path(), Listen { tunnel: any, http: any, https: None, ops: any }, &flags);
         let listen = announced(home.path()).await;
         Self { program, home, listen, flags }
     }
@@ -170,7 +193,12 @@ async fn announced(home: &Path) -> Listen {
         let done = admin(home, &["status", "--json"]).await;
         let status: Value = serde_json::from_str(&done.stdout).ok()?;
         let address = |name: &str| status["listen"][name].as_str().and_then(|text| text.parse().ok());
-        Some(Listen { tunnel: address("tunnel")?, http: address("http")?, ops: address("ops")? })
+        Some(Listen {
+            tunnel: address("tunnel")?,
+            http: address("http")?,
+            https: address("https"),
+            ops: address("ops")?,
+        })
     };
     until("tunneld tells where it listens", SOON, ask).await.0
 }

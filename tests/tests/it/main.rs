@@ -3,17 +3,21 @@
 
 mod bad_input;
 mod cli;
+mod config;
 mod drain;
 mod ends;
 mod floods;
 mod hostile;
 mod http;
+mod https;
 mod identity;
 mod layering;
 mod memory;
+mod other_direction;
 mod quick_start;
 mod repo;
 mod run;
+mod services;
 mod sessions;
 mod stage;
 mod tcp;

@@ -106,8 +106,8 @@ async fn a_bad_file_exits_2_and_shows_the_place() {
             &["a"],
         ),
         (
-            "forward = [{ name = \"b\", kind = \"http\", listen = \"127.0.0.1:9000\", to = \"b\" }]\n",
-            &["not in this version"],
+            "forward = [{ name = \"b\", kind = \"http\", listen = \"127.0.0.1:9000\", to = \"10.0.0.5:80\" }]\n",
+            &["not the name of a service"],
         ),
     ] {
         let done = Home::new().run(&server.join(), config).finished(SOON).await;

@@ -1,0 +1,194 @@
+//! The configuration file of the server: what commands say of it, and what it puts in force.
+
+use std::path::Path;
+
+use rustix::process::Signal;
+use tests::fixture::HttpService;
+use tests::program::{Finished, Program, command};
+use tests::tunnelc::Home;
+use tests::tunneld::Tunneld;
+use tests::visitor::{self, empty, request};
+use tests::wait::SOON;
+
+const RULES: &str = r#"
+domain = "t.example.com"
+service = [{ name = "billing", servers = [{ address = "3000" }] }]
+rule = [
+  { name = "app", host = "app", to = "billing" },
+  { name = "api", host = "app", path_prefix = "/api", headers = { x-key = true }, to = "billing" },
+]
+"#;
+
+async fn tunneld(home: &Path, arguments: &[&str]) -> Finished {
+    let mut tunneld = command("tunneld", home);
+    tunneld.args(arguments);
+    Program::start(tunneld).finished(SOON).await
+}
+
+fn write(home: &Path, text: &str) -> String {
+    let path = home.join("tunneld.toml");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+#[tokio::test]
+async fn check_says_whether_a_file_is_good() {
+    let home = tempfile::tempdir().unwrap();
+    let good = tunneld(home.path(), &["check", &write(home.path(), RULES)]).await;
+    assert_eq!(good.code, Some(0), "{}", good.text());
+    assert!(good.stdout.contains("is good: 1 service, 2 rules"), "{}", good.stdout);
+
+    let secret = "bob:hunter2";
+    let text =
+        format!("domian = 1\nplugin = [{{ name = \"a\", kind = \"basic-auth\", users = [\"{secret}\"] }}]\n");
+    let bad = tunneld(home.path(), &["check", &write(home.path(), &text)]).await;
+    assert_eq!(bad.code, Some(2), "{}", bad.text());
+    for part in ["tunneld.toml:1:1", "did you mean `domain`?", "tunneld.toml:2:46", "`users` wants a table"] {
+        assert!(bad.stderr.contains(part), "{part}: {}", bad.stderr);
+    }
+    assert!(!bad.text().contains("hunter2"), "{}", bad.text());
+
+    let lonely = tunneld(home.path(), &["check", &write(home.path(), "listen = { https = \"443\" }")]).await;
+    assert_eq!(lonely.code, Some(2));
+    assert!(lonely.stderr.contains("[[certificate]]"), "{}", lonely.stderr);
+    let none = tunneld(home.path(), &["check", "no-such-file.toml"]).await;
+    assert_eq!(none.code, Some(2));
+    assert!(none.stderr.contains("cannot read the configuration"), "{}", none.stderr);
+}
+
+#[tokio::test]
+async fn rules_take_requests_through_their_plugins() {
+    let config = r#"
+domain = "t.example.com"
+plugin = [
+  { name = "mark", kind = "headers", response = { set = { x-mark = "1" } } },
+  { name = "once", kind = "rate-limit", rate = "1/h" },
+]
+rule = [{ name = "app", host = "app", respond = { body = "hello" }, plugins = ["mark", "once"] }]
+"#;
+    let server = Tunneld::configured(|_| config.to_owned(), &[]).await;
+    let first = visitor::get(server.listen().http, "app.t.example.com", "/").await;
+    assert_eq!((first.status, first.text().as_str(), first.field("x-mark")), (200, "hello", "1"));
+    let second = visitor::get(server.listen().http, "app.t.example.com", "/").await;
+    assert_eq!((second.status, second.field("x-mark")), (429, "1"));
+    assert_eq!((second.field("x-tunnel-error"), second.field("retry-after")), ("over-limit", "3600"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_wrong_starts_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let done = tunneld(home.path(), &["--config", &write(home.path(), "domian = \"x\"")]).await;
+    assert_eq!(done.code, Some(2), "{}", done.text());
+    assert!(done.stderr.contains("did you mean `domain`?"), "{}", done.stderr);
+}
+
+#[tokio::test]
+async fn explain_shows_every_rule_and_why_it_lost() {
+    let home = tempfile::tempdir().unwrap();
+    let file = write(home.path(), RULES);
+    let ask =
+        async |more: &[&str]| tunneld(home.path(), &[&["explain", "--config", &file], more].concat()).await;
+    let plain = ask(&["GET", "https://app.t.example.com/api/x"]).await;
+    assert_eq!(plain.code, Some(0), "{}", plain.text());
+    assert!(plain.stdout.contains("app  wins"), "{}", plain.stdout);
+    let keyed =
+        ask(&["GET", "https://app.t.example.com/api/x", "--header", "X-Key=1", "--from", "192.0.2.1"]).await;
+    assert!(
+        keyed.stdout.contains("api  wins") && keyed.stdout.contains("app  matches, but"),
+        "{}",
+        keyed.stdout
+    );
+    let lost = ask(&["GET", "https://other.t.example.com/"]).await;
+    assert_eq!(lost.code, Some(1), "{}", lost.text());
+    assert!(lost.stdout.contains("no rule"), "{}", lost.text());
+    assert_eq!(ask(&["GET", "/x"]).await.code, Some(2));
+}
+
+#[tokio::test]
+async fn explain_asks_the_running_server() {
+    let server = Tunneld::configured(|_| RULES.replace("t.example.com", "localhost"), &[]).await;
+    let done = server.admin(&["explain", "GET", "http://app.localhost/", "--json"]).await;
+    assert_eq!(done.code, Some(0), "{}", done.text());
+    let answer: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!((&answer["rule"], &answer["host"]), (&"app".into(), &"app.localhost".into()));
+
+    let (service, home) = (HttpService::start().await, Home::new());
+    let _tunnel = home.http(&server.join(), service.addr(), &["--host", "demo"]).await;
+    let done = server.admin(&["explain", "GET", "demo.localhost"]).await;
+    assert_eq!(done.code, Some(0), "{}", done.text());
+    assert!(done.stdout.contains("is a tunnel of default"), "{}", done.stdout);
+    assert_eq!(server.admin(&["explain", "GET", "other.localhost"]).await.code, Some(1));
+}
+
+#[tokio::test]
+async fn a_flag_wins_over_the_file_which_the_first_log_line_names() {
+    let server =
+        Tunneld::configured(|_| "domain = \"t.example.com\"".to_owned(), &["--domain", "localhost"]).await;
+    assert_eq!(server.status().await["domain"], "localhost");
+    let first = server.program.stderr().remove(0);
+    assert!(first.contains("the configuration was read") && first.contains("tunneld.toml"), "{first}");
+    let server = Tunneld::configured(|_| "domain = \"t.example.com\"".to_owned(), &[]).await;
+    assert_eq!(server.status().await["domain"], "t.example.com");
+}
+
+#[tokio::test]
+async fn a_principal_of_the_file_has_the_grants_of_the_file() {
+    let config = "principal = [{ name = \"bob\", hosts = [\"wiki\"], quotas = { sessions = 9 } }]";
+    let mut server = Tunneld::configured(|_| config.to_owned(), &[]).await;
+    assert!(!server.state().join("join").exists(), "there is no `default` beside a configured principal");
+    let join = server.invite("bob", &[]).await;
+    let more = server.admin(&["invite", "bob", "--host", "docs"]).await;
+    assert_eq!(more.code, Some(2), "{}", more.text());
+    assert!(more.stderr.contains("stands in the configuration"), "{}", more.stderr);
+    let listed = server.admin(&["principals"]).await;
+    assert!(listed.stdout.contains("wiki.localhost"), "{}", listed.stdout);
+
+    let service = HttpService::start().await;
+    let target = service.addr().to_string();
+    let home = Home::new();
+    let refused = home.command(&["http", &target, "--join", &join, "--host", "docs"]).await;
+    assert_eq!(refused.code, Some(3), "{}", refused.text());
+    let tunnel = home.http(&join, &target, &["--host", "wiki"]).await;
+    assert_eq!(server.visit("wiki.localhost", "/").await, 200);
+    drop(tunnel);
+
+    // Without the principal in the file its credential is worth nothing.
+    server.program.signal(Signal::TERM);
+    server.program.ended(SOON).await;
+    std::fs::write(server.home().join("tunneld.toml"), "principal = [{ name = \"eve\" }]").unwrap();
+    server.start_again().await;
+    let refused = home.command(&["http", &target, "--join", &join, "--host", "wiki"]).await;
+    assert_eq!(refused.code, Some(3), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_who_the_visitor_is_and_nobody_else() {
+    for (trusted, chain, proto) in
+        [("[\"127.0.0.1\"]", "192.0.2.7, 127.0.0.1", "https"), ("[\"10.0.0.0/8\"]", "127.0.0.1", "http")]
+    {
+        let server = Tunneld::configured(|_| format!("trusted_proxies = {trusted}"), &[]).await;
+        let (service, home) = (HttpService::start().await, Home::new());
+        let allow = ["--host", "demo"];
+        let _tunnel = home.http(&server.join(), service.addr(), &allow).await;
+        let mut asked = request("GET", "demo.localhost", "/headers", empty());
+        asked.headers_mut().insert("x-forwarded-for", "192.0.2.7".parse().unwrap());
+        asked.headers_mut().insert("x-forwarded-proto", "https".parse().unwrap());
+        let seen = visitor::try_send(server.listen().http, asked).await.unwrap().json();
+        let field = |name: &str| {
+            let pairs = seen["headers"].as_array().unwrap();
+            let pair = pairs.iter().find(|pair| pair[0] == name);
+            pair.and_then(|pair| pair[1].as_str()).unwrap_or_default().to_owned()
+        };
+        assert_eq!((field("x-forwarded-for").as_str(), field("x-forwarded-proto").as_str()), (chain, proto));
+    }
+}
+
+#[tokio::test]
+async fn a_rule_of_the_file_is_in_force() {
+    let rule = "rule = [{ name = \"robots\", host = \"app\", path_prefix = \"/robots.txt\", \
+                respond = { body = \"none\", content_type = \"text/plain\" } }]";
+    let server = Tunneld::configured(|_| rule.to_owned(), &[]).await;
+    let answer = visitor::get(server.listen().http, "app.localhost", "/robots.txt").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "none"));
+    assert_eq!(visitor::get(server.listen().http, "app.localhost", "/").await.status, 404);
+}
