@@ -236,8 +236,7 @@ fn opens_above_the_rate_are_refused_and_the_session_lives() {
     let world = World::new();
     let (_session, live) = start_as(&world, "bob");
     let reach = Reach::new(live.clone(), world.registry.clone());
-    let billing = ServiceName::Plain("billing".to_owned());
-    let over = (0..6_000).filter(|_| reach.find(&billing).err() == Some(Code::OVER_LIMIT)).count();
+    let over = (0..6_000).filter(|_| reach.admit() == Err(Code::OVER_LIMIT)).count();
     assert!(over > 0, "6,000 opens at once, and none above the rate");
     assert!(!live.is_over());
 }
