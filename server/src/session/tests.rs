@@ -10,7 +10,6 @@ use protocol::exchange::Message;
 use protocol::frame;
 use protocol::limits::CONTROL_FRAME_MAX;
 use protocol::request::{Head, Kind, Status};
-use protocol::service_name::ServiceName;
 use proxy::service::Offered;
 use tokio_util::codec::{Framed, FramedRead};
 use transport::frames::FrameCodec;
