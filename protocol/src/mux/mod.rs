@@ -70,7 +70,9 @@ pub const READ_SIZE: usize = 16 * 1024;
 pub const OUTBOX_MAX: usize = 64 * 1024;
 /// How long what was written and not ended goes on being sent after its holder has left, before the reset.
 pub const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long what was written and ended goes on being sent after its holder has left.
+/// How long what was written and ended goes on being sent after its holder has left, while the peer gives no credit for it.
 pub const ORPHAN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same with credit: only the link can be slow then, and a link on which nothing moves is given up before.
+pub const LINK_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a data frame for an unknown substream may have as payload, bytes; others are bounded by their window.
 pub const DISCARDED_MAX: u32 = WINDOW_MAX;

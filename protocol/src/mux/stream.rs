@@ -126,6 +126,11 @@ impl Stream {
         self.fin == Fin::Queued || (!self.outbox.is_empty() && self.send_window > 0)
     }
 
+    /// Whether the peer takes all that waits, whatever it does.
+    pub(super) fn has_credit_for_all(&self) -> bool {
+        usize::try_from(self.send_window).is_ok_and(|credit| self.outbox.len() <= credit)
+    }
+
     /// Why it is broken, if it is.
     pub(super) fn broken(&self) -> Option<Broken> {
         match self.state {

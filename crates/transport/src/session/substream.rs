@@ -122,6 +122,13 @@ impl Substream {
         self.poll_broken(cx)
     }
 
+    /// Ends this end's way behind what was written, and waits for nothing. Whether all of it will go out whatever the peer
+    /// does and even if the substream is dropped; if not, [`AsyncWrite::poll_shutdown`] waits.
+    pub fn end(&mut self) -> bool {
+        let key = self.key;
+        self.shared.with(|state| state.mux.finish(key) == Write::Ready && state.mux.needs_no_credit(key))
+    }
+
     /// Resets the substream: the peer learns at once that this was no end. What it has not sent is not sent.
     pub fn reset(self) {
         self.shared.with(|state| state.mux.reset(self.key));

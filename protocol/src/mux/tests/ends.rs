@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::pair::{BY_PEER, Client, HERE, Pair, Server};
 use super::raw::{Raw, data, update};
 use super::wire::{FIN, GO_AWAY, RST, SYN, UPDATE};
-use crate::mux::{Broken, Notice, ORPHAN_TIMEOUT, OpenError, Read, Write};
+use crate::mux::{Broken, LINK_TIMEOUT, Notice, ORPHAN_TIMEOUT, OpenError, Read, Write};
 
 #[test]
 fn both_ways_end_and_nothing_is_left() {
@@ -80,6 +80,22 @@ fn an_end_that_waits_for_a_stuck_link_is_still_an_end() {
     assert!(!pair.up_frames(client.id()).iter().any(|frame| frame.has(RST)));
     pair.release(Server, server);
     pair.assert_freed();
+}
+
+#[test]
+fn a_small_message_waits_longer_for_a_stuck_link_than_for_a_peer() {
+    let mut pair = Pair::new();
+    let (client, server) = pair.open();
+    pair.up.stalled = true;
+    pair.write(Client, client, b"all of it");
+    assert!(!pair.client.needs_no_credit(client), "it is not ended");
+    pair.client.finish(client);
+    assert!(pair.client.needs_no_credit(client));
+    pair.release(Client, client);
+    pair.pass(LINK_TIMEOUT - Duration::from_millis(1));
+    pair.up.stalled = false;
+    pair.drive();
+    assert_eq!(pair.read(Server, server), (b"all of it".to_vec(), Read::End));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::pair::{Client, MIB, Pair, Server, config};
 use super::user::{Ending, Plan, Seen, User};
 use super::wire::Random;
-use crate::mux::{ABORT_TIMEOUT, Broken, Config, Notice, ORPHAN_TIMEOUT, ProcessBudget, Role};
+use crate::mux::{ABORT_TIMEOUT, Broken, Config, LINK_TIMEOUT, Notice, ORPHAN_TIMEOUT, ProcessBudget, Role};
 
 /// Of each simulation; in the long form twenty times as many.
 const RUNS: u64 = 50;
@@ -223,7 +223,7 @@ impl Simulation {
                 self.pair.mux(role).release(key, now);
             }
         }
-        for patience in [ABORT_TIMEOUT, ORPHAN_TIMEOUT, ABORT_TIMEOUT] {
+        for patience in [ABORT_TIMEOUT, ORPHAN_TIMEOUT, ABORT_TIMEOUT, LINK_TIMEOUT] {
             self.pair.pass(patience);
         }
     }
