@@ -91,6 +91,11 @@ impl Names {
         self.listeners.push((address, key.to_string()));
     }
 
+    /// Whether `key` is what listens there.
+    pub(super) fn is_listener(&self, key: &str, address: SocketAddr) -> bool {
+        self.listeners.iter().any(|(other, by)| by == key && *other == address)
+    }
+
     /// Reads a target, `GROUP/SERVICE` or `SERVICE`, that must exist.
     pub(super) fn target(&mut self, text: &Placed<String>, problems: &mut Problems) -> Option<ServiceName> {
         let name = text.parse(target, problems)?;
