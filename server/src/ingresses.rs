@@ -77,26 +77,33 @@ impl Ingresses {
 
     /// Where their connections go, as `document` says, and those for which TLS does not end at `https`.
     pub(crate) fn relays(&self, document: &Document, https: Option<SocketAddr>, metrics: &Metrics) -> Relays {
-        let ruled = document.rules.iter().filter_map(|rule| match &rule.matcher.host {
-            Some(HostPattern::Exact(host)) => Some(host.clone()),
-            _ => None,
-        });
-        let mut relays = Relays::new(https, ruled.collect());
+        let own = |listen| self.tls.iter().find(|ingress| ingress.listen == listen);
+        let mut relays = passed(document, https, metrics, |listen| Some(own(listen)?.address));
         for (entrance, ingress) in document.tcp.iter().zip(&self.tcp) {
             relays.add_tcp(ingress.address, &entrance.to, metrics);
         }
-        for passthrough in &document.tls {
-            let own = |listen| self.tls.iter().find(|ingress| ingress.listen == listen);
-            let listener = match passthrough.listen {
-                Some(listen) => own(listen).map(|ingress| ingress.address),
-                None => https,
-            };
-            if let Some(listener) = listener {
-                relays.add_tls(listener, &passthrough.host, &passthrough.to, metrics);
-            }
-        }
         relays
     }
+}
+
+/// Where TLS goes that does not end here: at the address that `bound` says for each listener, or else at `https`.
+pub(crate) fn passed(
+    document: &Document,
+    https: Option<SocketAddr>,
+    metrics: &Metrics,
+    bound: impl Fn(RelayListen) -> Option<SocketAddr>,
+) -> Relays {
+    let ruled = document.rules.iter().filter_map(|rule| match &rule.matcher.host {
+        Some(HostPattern::Exact(host)) => Some(host.clone()),
+        _ => None,
+    });
+    let mut relays = Relays::new(https, ruled.collect());
+    for passthrough in &document.tls {
+        if let Some(listener) = passthrough.listen.map_or(https, &bound) {
+            relays.add_tls(listener, &passthrough.host, &passthrough.to, metrics);
+        }
+    }
+    relays
 }
 
 impl Ingress {

@@ -39,6 +39,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         sessions: admin.registry.session_infos(),
         names: admin.registry.name_infos(),
         groups: admin.registry.group_infos(),
+        ingresses: admin.registry.ingress_infos(),
     })
 }
 

@@ -80,6 +80,30 @@ impl Relays {
         }
     }
 
+    /// Where TLS for `host` goes that comes to `port`; without one, to where TLS may end as well.
+    #[must_use]
+    pub fn passing(&self, port: Option<u16>, host: &Host) -> Option<&Relay> {
+        let meant = |listener: &&SocketAddr| match port {
+            Some(port) => listener.port() == port,
+            None => self.shared == Some(**listener),
+        };
+        self.tls.keys().filter(meant).find_map(|listener| self.tls(*listener, host))
+    }
+
+    /// All of them: the listener, the host it is for, and where it goes; in order.
+    #[must_use]
+    pub fn all(&self) -> Vec<(SocketAddr, Option<String>, &Relay)> {
+        let tcp = self.tcp.iter().map(|(listener, relay)| (*listener, None, relay));
+        let tls = self.tls.iter().flat_map(|(listener, hosts)| {
+            let exact = hosts.exact.iter().map(|(host, relay)| (host.to_string(), relay));
+            let below = hosts.below.iter().map(|(suffix, relay)| (format!("*.{suffix}"), relay));
+            exact.chain(below).map(|(host, relay)| (*listener, Some(host), relay))
+        });
+        let mut all: Vec<_> = tcp.chain(tls).collect();
+        all.sort_by(|(listener, host, _), other| (listener, host).cmp(&(&other.0, &other.1)));
+        all
+    }
+
     /// Where TLS for `host` at `listener` goes: an exact host comes before a wildcard.
     #[must_use]
     pub fn tls(&self, listener: SocketAddr, host: &Host) -> Option<&Relay> {
