@@ -223,7 +223,9 @@ impl Parts {
         let (tls, identity) = (self.key.tls.clone(), self.identity.clone());
         let door = Door::new(tls, identity, sessions, budget, drain.start.clone());
         let socket = AdminSocket::bind(&self.state.file(SOCKET)).await.map_err(Exit::failed)?;
+        let down = self.ingresses.down.clone();
         let commands = Arc::new(Admin {
+            down: down.clone(),
             registry: registry.clone(),
             identity: self.identity.clone(),
             joins: self.joins,
@@ -262,7 +264,7 @@ impl Parts {
         }
         for ingress in self.ingresses {
             let entrance = plain(&self.settings.document, ingress.proxy_protocol);
-            visitors.serve_ingress(ingress, entrance).map_err(Exit::failed)?;
+            visitors.serve_ingress(ingress, Arc::new(entrance), &down).map_err(Exit::failed)?;
         }
         let quiet = CancellationToken::new();
         serve_ops(self.ops.sockets, spawner, &quiet, pages(&registry, metrics, started, &drain));

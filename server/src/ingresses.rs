@@ -1,15 +1,36 @@
-//! The listeners of `[[tcp]]` and `[[tls]]`: bound, and what becomes of their connections.
+//! The listeners of `[[tcp]]` and `[[tls]]`: bound, and what becomes of their connections. One whose address is in use is
+//! down, and tried again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
 
 use ops::metrics::Metrics;
+use parking_lot::Mutex;
 use policy::host_pattern::HostPattern;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Document, RelayListen};
 use crate::listeners::{BindError, Listeners};
 use crate::registry::Relays;
 use crate::settings::Listen;
+
+/// How often an address that is in use is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The addresses that could not be bound yet, and why. A clone is the same list.
+#[derive(Debug, Clone, Default)]
+pub struct Down(Arc<Mutex<BTreeMap<SocketAddr, String>>>);
+
+impl Down {
+    /// Why the listener of this address is down; none if it is not.
+    #[must_use]
+    pub fn why(&self, address: &str) -> Option<String> {
+        self.0.lock().get(&address.parse::<SocketAddr>().ok()?).cloned()
+    }
+}
 
 /// All of them.
 #[derive(Debug)]
@@ -18,6 +39,8 @@ pub(crate) struct Ingresses {
     tcp: Vec<Ingress>,
     /// One for each address of `[[tls]]`.
     tls: Vec<Ingress>,
+    /// Those that are down.
+    pub(crate) down: Down,
 }
 
 /// One listener.
@@ -29,6 +52,7 @@ pub(crate) struct Ingress {
     pub(crate) address: SocketAddr,
     /// Trusted peers say in front who the visitor is.
     pub(crate) proxy_protocol: bool,
+    /// None while it is down.
     pub(crate) sockets: Vec<TcpListener>,
     /// As written.
     listen: RelayListen,
@@ -57,17 +81,19 @@ impl Ingresses {
     /// Binds those of `document`.
     ///
     /// # Errors
-    /// The first that can not be bound.
+    /// The first that can not be bound, for another reason than that somebody else is there.
     pub(crate) fn bind(document: &Document) -> Result<Self, BindError> {
-        let tcp = document.tcp.iter().map(|entrance| Ingress::bind(IngressKind::Tcp, entrance.listen));
+        let down = Down::default();
+        let bind = |kind, listen| Ingress::bind(kind, listen, &down);
+        let tcp = document.tcp.iter().map(|entrance| bind(IngressKind::Tcp, entrance.listen));
         let tcp = tcp.collect::<Result<_, _>>()?;
         let mut tls: Vec<Ingress> = Vec::new();
         for listen in document.tls.iter().filter_map(|passthrough| passthrough.listen) {
             if tls.iter().all(|known| known.listen != listen) {
-                tls.push(Ingress::bind(IngressKind::Tls, listen)?);
+                tls.push(bind(IngressKind::Tls, listen)?);
             }
         }
-        Ok(Self { tcp, tls })
+        Ok(Self { tcp, tls, down })
     }
 
     /// Their ports.
@@ -107,15 +133,57 @@ pub(crate) fn passed(
 }
 
 impl Ingress {
-    fn bind(kind: IngressKind, listen: RelayListen) -> Result<Self, BindError> {
-        let flag = match kind {
+    fn bind(kind: IngressKind, listen: RelayListen, down: &Down) -> Result<Self, BindError> {
+        let mut ingress = Self {
+            kind,
+            address: listen.address,
+            proxy_protocol: listen.proxy_protocol,
+            sockets: Vec::new(),
+            listen,
+        };
+        match ingress.try_bind() {
+            Ok(()) => {}
+            // It may be free, or the machine's, in a moment: that keeps nobody else waiting.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) =>
+            {
+                tracing::warn!(%error, "a listener is down, and tried again");
+                down.0.lock().insert(listen.address, error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(ingress)
+    }
+
+    fn try_bind(&mut self) -> Result<(), BindError> {
+        let flag = match self.kind {
             IngressKind::Tcp => "tcp.listen",
             IngressKind::Tls => "tls.listen",
         };
-        let bound = Listeners::bind(flag, &Listen::at(listen.address))?;
-        let address = bound.first().unwrap_or(listen.address);
-        let proxy_protocol = listen.proxy_protocol;
-        Ok(Self { kind, address, proxy_protocol, sockets: bound.sockets, listen })
+        let bound = Listeners::bind(flag, &Listen::at(self.listen.address))?;
+        self.address = bound.first().unwrap_or(self.listen.address);
+        self.sockets = bound.sockets;
+        Ok(())
+    }
+
+    /// Binds what was down, as soon as it can be; none if `stop` comes before that.
+    pub(crate) async fn bound(mut self, down: &Down, stop: &CancellationToken) -> Option<Self> {
+        while self.sockets.is_empty() {
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+            match self.try_bind() {
+                Ok(()) => {
+                    tracing::info!(listener = %self.address, "a listener that was down is up");
+                    down.0.lock().remove(&self.listen.address);
+                }
+                Err(error) => {
+                    down.0.lock().insert(self.listen.address, error.to_string());
+                }
+            }
+        }
+        Some(self)
     }
 }
 

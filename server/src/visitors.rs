@@ -12,7 +12,7 @@ use proxy::ingress::{Entrance, HttpIngress, TcpIngress, TlsIngress};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::ingresses::{Ingress, IngressKind};
+use crate::ingresses::{Down, Ingress, IngressKind};
 use crate::registry::{NoRoom, SWEEP, Serve};
 use room::Room;
 
@@ -65,16 +65,32 @@ impl Visitors {
         }
     }
 
-    /// Takes in visitors of a listener of the configuration by `entrance`, until the drain starts.
+    /// Takes in visitors of a listener of the configuration by `entrance`, from when it can be bound until the drain starts.
     ///
     /// # Errors
     /// [`NoRoom`].
-    pub(crate) fn serve_ingress(&self, ingress: Ingress, entrance: Entrance) -> Result<(), NoRoom> {
+    pub(crate) fn serve_ingress(
+        &self,
+        ingress: Ingress,
+        entrance: Arc<Entrance>,
+        down: &Down,
+    ) -> Result<(), NoRoom> {
         let Some(dispatch) = self.dispatch.get() else { return Ok(()) };
-        let Ingress { kind, address, sockets, .. } = ingress;
         let stop = self.context.drain.start.child_token();
+        if ingress.sockets.is_empty() {
+            let (visitors, down) = (self.clone(), down.clone());
+            let spawner = &self.context.spawner;
+            spawner.spawn(spawner.next_worker(), "bind again", async move {
+                let Some(ingress) = ingress.bound(&down, &stop).await else { return };
+                if let Err(error) = visitors.serve_ingress(ingress, entrance, &down) {
+                    tracing::error!(%error, "a listener for visitors is lost");
+                }
+            });
+            return Ok(());
+        }
+        let Ingress { kind, address, sockets, .. } = ingress;
         let permits = self.room.port(sockets.len(), stop.clone()).ok_or(NoRoom)?;
-        let (name, entrance) = (format!("{}:{}", kind.as_str(), address.port()), Arc::new(entrance));
+        let name = format!("{}:{}", kind.as_str(), address.port());
         for socket in sockets {
             let (permits, stop, context) = (permits.clone(), stop.clone(), self.context.clone());
             let dispatch = dispatch.clone();

@@ -39,6 +39,9 @@ pub struct IngressInfo {
     pub kind: String,
     /// Where it listens, as bound.
     pub listen: String,
+    /// Why nobody can come in there, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<String>,
     /// Of TLS, the host or pattern.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,

@@ -64,9 +64,12 @@ fn name(info: &NameInfo) -> String {
 
 /// A configured ingress, and who is behind it.
 fn ingress_lines(info: &IngressInfo) -> String {
-    let IngressInfo { kind, listen, host, to, members, failures } = info;
+    let IngressInfo { kind, listen, down, host, to, members, failures } = info;
     let host = host.as_ref().map_or_else(String::new, |host| format!(" for {host}"));
     let mut text = format!("{kind} {listen}{host} to {to}\n");
+    if let Some(why) = down {
+        text.push_str(&format!("  down: {why}\n"));
+    }
     if members.is_empty() && to.contains('/') {
         text.push_str("  nobody is connected who serves it; visitors wait a moment, then are cut off\n");
     }

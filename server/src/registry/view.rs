@@ -47,6 +47,7 @@ impl Registry {
         all.map(|(listener, host, relay)| IngressInfo {
             kind: if host.is_some() { "tls" } else { "tcp" }.to_owned(),
             listen: listener.to_string(),
+            down: None,
             host,
             to: relay.to.to_string(),
             members: match &relay.to {

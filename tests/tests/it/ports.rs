@@ -115,7 +115,11 @@ async fn without_a_member_there_is_a_reset_after_the_wait_and_with_one_within_it
     let began = std::time::Instant::now();
     assert_eq!(Raw::knock(server.ingress(0).await, SOON).await, (Vec::new(), End::Reset));
     assert!(began.elapsed().as_millis() >= 300, "{:?}", began.elapsed());
-    assert!(server.metric("tunnel_errors_total").await >= 1.0);
+    let metrics = tests::visitor::get(server.listen().ops, "localhost", "/metrics").await.text();
+    let route = format!("route=\"tcp:{}\"", server.ingress(0).await.port());
+    let failed =
+        |line: &&str| line.starts_with("tunnel_errors_total{kind=\"no-member\"") && line.contains(&route);
+    assert!(metrics.lines().any(|line| failed(&line)), "{metrics}");
 
     let (join, home) = (server.invite("edge", &[]).await, Home::new());
     let mut only = member(&server, &home, &join, "edge-1", &service).await;
@@ -182,21 +186,24 @@ async fn its_port_is_nobodys_to_claim() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_named_at_the_start() {
-    let home = tempfile::tempdir().unwrap();
+async fn a_port_in_use_keeps_nothing_else_from_starting_and_opens_when_it_is_free() {
+    let service = TcpService::echo().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let config = format!(
-        "service = [{{ name = \"db\", servers = [{{ address = \"1\" }}] }}]\ntcp = [{{ listen = \"{address}\", to = \"db\" }}]"
+        "service = [{{ name = \"db\", servers = [{{ address = \"{}\" }}] }}]\n\
+         tcp = [{{ listen = \"{address}\", to = \"db\" }}]",
+        service.addr()
     );
-    let file = home.path().join("tunneld.toml");
-    std::fs::write(&file, config).unwrap();
-    let mut tunneld = command("tunneld", home.path());
-    tunneld.args(["--config", file.to_str().unwrap(), "--state", "s", "--ops", "127.0.0.1:0"]);
-    tunneld.args(["--tunnel", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-    let done = Program::start(tunneld).finished(SOON).await;
-    assert_eq!(done.code, Some(1), "{}", done.text());
-    assert!(done.stderr.contains(&format!("cannot listen on {address}")), "{}", done.stderr);
+    let server = Tunneld::configured(|_| config, &[]).await;
+    let told = server.admin(&["status"]).await;
+    assert!(told.stdout.contains(&format!("cannot listen on {address}")), "{}", told.text());
+    server.program.says("a listener is down, and tried again", SOON).await;
+    drop(taken);
+    server.program.says("a listener that was down is up", SOON).await;
+    is_served(&server).await;
+    let told = server.admin(&["status"]).await;
+    assert!(!told.stdout.contains("cannot listen"), "{}", told.text());
 }
 
 #[tokio::test]
