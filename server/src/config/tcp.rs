@@ -71,7 +71,7 @@ pub(super) fn relayed(
     let allow = networks(section, "allow", problems);
     let idle = section.duration("idle_timeout", Duration::ZERO..=IDLE_MAX, problems);
     let idle_timeout = idle.map(|idle| idle.value).filter(|idle| !idle.is_zero());
-    Some(Relayed { to: names.target(&to?, problems)?, allow, idle_timeout })
+    Some(Relayed { to: names.connected(&to?, problems)?, allow, idle_timeout })
 }
 
 /// `"ADDRESS:PORT"`, or a table with it.

@@ -150,6 +150,24 @@ tls = [
 }
 
 #[test]
+fn connections_go_to_services_without_a_scheme() {
+    let source = r#"
+service = [
+  { name = "web", servers = [{ address = "1" }, { address = "http://127.0.0.1:2" }] },
+  { name = "db", servers = [{ address = "1" }, { address = "unix:/run/db" }] },
+]
+tcp = [{ listen = "[::]:1", to = "web" }, { listen = "[::]:2", to = "db" }]
+tls = [{ host = "a.b", listen = "[::]:3", to = "g/web" }]
+group = [{ name = "g", service = [{ name = "web", servers = [{ address = "h2c://a.b:1" }] }] }]
+"#;
+    let expected = [
+        "6:34 \"web\" takes requests only: a server of it has a scheme",
+        "7:48 \"g/web\" takes requests only: a server of it has a scheme",
+    ];
+    assert_eq!(wrong(source), expected);
+}
+
+#[test]
 fn a_host_without_a_listener_is_nowhere() {
     let config = "service = [{ name = \"db\", servers = [{ address = \"5432\" }] }]\ntls = [{ host = \"a.b\", to = \"db\" }]";
     let error = Settings::new(Flags::default(), good(config)).unwrap_err().to_string();
