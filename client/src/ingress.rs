@@ -10,7 +10,7 @@ use policy::rule::Asked;
 use protocol::id::InstanceId;
 use protocol::service_name::ServiceName;
 use proxy::context::Context;
-use proxy::directory::{Directory, Lookup, Route, RouteLabels, Target};
+use proxy::directory::{Connecting, Directory, Lookup, Public, Route, RouteLabels, Target};
 use proxy::dispatch::Dispatch;
 use proxy::ingress::{Entrance, HttpIngress, TcpIngress};
 use proxy::plugin::Chain;
@@ -81,7 +81,8 @@ pub(crate) fn let_in(
                 ingress.run(listener, permits, stopped).await;
             }
             IngressKind::Tcp => {
-                TcpIngress::new(&route, port, dispatch, context).run(listener, permits, stopped).await;
+                let ingress = TcpIngress::new(&route, Public::Port(port), dispatch, context);
+                ingress.run(listener, permits, stopped).await;
             }
         }
     });
@@ -114,6 +115,7 @@ impl ToServer {
                 plugins: Chain::default(),
                 allow: [].into(),
                 treatment: None,
+                idle_timeout: None,
             }),
         }
     }
@@ -124,7 +126,7 @@ impl Directory for ToServer {
         self.lookup()
     }
 
-    fn tcp(&self, _: u16) -> Lookup {
+    fn connection(&self, _: &Connecting<'_>) -> Lookup {
         self.lookup()
     }
 

@@ -1,15 +1,16 @@
-//! What the data plane asks: who serves this request or this port, best first.
+//! What the data plane asks: who serves this request or this connection, best first.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use ops::spawn::Worker;
-use policy::balance::{Balance, Pick, prefer};
+use policy::balance::{Balance, Pick, hash_address, prefer};
 use policy::host::Host;
 use policy::ownership::Holding;
 use policy::rule::{Asked, WeightedTarget, by_share};
 use protocol::service_name::ServiceName;
-use proxy::directory::{Directory, Lookup, Route, RouteLabels, Target};
+use proxy::directory::{Connecting, Directory, Lookup, Public, Route, RouteLabels, Target};
 use proxy::plugin::Chain;
 use proxy::treatment::Treatment;
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use super::Registry;
 use super::name::Name;
 use super::names::{Behind, Entry};
+use super::relays::Relay;
 use super::routing::{Outcome, Routing};
 
 impl Directory for Registry {
@@ -30,12 +32,23 @@ impl Directory for Registry {
             Some(Outcome::Forward { targets, labels, treatment, plugins }) => {
                 self.by_rule(targets, labels, treatment.as_ref(), plugins, asked)
             }
-            None => self.lookup(&Name::Http(Host::clone(asked.host)), &routing, Some(asked)),
+            None => self.lookup(&Name::Http(Host::clone(asked.host)), &routing, Whose::Request(asked)),
         }
     }
 
-    fn tcp(&self, port: u16) -> Lookup {
-        self.lookup(&Name::Tcp(port), &self.routing(), None)
+    fn connection(&self, asked: &Connecting<'_>) -> Lookup {
+        let routing = self.routing();
+        match (asked.to, routing.relays().find(asked.to)) {
+            (Public::Port(port), _) => {
+                self.lookup(&Name::Tcp(*port), &routing, Whose::Connection(asked.client))
+            }
+            (_, Some(relay)) => self.by_relay(relay, asked.client),
+            (_, None) => Lookup::Unknown,
+        }
+    }
+
+    fn passes(&self, listener: SocketAddr, host: &Host) -> bool {
+        self.routing().relays().tls(listener, host).is_some()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -56,9 +69,13 @@ impl Registry {
     /// The members of `group` that serve its `service`, in the order in which it balances `asked`; none if it has none.
     #[must_use]
     pub fn members(&self, group: &str, service: &str, asked: &Asked<'_>) -> Option<Members> {
+        self.members_for(group, service, Whose::Request(asked))
+    }
+
+    fn members_for(&self, group: &str, service: &str, whose: Whose<'_>) -> Option<Members> {
         let routing = self.routing();
         self.groups().look(group, service, |served| {
-            let balance = Balancing { balance: routing.balance(group), asked: Some(asked) };
+            let balance = Balancing { balance: routing.balance(group), whose };
             Members {
                 targets: balance.targets(&served.behind, || served.next_turn()),
                 allow: served.allow.clone(),
@@ -70,8 +87,31 @@ impl Registry {
         Some(self.nearby().targets(service)).map(|targets| Members { targets, allow: [].into() })
     }
 
-    fn lookup(&self, name: &Name, routing: &Routing, asked: Option<&Asked<'_>>) -> Lookup {
-        self.names().look(name, |entry| answer(entry, routing, asked)).unwrap_or(Lookup::Unknown)
+    fn lookup(&self, name: &Name, routing: &Routing, whose: Whose<'_>) -> Lookup {
+        self.names().look(name, |entry| answer(entry, routing, whose)).unwrap_or(Lookup::Unknown)
+    }
+
+    fn by_relay(&self, relay: &Relay, client: IpAddr) -> Lookup {
+        let members = match &relay.to {
+            ServiceName::Grouped { group, service } => {
+                self.members_for(group, service, Whose::Connection(client))
+            }
+            ServiceName::Plain(service) => self.next_to_the_server(service),
+            ServiceName::Own(_) => None,
+        };
+        let labels = relay.labels.clone();
+        match members {
+            Some(Members { targets, allow }) if !targets.is_empty() => Lookup::Found(Route {
+                labels,
+                targets,
+                // Both lists hold: whom the members do not let in is refused by theirs.
+                allow: if admits(&allow, client) { relay.allow.clone() } else { allow },
+                plugins: Chain::default(),
+                treatment: None,
+                idle_timeout: relay.idle_timeout,
+            }),
+            _ => Lookup::Reserved(labels),
+        }
     }
 
     fn by_rule(
@@ -98,10 +138,11 @@ impl Registry {
                 _ if targets.is_empty() => {}
                 None => {
                     let (labels, treatment) = (RouteLabels::clone(labels), treatment.cloned());
-                    route = Some(Route { labels, targets, allow, treatment, plugins: plugins.clone() });
+                    let plugins = plugins.clone();
+                    route = Some(Route { labels, targets, allow, treatment, plugins, idle_timeout: None });
                 }
                 // For when those before it fail. Whom it does not let in it does not serve.
-                Some(route) if admits(&allow, asked) => {
+                Some(route) if admits(&allow, asked.client) => {
                     targets.iter_mut().for_each(|target| target.labels = Some(labels.clone()));
                     route.targets.append(&mut targets);
                 }
@@ -116,17 +157,17 @@ impl Registry {
     }
 }
 
-fn admits(allow: &[IpNet], asked: &Asked<'_>) -> bool {
-    let client = asked.client.to_canonical();
+fn admits(allow: &[IpNet], client: IpAddr) -> bool {
+    let client = client.to_canonical();
     allow.is_empty() || allow.iter().any(|net| net.contains(&client))
 }
 
-fn answer(entry: &Entry, routing: &Routing, asked: Option<&Asked<'_>>) -> Lookup {
+fn answer(entry: &Entry, routing: &Routing, whose: Whose<'_>) -> Lookup {
     match entry.holding {
         Holding::Free => Lookup::Unknown,
         Holding::Reserved { .. } => Lookup::Reserved(entry.labels.clone()),
         Holding::Live { .. } => {
-            let balance = Balancing { balance: routing.balance(&entry.labels.group), asked };
+            let balance = Balancing { balance: routing.balance(&entry.labels.group), whose };
             match balance.targets(&entry.behind, || entry.next_turn()) {
                 // All of them drain or are about to end: another session may come in a moment.
                 targets if targets.is_empty() => Lookup::Reserved(entry.labels.clone()),
@@ -136,17 +177,26 @@ fn answer(entry: &Entry, routing: &Routing, asked: Option<&Asked<'_>>) -> Lookup
                     allow: entry.allow.clone(),
                     treatment: None,
                     plugins: Chain::default(),
+                    idle_timeout: None,
                 }),
             }
         }
     }
 }
 
-/// How a group shares its load, and for which request.
+/// For what a member is chosen.
+#[derive(Clone, Copy)]
+enum Whose<'a> {
+    Request(&'a Asked<'a>),
+    /// Of a visitor with this address, of which nothing else is known.
+    Connection(IpAddr),
+}
+
+/// How a group shares its load, and for what.
 #[derive(Clone, Copy)]
 struct Balancing<'a> {
     balance: &'a Balance,
-    asked: Option<&'a Asked<'a>>,
+    whose: Whose<'a>,
 }
 
 impl Balancing<'_> {
@@ -162,11 +212,13 @@ impl Balancing<'_> {
     }
 
     fn pick(self, turn: usize) -> Pick {
-        match (self.balance, self.asked) {
+        match (self.balance, self.whose) {
+            (Balance::RoundRobin, _) => Pick::Turn(turn),
             (Balance::Weighted, _) => Pick::Weighted(turn),
             (Balance::LeastConnections, _) => Pick::Least(turn),
-            (Balance::Hash(key), Some(asked)) => Pick::Hash(key.of(asked)),
-            (Balance::RoundRobin, _) | (Balance::Hash(_), None) => Pick::Turn(turn),
+            (Balance::Hash(key), Whose::Request(asked)) => Pick::Hash(key.of(asked)),
+            // As a request is that has not what the key asks for.
+            (Balance::Hash(_), Whose::Connection(client)) => Pick::Hash(hash_address(client)),
         }
     }
 }

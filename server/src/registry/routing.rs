@@ -1,4 +1,4 @@
-//! The rules of the server, ready for use: replaced as a whole, read by every request without a lock.
+//! The rules of the server, and where its relayed connections go, ready for use: replaced as a whole, read by every request without a lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use proxy::plugin::{Chain, Plugins, PluginsError};
 use proxy::rule_answer::{RuleAnswer, RuleAnswerError};
 use proxy::treatment::{Treatment, TreatmentError};
 
+use super::relays::Relays;
+
 /// Rules, and how groups balance.
 #[derive(Debug, Default)]
 pub struct Routing {
@@ -19,6 +21,7 @@ pub struct Routing {
     /// What becomes of requests, by the place of their rule.
     outcomes: Vec<Outcome>,
     balances: HashMap<Arc<str>, Balance>,
+    relays: Relays,
 }
 
 /// What becomes of the requests of a rule.
@@ -85,10 +88,22 @@ impl Routing {
             }
         }
         if errors.is_empty() {
-            Ok(Self { table: Table::new(rules), outcomes, balances })
+            Ok(Self { table: Table::new(rules), outcomes, balances, relays: Relays::default() })
         } else {
             Err(errors)
         }
+    }
+
+    /// The same, with listeners whose connections are relayed.
+    #[must_use]
+    pub fn with_relays(self, relays: Relays) -> Self {
+        Self { relays, ..self }
+    }
+
+    /// Where the connections of configured listeners go.
+    #[must_use]
+    pub const fn relays(&self) -> &Relays {
+        &self.relays
     }
 
     /// The rules.

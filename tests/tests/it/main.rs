@@ -14,6 +14,8 @@ mod identity;
 mod layering;
 mod memory;
 mod other_direction;
+mod passthrough;
+mod ports;
 mod quick_start;
 mod repo;
 mod run;
