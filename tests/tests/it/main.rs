@@ -2,13 +2,17 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping")]
 
 mod bad_input;
+mod browser;
 mod cli;
 mod config;
 mod drain;
 mod ends;
 mod floods;
+mod front;
+mod grpc_peers;
 mod hostile;
 mod http;
+mod http_peers;
 mod https;
 mod identity;
 mod layering;
@@ -22,3 +26,4 @@ mod sessions;
 mod stage;
 mod tcp;
 mod websocket;
+mod websocket_peers;
