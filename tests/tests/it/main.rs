@@ -12,6 +12,7 @@ mod front;
 mod grpc_peers;
 mod hostile;
 mod http;
+mod http2_cases;
 mod http_peers;
 mod https;
 mod identity;
