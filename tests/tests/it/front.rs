@@ -94,7 +94,8 @@ impl Front {
         curl.arg(format!("{scheme}://{HOST}:{}{path}", to.port()));
         let done = Program::start(curl).finished(SOON * 2).await;
         let read = |name: &str| std::fs::read(file(name)).unwrap_or_default();
-        let told = serde_json::from_str(&done.stdout).unwrap_or_default();
+        let told =
+            serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", done.text()));
         let head = String::from_utf8_lossy(&read("head")).into_owned();
         Curled { speaks, done, told, head, body: read("body") }
     }
