@@ -59,8 +59,15 @@ def hang(message, context):
     print("given up", message.decode())
 
 
+def silence(message, context):
+    for _ in hang(message, context):
+        pass
+    return b""
+
+
 echo = grpc.method_handlers_generic_handler("peer.Echo", {
     "Unary": grpc.unary_unary_rpc_method_handler(unary),
+    "Silence": grpc.unary_unary_rpc_method_handler(silence),
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
     "Collect": grpc.stream_unary_rpc_method_handler(collect),
     "Count": grpc.unary_stream_rpc_method_handler(count),

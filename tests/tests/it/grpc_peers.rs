@@ -255,6 +255,34 @@ async fn a_grpc_service_that_dies_in_a_call_ends_it_with_an_error() {
 }
 
 #[tokio::test]
+async fn what_tunneld_refuses_or_gives_up_has_a_status_of_grpc() {
+    let service = Peer::python("grpc_server.py", &["a"]).await;
+    let config = format!(
+        "domain = \"t.localhost\"\n\
+         limits = {{ max_requests_per_route = 1 }}\n\
+         timeouts = {{ queue = \"100ms\" }}\n\
+         service = [{{ name = \"echo\", servers = [{{ address = \"h2c://{}\" }}] }}]\n\
+         rule = [{{ name = \"r\", host = \"app\", to = \"echo\", timeout = \"500ms\" }}]\n",
+        service.addr()
+    );
+    let server = Tunneld::configured(|_| config, &[]).await;
+    let mut tonic = Tonic::to(&server, HOST).await;
+    let late = tonic.unary("Silence", Request::new(Bytes::from_static(b"silent"))).await.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
+    assert_eq!(late.metadata().get("x-tunnel-error").unwrap().to_str().unwrap(), "service-timeout");
+    service.program.says("given up silent", Duration::from_secs(1)).await;
+
+    let mut hanging = tonic.streamed("Hang", "alone").await.unwrap();
+    assert_eq!(next(&mut hanging).await.unwrap().unwrap(), "hanging");
+    let refused = tonic.unary("Unary", Request::new(Bytes::new())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    drop(hanging);
+    service.program.says("given up alone", Duration::from_secs(1)).await;
+    let free = async || tonic.unary("Unary", Request::new(Bytes::new())).await.ok().map(drop);
+    until("there is room again", SOON, free).await;
+}
+
+#[tokio::test]
 async fn grpcio_says_itself_whether_it_is_healthy() {
     let (a, b) = (Peer::python("grpc_server.py", &["a"]).await, Peer::python("grpc_server.py", &["b"]).await);
     let config = format!(
