@@ -156,6 +156,19 @@ async fn is_asked(front: &Front, service: &Peer, speaks: Speaks, patient: &[&str
     service.program.says(&format!("expected {path}"), SOON).await;
 }
 
+#[tokio::test]
+async fn curl_waits_over_http2_until_python_asks_for_the_body() {
+    let service = Peer::python("http_service.py", &[]).await;
+    let front = Front::to(service.addr()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let patient = patient(folder.path());
+    let patient: Vec<&str> = patient.iter().map(String::as_str).collect();
+    // Of a refusal this curl makes an empty reply, whoever sends it.
+    for speaks in [Speaks::Http2, Speaks::Https2] {
+        is_asked(&front, &service, speaks, &patient).await;
+    }
+}
+
 /// The SHA-256 of `one,two,three`.
 const SUM: &str = "ff8c81e61ca276a4f7990af8b0966ed85c8ba791bd0b596b887781146f8e01b7";
 
