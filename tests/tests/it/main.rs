@@ -2,13 +2,18 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping")]
 
 mod bad_input;
+mod browser;
 mod cli;
 mod config;
 mod drain;
 mod ends;
 mod floods;
+mod front;
+mod grpc_peers;
 mod hostile;
 mod http;
+mod http2_cases;
+mod http_peers;
 mod https;
 mod identity;
 mod layering;
@@ -24,3 +29,4 @@ mod sessions;
 mod stage;
 mod tcp;
 mod websocket;
+mod websocket_peers;
