@@ -23,6 +23,8 @@ pub mod error;
 pub mod exchange;
 pub mod grpc;
 pub mod headers;
+mod http2;
+mod incoming;
 pub mod ingress;
 pub mod page;
 pub mod plugin;

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::opened::OpenedBody;
-use crate::ingress::Stream;
 
 /// The response is cut: the visitor's connection must be broken off, never ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,14 +29,7 @@ impl Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match &mut *self {
             Self::Page(page) => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
-            Self::Opened(body) => {
-                Stream::asks();
-                let frame = body.poll_frame(cx);
-                if matches!(frame, Poll::Ready(Some(Ok(_)))) {
-                    Stream::hands();
-                }
-                frame
-            }
+            Self::Opened(body) => body.poll_frame(cx),
         }
     }
 

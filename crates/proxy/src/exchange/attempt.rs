@@ -7,14 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio_util::either::Either;
 
-use super::RequestBody;
+use super::{Interims, RequestBody};
+use crate::http2::StreamIo;
+use crate::incoming::IncomingBody;
 use crate::poison::Poison;
-use crate::service::{Carried, Carrier, Http1Request, ServiceIo, Unanswered};
+use crate::service::{Carried, Carrier, Http1Request, Lease, ServiceIo, Unanswered};
 
 /// A request at a server, from its sending to the end of its response. Dropping it breaks the request off.
 pub(super) struct Attempt<'a> {
@@ -32,20 +31,21 @@ enum Answer<'a> {
 }
 
 type AnyFuture<'a> =
-    Pin<Box<dyn Future<Output = Result<(Response<Incoming>, Carrier<'a>), Unanswered>> + Send + 'a>>;
+    Pin<Box<dyn Future<Output = Result<(Response<IncomingBody>, Carrier<'a>), Unanswered>> + Send + 'a>>;
 
 impl<'a> Attempt<'a> {
-    /// Sends `request` to `server` on behalf of `visitor`.
+    /// Sends `request` to `server` on behalf of `visitor`. Interim responses of HTTP/2 go to `interims`.
     pub(super) fn send(
         server: Carried<'a>,
         visitor: Option<SocketAddr>,
         request: Request<RequestBody>,
+        interims: &Interims,
     ) -> Self {
         let at = server.0;
         let answer = if at.is_http1() {
             Answer::Http1(at.send_http1(visitor, request))
         } else {
-            Answer::Any(Box::pin(at.send(visitor, request)))
+            Answer::Any(Box::pin(at.send(visitor, request, interims.clone())))
         };
         Self { answer, server }
     }
@@ -56,9 +56,9 @@ impl<'a> Attempt<'a> {
     }
 
     /// The head of the response. Not to be called again after it was ready.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Incoming>, Unanswered>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<IncomingBody>, Unanswered>> {
         match &mut self.answer {
-            Answer::Http1(request) => request.poll(cx),
+            Answer::Http1(request) => request.poll(cx).map_ok(|response| response.map(IncomingBody::Http1)),
             Answer::Any(answer) => {
                 let (response, carrier) = ready!(answer.as_mut().poll(cx))?;
                 self.answer = Answer::Come(carrier);
@@ -70,8 +70,10 @@ impl<'a> Attempt<'a> {
 
     /// Goes on with what has no task of its own.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Answer::Http1(request) | Answer::Come(Carrier::Http1(request)) = &mut self.answer {
-            request.drive(cx);
+        match &mut self.answer {
+            Answer::Http1(request) | Answer::Come(Carrier::Http1(request)) => request.drive(cx),
+            Answer::Come(Carrier::Http2(stream, _)) => stream.poll(cx),
+            Answer::Any(_) => {}
         }
     }
 
@@ -83,16 +85,18 @@ impl<'a> Attempt<'a> {
     }
 
     /// After a 101, which is `response`: what has become of the connection. None if it has ended.
-    pub(super) async fn switched(self, response: Response<Incoming>) -> Option<Switched<'a>> {
+    pub(super) async fn switched(self, response: Response<IncomingBody>) -> Option<Switched<'a>> {
         let server = self.server;
         match self.answer {
             Answer::Http1(request) | Answer::Come(Carrier::Http1(request)) => {
+                drop(response);
                 let (io, early, poison) = request.switched().await?;
                 Some(Switched { io: Either::Left(io), early, poison, held: (None, server) })
             }
-            Answer::Come(carrier) => {
-                let io = Either::Right(TokioIo::new(hyper::upgrade::on(response).await.ok()?));
-                let held = (Some(carrier), server);
+            Answer::Come(Carrier::Http2(stream, lease)) => {
+                // A stream knows by itself how it ends; dropped, it is reset.
+                let io = Either::Right(stream.into_io(response.into_body())?);
+                let held = (Some(lease), server);
                 Some(Switched { io, early: Bytes::new(), poison: Poison::default(), held })
             }
             Answer::Any(_) => None,
@@ -102,11 +106,11 @@ impl<'a> Attempt<'a> {
 
 /// A connection that has become one of its own.
 pub(super) struct Switched<'a> {
-    pub(super) io: Either<ServiceIo, TokioIo<Upgraded>>,
+    pub(super) io: Either<ServiceIo, StreamIo>,
     /// What was read of it.
     pub(super) early: Bytes,
-    /// Decides how it ends.
+    /// Decides how a connection of HTTP/1.1 ends.
     pub(super) poison: Poison,
     /// To be held until then.
-    pub(super) held: (Option<Carrier<'a>>, Carried<'a>),
+    pub(super) held: (Option<Lease>, Carried<'a>),
 }

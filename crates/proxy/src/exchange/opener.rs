@@ -8,9 +8,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Version;
 use http::request::Parts;
-use hyper::body::Incoming;
 use ops::error_kind::ErrorKind;
 use policy::retry::Knowledge;
 use protocol::codec::EncodeError;
@@ -27,7 +25,9 @@ use crate::directory::Target;
 use crate::dispatch::kind_of_open;
 use crate::error::{Failure, Fault};
 use crate::grpc;
-use crate::headers::{FacingVisitor, Facts, content_length};
+use crate::headers::{FacingVisitor, Facts};
+use crate::incoming::IncomingBody;
+use crate::ingress::Interim;
 use crate::plugin::{Chain, Plugged, RequestHead};
 use crate::treatment::Treatment;
 
@@ -43,6 +43,8 @@ pub(crate) struct Opener<'a> {
     pub(crate) plugged: Option<Box<Plugged>>,
     /// What a rule wants done with it.
     pub(crate) treatment: Option<Arc<Treatment>>,
+    /// Where interim responses go.
+    pub(super) interim: Interim,
     /// None if there is no body.
     upload: Option<Sending>,
     /// The frames of the body so far, for another member; what is longer than this can not be sent again.
@@ -87,7 +89,7 @@ impl Unanswered {
 impl From<BodyFailed> for Unanswered {
     fn from(failed: BodyFailed) -> Self {
         match failed {
-            BodyFailed::Cut(_) | BodyFailed::Unended => Self::VisitorGone,
+            BodyFailed::Cut(_) => Self::VisitorGone,
             BodyFailed::Silent => Self::VisitorSilent,
             BodyFailed::Malformed(_) => {
                 Self::Failed { failure: Fault::Chunks.into(), known: Knowledge::Answered }
@@ -99,10 +101,12 @@ impl From<BodyFailed> for Unanswered {
 
 impl<'a> Opener<'a> {
     /// Prepares to send a request with `body`, if it has one.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of a request begins here")]
     pub(crate) fn new(
         facts: &'a Facts,
         parts: &'a Parts,
-        body: Option<Incoming>,
+        body: Option<IncomingBody>,
+        interim: Interim,
         visitor: SocketAddr,
         facing: &'a FacingVisitor,
         trace: TraceContext,
@@ -111,13 +115,7 @@ impl<'a> Opener<'a> {
         // Whoever calls a method of gRPC may have nothing to say for long.
         let silence =
             if grpc::content_type(&parts.headers).is_some() { timeouts.silence } else { timeouts.stalled };
-        let upload = body.map(|body| {
-            let sending = Sending::new(body, silence);
-            match parts.version {
-                Version::HTTP_2 => sending.streamed(content_length(&parts.headers)),
-                _ => sending,
-            }
-        });
+        let upload = body.map(|body| Sending::new(body, silence));
         let (ahead, replayable, bytes) = (BytesMut::new(), true, 0);
         let (plugged, treatment) = (None, None);
         Self {
@@ -129,6 +127,7 @@ impl<'a> Opener<'a> {
             timeouts,
             plugged,
             treatment,
+            interim,
             upload,
             ahead,
             replayable,

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use http::uri::PathAndQuery;
 use http::{Method, Response};
-use hyper::body::Incoming;
 use ops::error_kind::ErrorKind;
 use policy::host::Host;
 use protocol::code::Code;
@@ -21,6 +20,7 @@ use super::{Channel, bridge};
 use crate::access::Record;
 use crate::context::Context;
 use crate::error::kind_of;
+use crate::incoming::IncomingBody;
 use crate::service::Service;
 
 /// Accepts the exchange on `channel` and answers it with `service`, on behalf of `visitor`.
@@ -77,7 +77,7 @@ pub(crate) async fn respond(
 }
 
 async fn switch(
-    response: Box<Response<Incoming>>,
+    response: Box<Response<IncomingBody>>,
     attempt: Attempt<'_>,
     mut channel: Channel,
     mut record: Record,

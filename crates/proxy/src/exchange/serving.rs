@@ -5,9 +5,8 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{Response, StatusCode, Version};
+use http::{Response, StatusCode};
 use http_body::Body;
-use hyper::body::Incoming;
 use policy::retry::is_idempotent;
 use protocol::code::Code;
 use protocol::codec::EncodeError;
@@ -25,6 +24,7 @@ use super::{Channel, RequestBody};
 use crate::access::Record;
 use crate::context::Context;
 use crate::headers::{Listed, content_length, forward_response, is_plainly_framed};
+use crate::incoming::IncomingBody;
 use crate::service::{Carried, Progress, Service, TRIES_MAX, Tried, Unanswered};
 use transport::deadline::Deadline;
 
@@ -37,7 +37,7 @@ pub(super) enum Outcome<'a> {
     /// The response is complete and written.
     Answered,
     /// The service switched protocols; nothing was said about it yet.
-    Switched(Box<Response<Incoming>>, Box<Attempt<'a>>),
+    Switched(Box<Response<IncomingBody>>, Box<Attempt<'a>>),
     /// No complete response.
     Failed(Code, &'static str),
     /// The opener broke off.
@@ -103,7 +103,7 @@ impl<'a> Serving<'a> {
             let (feed, body, replay) = RequestBody::replayed(length);
             (Some(feed), body, Some(replay))
         };
-        let attempt = |request| Attempt::send(server, visitor, request);
+        let attempt = |request, interims: &_| Attempt::send(server, visitor, request, interims);
         Ok(Self {
             channel,
             record,
@@ -169,16 +169,22 @@ impl<'a> Serving<'a> {
     fn poll_answer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Outcome<'a>>> {
         match &mut self.stage {
             Stage::Waiting(waiting) => {
-                if let Err(error) = waiting.poll_continue(self.channel.out.buffer(), &mut self.deadline, cx) {
+                let response = waiting.attempt.poll(cx);
+                // Behind it: those that came together with the response are there by now.
+                let interims = waiting.poll_interims(self.channel.out.buffer(), &mut self.deadline, cx);
+                if let Err(error) = interims {
                     return Poll::Ready(Err(unfit(error)));
                 }
-                match waiting.attempt.poll(cx) {
+                self.retry &= !waiting.answers();
+                match response {
                     Poll::Ready(Ok(response)) => Poll::Ready(self.answer(response)),
                     Poll::Ready(Err(unanswered)) => Poll::Ready(self.retry(unanswered)),
                     Poll::Pending => self.poll_late(cx),
                 }
             }
             Stage::Answering(attempt, sending) => {
+                // A body of HTTP/2 is sent by the way.
+                attempt.drive(cx);
                 let mut encoded = sending.poll_encode(&mut self.channel.out, WAITING_MAX, cx);
                 while encoded.is_pending() && self.channel.out.waiting() < WAITING_MAX {
                     let before = self.channel.out.waiting();
@@ -191,7 +197,7 @@ impl<'a> Serving<'a> {
                 self.record.down(sending.take_bytes());
                 let end = match ready!(encoded) {
                     Ok(()) => Ok(()),
-                    Err(BodyFailed::Cut(_) | BodyFailed::Unended | BodyFailed::Malformed(_)) => {
+                    Err(BodyFailed::Cut(_) | BodyFailed::Malformed(_)) => {
                         Err((Code::SERVICE_CUT, "the service broke its response off"))
                     }
                     Err(BodyFailed::Silent) => Err((Code::IDLE_TIMEOUT, "the response did not go on")),
@@ -211,7 +217,7 @@ impl<'a> Serving<'a> {
     }
 
     /// The head has come.
-    fn answer(&mut self, response: Response<Incoming>) -> Result<(), Outcome<'a>> {
+    fn answer(&mut self, response: Response<IncomingBody>) -> Result<(), Outcome<'a>> {
         let Stage::Waiting(waiting) = std::mem::replace(&mut self.stage, Stage::Answered) else {
             return Ok(());
         };
@@ -232,10 +238,7 @@ impl<'a> Serving<'a> {
             return Err(Outcome::Failed(Code::SERVICE_CUT, text));
         }
         encode_head(&response, self.channel.out.buffer()).map_err(unfit)?;
-        let declared = content_length(response.headers());
-        let streamed = response.version() == Version::HTTP_2;
         let sending = Sending::new(response.into_body(), self.context.timeouts.silence);
-        let sending = if streamed { sending.streamed(declared) } else { sending };
         self.stage = Stage::Answering(waiting.attempt, sending);
         Ok(())
     }
@@ -283,7 +286,7 @@ impl<'a> Serving<'a> {
         };
         let visitor = self.visitor;
         let expect_continue = self.head.expect_continue && self.inbound.is_untouched();
-        let attempt = |request| Attempt::send(server, visitor, request);
+        let attempt = |request, interims: &_| Attempt::send(server, visitor, request, interims);
         self.stage = Stage::Waiting(Waiting::start(request.map(|()| body), expect_continue, attempt));
         Some(())
     }
@@ -307,7 +310,7 @@ impl<'a> Serving<'a> {
 }
 
 /// The head of a response as the opener gets it.
-pub(super) fn encode_head(response: &Response<Incoming>, out: &mut BytesMut) -> Result<(), EncodeError> {
+pub(super) fn encode_head(response: &Response<IncomingBody>, out: &mut BytesMut) -> Result<(), EncodeError> {
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let bodyless = !switching && response.body().is_end_stream();
     let listed = Listed::of(response.headers());

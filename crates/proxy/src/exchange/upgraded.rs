@@ -1,40 +1,24 @@
 //! The end of the visitor after a 101.
 
-use std::sync::Arc;
+use std::future::Future;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{Response, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::bridge::bridge;
-use super::upgraded_stream::UpgradedStream;
-use super::{AnswerBody, Channel, Opened};
+use super::{Channel, Opened};
 use crate::access::Record;
 use crate::context::Context;
 use crate::headers::restore_response;
-use crate::ingress::Stream;
 use crate::poison::Poison;
-
-/// What ends when an upgrade does.
-#[derive(Debug)]
-pub(crate) enum SwitchedEnd {
-    /// The visitor's connection.
-    Connection(Poison),
-    /// A stream of it.
-    Stream(Arc<Stream>),
-}
 
 impl Opened {
     /// The 101 for the visitor, or the 200 that means the same in HTTP/2 (RFC 8441 section 5), and the channel for what
     /// comes after it. `asked` is the protocol that the visitor asked for, in case the service does not repeat it.
-    pub(crate) fn into_switched(
-        self,
-        asked: Option<&HeaderValue>,
-        version: Version,
-    ) -> (Response<AnswerBody>, Channel) {
-        let mut response = Response::new(AnswerBody::Page(None));
+    pub(crate) fn into_switched(self, asked: &HeaderValue, version: Version) -> (Response<()>, Channel) {
+        let mut response = Response::new(());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let fields = &self.head.fields;
         let said = fields.iter().find(|field| field.name == UPGRADE.as_str());
@@ -49,39 +33,24 @@ impl Opened {
             *response.status_mut() = StatusCode::OK;
             return (response, self.channel);
         }
-        if let Some(protocol) = said.or_else(|| asked.cloned()) {
-            headers.insert(UPGRADE, protocol);
-        }
+        headers.insert(UPGRADE, said.unwrap_or_else(|| asked.clone()));
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         (response, self.channel)
     }
 }
 
 /// Carries bytes between the visitor, once its connection has been handed over, and `channel`, until both ways have ended
-/// or the process does.
-pub(crate) async fn carry_upgraded(
-    upgrade: OnUpgrade,
+/// or the process does. `poison` decides how a connection of its own ends; a stream knows by itself.
+pub(crate) async fn carry_upgraded<T>(
+    io: impl Future<Output = Option<T>>,
     channel: Channel,
-    end: SwitchedEnd,
+    poison: Poison,
     mut record: Record,
     context: Context,
-) {
-    let (poison, stream) = match end {
-        SwitchedEnd::Connection(poison) => (poison, None),
-        SwitchedEnd::Stream(stream) => (stream.poison(), Some(stream)),
-    };
-    let carry = async {
-        // Without the connection there is nobody to tell: dropping the channel resets the other end.
-        let Ok(upgraded) = upgrade.await else { return None };
-        let (io, timeouts) = (TokioIo::new(upgraded), &context.timeouts);
-        Some(match stream {
-            Some(stream) => {
-                let io = UpgradedStream::new(io, stream);
-                bridge(io, Bytes::new(), channel, &poison, timeouts).await
-            }
-            None => bridge(io, Bytes::new(), channel, &poison, timeouts).await,
-        })
-    };
+) where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let carry = async { Some(bridge(io.await?, Bytes::new(), channel, &poison, &context.timeouts).await) };
     // Dropped last, when the poison is there.
     let mut carry = std::pin::pin!(carry);
     let bridged = tokio::select! {

@@ -61,7 +61,10 @@ impl Wait {
                         Knowledge::RefusedBeforeAnyByte,
                     )));
                 }
-                Message::Response(head) if head.informational => self.may_upload |= head.status == 100,
+                Message::Response(head) if head.informational => {
+                    self.may_upload |= head.status == 100;
+                    opener.interim.pass(&head, opener.facts.expect_continue);
+                }
                 Message::Response(head) if head.bodyless => self.head = Some(head),
                 Message::Response(head) => return Poll::Ready(Ok(head)),
                 Message::End => {

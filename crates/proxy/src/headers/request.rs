@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use h2::ext::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Version};
-use hyper::ext::Protocol;
 use ops::error_kind::ErrorKind;
 use policy::host::{Host, HostError};
 use protocol::exchange::{Field, Scheme};
@@ -62,8 +62,7 @@ pub struct Facts {
     pub path: PathAndQuery,
     /// The protocol to upgrade to.
     pub upgrade: Option<HeaderValue>,
-    /// The visitor waits for a 100 before it sends the body. hyper sends one when the body is read, in HTTP/1.1; in HTTP/2
-    /// it can not, and the visitor sends the body when it has waited enough. A service can refuse the body either way.
+    /// The visitor waits for a 100 before it sends the body. A service can refuse the body.
     pub expect_continue: bool,
     /// The tunnels that it will have gone through, as the digit that is sent.
     hops: [u8; 1],

@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use h2::ext::Protocol;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE};
-use hyper::ext::Protocol;
 
 /// The protocol that a request asks to upgrade to. None if `Connection` does not list `upgrade`, if there is more than one
 /// choice, or for `h2c`: what is said after that would be more requests, past every check.

@@ -7,27 +7,26 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use ops::error_kind::ErrorKind;
 use ops::spawn::Spawner;
 use policy::retry::is_idempotent;
 use policy::rule::{Asked, Fields, normal_path};
 use protocol::request::TraceContext;
 
-use super::Stream;
 use super::entrance::Entrance;
+use super::interim::Interim;
 use super::redirect::redirect;
 use super::visitor::Visiting;
 use crate::access::{AccessKind, Record};
 use crate::context::Context;
 use crate::dispatch::{Ask, Dispatch, Unrouted};
 use crate::error::{Failure, Fault};
-use crate::exchange::{AnswerBody, Opened, Opener, SwitchedEnd, Unanswered, carry_upgraded};
+use crate::exchange::{AnswerBody, Channel, Opened, Opener, Unanswered};
 use crate::headers::{FacingVisitor, Facts};
+use crate::incoming::IncomingBody;
 use crate::page::page;
 use crate::plugin::{Chain, Flow, Plugged, Reply};
+use crate::poison::Poison;
 use crate::rule_answer::RuleAnswer;
 use crate::trace;
 
@@ -61,6 +60,15 @@ impl Visitor {
 #[error("the visitor has gone")]
 pub(super) struct VisitorGone;
 
+/// What a visitor gets.
+pub(super) enum Answered {
+    /// A response.
+    Response(Response<AnswerBody>),
+    /// The head that says that another protocol is spoken now, what carries it, whose record it is, and what decides how a
+    /// connection of HTTP/1.1 ends.
+    Switched(Box<(Response<()>, Channel, Record, Poison)>),
+}
+
 /// Why a request gets no response from a member.
 enum Stopped {
     Failure(Failure),
@@ -86,14 +94,15 @@ impl<F: Into<Failure>> From<F> for Stopped {
     }
 }
 
-/// Answers `request`.
+/// Answers `request`, which has a body, or none. Interim responses go ahead by `interim`.
 pub(super) async fn answer(
     context: &Context,
     dispatch: &Dispatch,
     visitor: &Visitor,
     visiting: Visiting,
-    mut request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, VisitorGone> {
+    interim: Interim,
+    request: Request<Option<IncomingBody>>,
+) -> Result<Answered, VisitorGone> {
     let trace = trace::of_request(request.headers());
     let mut record = Record::start(context, AccessKind::Http, trace.trace_id);
     let forwarded = visitor.forwarded(request.headers());
@@ -101,39 +110,40 @@ pub(super) async fn answer(
         forwarded.as_ref().map_or((visitor.address, &visitor.facing), |(address, facing)| (*address, facing));
     record.line.visitor = Some(address);
     if let Some(fault) = visiting.refused() {
-        return Ok(refuse(&fault.into(), request.headers(), trace, record, visiting, true));
+        return Ok(refuse(&fault.into(), request.headers(), trace, record, visiting, true).into());
     }
     record.line.method = Some(request.method().clone());
     record.line.path = request.uri().path_and_query().cloned();
 
-    let has_body = !request.body().is_end_stream();
+    let has_body = request.body().is_some();
     let facts = match Facts::of(&request, has_body, visitor.entrance.by_address.as_ref()) {
         Ok(facts) => facts,
-        Err(failure) => return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body)),
+        Err(failure) => {
+            return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body).into());
+        }
     };
     record.line.host = Some(facts.host.clone());
     if !visitor.entrance.covers(visitor.sni.as_deref(), &facts.host) {
         let failure = Fault::Misdirected.into();
-        return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body));
+        return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body).into());
     }
     if let Some(pattern) = &visitor.entrance.redirect {
-        return Ok(match redirect(pattern, &facts) {
+        let response = match redirect(pattern, &facts) {
             Ok(response) => {
                 record.line.status = Some(response.status().as_u16());
                 visiting.finish(has_body);
                 sent_elsewhere(response, has_body)
             }
             Err(failure) => refuse(&failure, request.headers(), trace, record, visiting, has_body),
-        });
+        };
+        return Ok(response.into());
     }
-    let on_upgrade = facts.upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
     if parts.method == Method::CONNECT {
         // An extended one: for the other end an upgrade is an upgrade.
         parts.method = Method::GET;
     }
-    let body = has_body.then_some(body);
-    let mut opener = Opener::new(&facts, &parts, body, address, facing, trace, context.timeouts);
+    let mut opener = Opener::new(&facts, &parts, body, interim, address, facing, trace, context.timeouts);
 
     let opened = match attempt(dispatch, &context.spawner, &mut opener, &mut record).await {
         Ok(opened) => opened,
@@ -157,15 +167,14 @@ pub(super) async fn answer(
                 Stopped::VisitorGone => return Err(VisitorGone),
             };
             let (response, kind) = pass_back(plugged, response, kind, &parts.headers, trace).await;
-            return Ok(say(response, kind, record, visiting, unread));
+            return Ok(say(response, kind, record, visiting, unread).into());
         }
     };
     let plugged = opener.plugged.take();
     drop(opener);
-    match on_upgrade {
-        Some(upgrade) if opened.head.status == 101 => {
-            let switched =
-                switch(opened, plugged, upgrade, &facts, (&parts, trace), context, record, visiting);
+    match &facts.upgrade {
+        Some(asked) if opened.head.status == 101 => {
+            let switched = switch(opened, plugged, asked, (&parts, trace), context, record, visiting);
             Ok(Box::pin(switched).await)
         }
         // A success would tell the visitor that the protocol is spoken (RFC 8441 section 4).
@@ -173,9 +182,9 @@ pub(super) async fn answer(
             let failure = Failure::of(ErrorKind::ServiceCut);
             let page = page(&failure, &parts.headers, trace);
             let (page, kind) = pass_back(plugged, page, Some(failure.kind), &parts.headers, trace).await;
-            Ok(say(page, kind, record, visiting, false))
+            Ok(say(page, kind, record, visiting, false).into())
         }
-        _ => Ok(respond(opened, plugged, &parts, trace, context, record, visiting).await),
+        _ => Ok(respond(opened, plugged, &parts, trace, context, record, visiting).await.into()),
     }
 }
 
@@ -379,30 +388,30 @@ async fn respond(
     response
 }
 
-/// The 101 for the visitor, or the 200 of HTTP/2; a task of its own carries what comes after it.
-#[expect(clippy::too_many_arguments, reason = "all that a request has gathered on its way ends here")]
+/// The 101 for the visitor, or the 200 of HTTP/2, and what comes after it.
 async fn switch(
     opened: Opened,
     plugged: Option<Box<Plugged>>,
-    upgrade: OnUpgrade,
-    facts: &Facts,
+    asked: &HeaderValue,
     (parts, trace): (&Parts, TraceContext),
     context: &Context,
     mut record: Record,
     visiting: Visiting,
-) -> Response<AnswerBody> {
-    let (mut response, channel) = opened.into_switched(facts.upgrade.as_ref(), parts.version);
+) -> Answered {
+    let (mut response, channel) = opened.into_switched(asked, parts.version);
     if let Some(mut plugged) = plugged
         && let Err(reply) = plugged.on_response(&mut response).await
     {
         let kind = reply.kind();
-        return say(reply.into_response(&parts.headers, trace), kind, record, visiting, true);
+        return say(reply.into_response(&parts.headers, trace), kind, record, visiting, true).into();
     }
     record.upgraded(context);
-    let end =
-        Stream::current().map_or_else(|| SwitchedEnd::Connection(visiting.switch()), SwitchedEnd::Stream);
     record.line.status = Some(response.status().as_u16());
-    let task = carry_upgraded(upgrade, channel, end, record, context.clone());
-    context.spawner.spawn(context.spawner.here(), "upgraded", task);
-    response
+    Answered::Switched(Box::new((response, channel, record, visiting.switch())))
+}
+
+impl From<Response<AnswerBody>> for Answered {
+    fn from(response: Response<AnswerBody>) -> Self {
+        Self::Response(response)
+    }
 }

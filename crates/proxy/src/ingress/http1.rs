@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 
+use http::{Request, Response, Version};
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use super::connection::{Visitor, answer};
+use super::connection::{Answered, Visitor, VisitorGone, answer};
 use super::guard::Guarded;
+use super::interim::Interim;
+use super::interim_queue::{InterimQueue, Interposed};
 use super::visitor::{Visiting, VisitorIo, VisitorState, VisitorStream};
 use crate::context::Context;
 use crate::dispatch::Dispatch;
+use crate::exchange::{AnswerBody, carry_upgraded};
+use crate::incoming::IncomingBody;
 
 /// What hyper reads ahead of a visitor, in bytes; a request head is no longer.
 const READ_AHEAD: usize = 64 * 1024;
@@ -23,11 +30,15 @@ pub(super) async fn serve<S: VisitorStream>(
     dispatch: Arc<Dispatch>,
     context: Context,
 ) {
+    let interims = Arc::new(InterimQueue::default());
     let io = Guarded::new(io, state.clone(), context.metrics.clone());
+    let io = Interposed::new(io, interims.clone());
     let drain = context.drain.apart();
     let service = service_fn(|request| {
         // Now, not when the future is polled: hyper may look for the visitor's end before.
-        answer(&context, &dispatch, &visitor, Visiting::begin(&state), request)
+        let visiting = Visiting::begin(&state);
+        interims.begin();
+        respond(&context, &dispatch, &visitor, visiting, &interims, request)
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -47,6 +58,35 @@ pub(super) async fn serve<S: VisitorStream>(
                 connection.as_mut().graceful_shutdown();
             }
             () = drain.now.cancelled() => return,
+        }
+    }
+}
+
+async fn respond(
+    context: &Context,
+    dispatch: &Dispatch,
+    visitor: &Visitor,
+    visiting: Visiting,
+    interims: &Arc<InterimQueue>,
+    mut request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, VisitorGone> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let interim = match request.version() {
+        Version::HTTP_11 => Interim::connection(interims.clone()),
+        _ => Interim::nowhere(),
+    };
+    let request = request.map(|body| (!body.is_end_stream()).then_some(IncomingBody::Http1(body)));
+    let answered = answer(context, dispatch, visitor, visiting, interim, request).await;
+    interims.answered();
+    match answered? {
+        Answered::Response(response) => Ok(response),
+        Answered::Switched(switched) => {
+            let (response, channel, record, poison) = *switched;
+            // Without the connection there is nobody to tell: dropping the channel resets the other end.
+            let io = async move { upgrade.await.ok().map(TokioIo::new) };
+            let task = carry_upgraded(io, channel, poison, record, context.clone());
+            context.spawner.spawn(context.spawner.here(), "upgraded", task);
+            Ok(response.map(|()| AnswerBody::Page(None)))
         }
     }
 }

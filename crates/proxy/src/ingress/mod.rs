@@ -9,6 +9,8 @@ pub mod guard;
 mod http;
 mod http1;
 mod http2;
+mod interim;
+mod interim_queue;
 mod protocol;
 mod proxy_header;
 mod redirect;
@@ -21,8 +23,8 @@ mod visitor;
 
 pub use entrance::{Covers, Entrance, TlsEntrance};
 pub use http::{Arrival, HttpIngress};
+pub(crate) use interim::{INTERIM_MAX, INTERIM_SIZE_MAX, Interim};
 pub use protocol::Protocol;
-pub(crate) use stream::Stream;
 pub use tcp::TcpIngress;
 pub use tls::TlsIngress;
 pub(crate) use visitor::Visiting;

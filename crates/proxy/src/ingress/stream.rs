@@ -1,174 +1,126 @@
-//! One stream of a visitor's HTTP/2 connection: the tasks that hyper asks for, and how they end.
+//! One stream of a visitor's HTTP/2 connection: a request, its response, and whatever follows an extended CONNECT.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::SystemTime;
 
-use hyper::rt::Executor;
-use ops::spawn::Spawner;
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Request, Response};
+use http_body::Body;
 use parking_lot::Mutex;
-use tokio::time::Instant;
-use transport::deadline::Deadline;
 
-use super::streams::{Open, Streams};
-use crate::poison::Poison;
+use super::connection::{Answered, Visitor, answer};
+use super::interim::Interim;
+use super::streams::Open;
+use super::visitor::Visiting;
+use crate::context::Context;
+use crate::dispatch::Dispatch;
+use crate::exchange::{AnswerBody, carry_upgraded};
+use crate::http2::{Outgoing, StreamIo};
+use crate::incoming::IncomingBody;
 
-tokio::task_local! {
-    /// The stream whose request the task answers.
-    static CURRENT: Arc<Stream>;
-}
-
-/// What the tasks of a stream share.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    /// Since when the visitor has not made room for what it was handed of the body.
-    handed: Mutex<Option<Instant>>,
-    /// After an upgrade: the way to the visitor is broken off, never ended.
-    poison: Poison,
-    half: Mutex<SendHalf>,
+/// A stream that was opened. What is dropped before its end is reset.
+pub(super) struct Stream {
+    respond: Arc<Mutex<SendResponse<Bytes>>>,
+    visitor: Arc<Visitor>,
+    dispatch: Arc<Dispatch>,
+    context: Context,
     _open: Open,
 }
 
-/// The task that carries bytes to the visitor after an upgrade.
-#[derive(Debug, Default)]
-struct SendHalf {
-    state: HalfState,
-    task: Option<Waker>,
-    asker: Option<Waker>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum HalfState {
-    #[default]
-    Unasked,
-    /// Somebody wants to know whether the visitor has reset the stream.
-    Asked,
-    /// It had not, when the task looked.
-    Alive,
-    Ended,
-}
-
 impl Stream {
-    fn new(open: Open) -> Self {
-        Self { handed: Mutex::default(), poison: Poison::default(), half: Mutex::default(), _open: open }
+    pub(super) fn new(
+        respond: SendResponse<Bytes>,
+        visitor: &Arc<Visitor>,
+        dispatch: &Arc<Dispatch>,
+        context: &Context,
+        open: Open,
+    ) -> Self {
+        let respond = Arc::new(Mutex::new(respond));
+        let (visitor, dispatch, context) = (visitor.clone(), dispatch.clone(), context.clone());
+        Self { respond, visitor, dispatch, context, _open: open }
     }
 
-    /// The stream of the running task; none where the visitor does not speak HTTP/2.
-    pub(crate) fn current() -> Option<Arc<Self>> {
-        CURRENT.try_with(Clone::clone).ok()
-    }
-
-    /// More of the body is asked for: there is room.
-    pub(crate) fn asks() {
-        // Without a stream nobody wants to know.
-        let _ = CURRENT.try_with(|stream| *stream.handed.lock() = None);
-    }
-
-    /// A piece of the body was handed out.
-    pub(crate) fn hands() {
-        let _ = CURRENT.try_with(|stream| *stream.handed.lock() = Some(Instant::now()));
-    }
-
-    /// Decides how an upgraded stream ends.
-    pub(crate) fn poison(&self) -> Poison {
-        self.poison.clone()
-    }
-
-    /// After an upgrade, once the visitor's way seems to have ended: whether it has not been reset instead. hyper shows
-    /// `RST_STREAM` with `CANCEL` as an end to whoever reads, and as an error to whoever writes.
-    pub(crate) fn poll_alive(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut half = self.half.lock();
-        match half.state {
-            HalfState::Alive => Poll::Ready(true),
-            HalfState::Ended => Poll::Ready(false),
-            HalfState::Unasked | HalfState::Asked => {
-                half.state = HalfState::Asked;
-                half.asker = Some(cx.waker().clone());
-                if let Some(task) = half.task.take() {
-                    task.wake();
-                }
-                Poll::Pending
-            }
-        }
-    }
-
-    /// The send half was polled, and has `ended` or waits.
-    fn half_polled(&self, ended: bool, cx: &mut Context<'_>) {
-        let mut half = self.half.lock();
-        half.state = match half.state {
-            _ if ended => HalfState::Ended,
-            HalfState::Asked => HalfState::Alive,
-            state => state,
+    /// Answers `request`, until all is sent or the visitor resets the stream.
+    pub(super) async fn answer(self, request: Request<RecvStream>) {
+        let (head, receive) = request.into_parts();
+        let (body, rest) = match head.method {
+            // What comes on it belongs to what is spoken after the response.
+            Method::CONNECT => (None, Some(receive)),
+            _ if receive.is_end_stream() => (None, None),
+            _ => (Some(IncomingBody::Http2(receive.into())), None),
         };
-        half.task = Some(cx.waker().clone());
-        if half.state != HalfState::Unasked
-            && let Some(asker) = half.asker.take()
-        {
-            asker.wake();
+        match self.ask(Request::from_parts(head, body)).await {
+            Some(Answered::Response(response)) => self.send(response, rest).await,
+            Some(Answered::Switched(switched)) => {
+                let (response, channel, record, poison) = *switched;
+                let (Some(send), Some(receive)) = (self.head(response, false), rest) else { return };
+                let io = std::future::ready(Some(StreamIo::new(receive, send)));
+                carry_upgraded(io, channel, poison, record, self.context.clone()).await;
+            }
+            None => {}
         }
+    }
+
+    /// None if the visitor has reset the stream, or is to be told nothing but that.
+    async fn ask(&self, request: Request<Option<IncomingBody>>) -> Option<Answered> {
+        let Self { respond, visitor, dispatch, context, .. } = self;
+        let interim = Interim::stream(respond.clone());
+        // Boxed, and gone before the body is sent: a stream that is slow holds no more than it needs.
+        let answering = Box::pin(answer(context, dispatch, visitor, Visiting::stream(), interim, request));
+        let answered = tokio::select! {
+            biased;
+            answered = answering => answered,
+            _ = poll_fn(|cx| respond.lock().poll_reset(cx)) => return None,
+        };
+        if answered.is_err() {
+            respond.lock().send_reset(Reason::INTERNAL_ERROR);
+        }
+        answered.ok()
+    }
+
+    /// Sends a response. `rest`: what the visitor still sends, and nobody reads.
+    async fn send(&self, response: Response<AnswerBody>, rest: Option<RecvStream>) {
+        let (head, body) = response.into_parts();
+        let mut head = Response::from_parts(head, ());
+        if body.is_end_stream() {
+            drop(self.head(head, true));
+            return;
+        }
+        if let Some(length) = body.size_hint().exact() {
+            head.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        }
+        let Some(send) = self.head(head, false) else { return };
+        let mut sending =
+            Outgoing::new(body, send, Reason::INTERNAL_ERROR).within(self.context.timeouts.stalled);
+        // However it ends, the visitor knows.
+        let _ = poll_fn(|cx| sending.poll(cx)).await;
+        drop(rest);
+    }
+
+    /// Sends a head; none if the stream is over.
+    fn head(&self, mut response: Response<()>, end: bool) -> Option<h2::SendStream<Bytes>> {
+        dress(response.headers_mut());
+        let mut respond = self.respond.lock();
+        let sent = respond.send_response(response, end);
+        if sent.is_err() {
+            respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+        sent.ok()
     }
 }
 
-/// Starts the tasks of one connection where the connection is.
-#[derive(Debug, Clone)]
-pub(super) struct StreamExecutor {
-    spawner: Spawner,
-    streams: Arc<Streams>,
-    /// A visitor may make no room for so long.
-    stalled: Duration,
-}
-
-impl StreamExecutor {
-    pub(super) const fn new(spawner: Spawner, streams: Arc<Streams>, stalled: Duration) -> Self {
-        Self { spawner, streams, stalled }
+/// What HTTP/2 has no place for (RFC 9113 section 8.2.2) is taken off, and the date put on (RFC 9110 section 6.6.1).
+fn dress(headers: &mut HeaderMap) {
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+        headers.remove(name);
     }
-}
-
-impl<F> Executor<F> for StreamExecutor
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    /// hyper asks for a task per stream, and from within that one for another if the stream was upgraded.
-    fn execute(&self, future: F) {
-        let here = self.spawner.here();
-        if let Some(stream) = Stream::current() {
-            self.spawner.spawn(here, "stream-upgraded", send(future, stream));
-        } else {
-            let stream = Arc::new(Stream::new(self.streams.open()));
-            let answering = answer(future, stream.clone(), self.stalled);
-            self.spawner.spawn(here, "stream", CURRENT.scope(stream, answering));
-        }
+    if !headers.contains_key(header::DATE)
+        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
+    {
+        headers.insert(header::DATE, date);
     }
-}
-
-/// Answers a request, until it is done or the visitor has made no room for `limit`: then the stream is reset.
-fn answer(
-    future: impl Future<Output = ()> + Send,
-    stream: Arc<Stream>,
-    limit: Duration,
-) -> impl Future<Output = ()> + Send {
-    // Boxed, so that the wrappers of a task do not each hold all of it.
-    let mut future = Box::pin(future);
-    let mut deadline = Deadline::default();
-    poll_fn(move |cx| {
-        if future.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        let due = stream.handed.lock().and_then(|since| since.checked_add(limit));
-        due.map_or(Poll::Pending, |due| deadline.poll(due, cx))
-    })
-}
-
-/// Carries bytes to the visitor. Dropped before its end, it resets the stream.
-fn send(future: impl Future<Output = ()> + Send, stream: Arc<Stream>) -> impl Future<Output = ()> + Send {
-    let mut future = Box::pin(future);
-    poll_fn(move |cx| {
-        if stream.poison.is_applied() {
-            return Poll::Ready(());
-        }
-        let sent = future.as_mut().poll(cx);
-        stream.half_polled(sent.is_ready(), cx);
-        sent
-    })
 }

@@ -5,13 +5,13 @@ use std::str::FromStr;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use h2::ext::Protocol;
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
-use hyper::ext::Protocol;
 
 use crate::exchange::RequestBody;
+use crate::incoming::IncomingBody;
 
 /// What a service appends to the key of a WebSocket (RFC 6455 section 1.3).
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -51,7 +51,7 @@ pub(super) fn into_http2(request: &mut Request<RequestBody>, https: bool) -> Opt
 
 impl Upgrade {
     /// Rewrites the response to an extended CONNECT into what HTTP/1.1 says: 101 is how a tunnel says it on the wire.
-    pub(super) fn answered(self, response: &mut Response<Incoming>) {
+    pub(super) fn answered(self, response: &mut Response<IncomingBody>) {
         if response.status() != StatusCode::OK {
             return;
         }

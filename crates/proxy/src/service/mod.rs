@@ -7,7 +7,7 @@
 //! | `servers`, `server` | which server gets a request, how fit it is, the HTTP it is sent with |
 //! | `link`, `dial`, `trust`, `proxy_header` | a connection to a server |
 //! | `http1`, `pool` | connections of HTTP/1.1, and those that wait for another request |
-//! | `multiplexed` | connections of HTTP/2, shared by many requests |
+//! | `multiplexed`, `stream` | connections of HTTP/2, shared by many requests |
 //! | `probe`, `grpc_health` | active probes |
 //! | `table` | what the peer of a session may ask for |
 
@@ -15,7 +15,6 @@ mod address;
 mod configured;
 mod connection;
 mod dial;
-mod executor;
 mod grpc_health;
 mod http1;
 mod http2_request;
@@ -27,6 +26,7 @@ mod probe;
 mod proxy_header;
 mod server;
 mod servers;
+mod stream;
 mod table;
 mod target;
 mod trust;
@@ -37,6 +37,7 @@ pub use configured::{Offer, Service, ServiceError};
 pub(crate) use connection::ServiceIo;
 pub use dial::{DialError, dial};
 pub(crate) use http1::Http1Request;
+pub(crate) use multiplexed::Lease;
 pub use of_part::{dialled, labels_of};
 pub(crate) use pool::HttpPool;
 pub(crate) use server::{Carried, Carrier};

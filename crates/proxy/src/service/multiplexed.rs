@@ -1,25 +1,25 @@
 //! Connections of HTTP/2 to one server, each of which carries many requests at once.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
 use ops::spawn::{Spawner, Worker};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::DialError;
 use super::connection::ServiceIo;
-use super::executor::Here;
 use super::link::{Connected, Link};
-use crate::exchange::RequestBody;
+use crate::http2::{Heard, Heartbeat, Listened};
 
 /// Connections per worker. Another one is opened when those that are there carry as much as the service takes.
 const CONNECTIONS_MAX: usize = 4;
@@ -31,14 +31,15 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// The largest header of a response, in bytes.
 const HEADERS_MAX: u32 = 64 * 1024;
-/// A service that does not answer pings for this long is gone.
+/// Bytes of one request that wait for the service.
+const SEND_BUFFER: usize = 64 * 1024;
+/// A service that says nothing for so long while it has requests is asked whether it is there, and may take as long to say
+/// so.
 const PING: Duration = Duration::from_secs(20);
-/// What hyper says of a service that has not said how much it takes.
-const UNTOLD: usize = 99;
-/// How often it is looked whether it has: nothing wakes whoever waits for that.
-const LOOK: Duration = Duration::from_millis(2);
+/// Stands for the number of requests that a service takes until it has said so; above what it can say.
+const UNTOLD: usize = usize::MAX - 1;
 
-type Connection = http2::Connection<TokioIo<ServiceIo>, RequestBody, Here>;
+type Connection = h2::client::Connection<Listened<ServiceIo>, Bytes>;
 
 /// The connections of HTTP/2 to one server: a set for each worker.
 #[derive(Debug)]
@@ -58,9 +59,9 @@ struct Set {
 }
 
 /// One connection.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Shared {
-    sender: http2::SendRequest<RequestBody>,
+    sender: SendRequest<Bytes>,
     state: Arc<State>,
 }
 
@@ -68,10 +69,6 @@ struct Shared {
 struct State {
     /// Requests that it carries.
     carried: AtomicUsize,
-    /// Requests that the service takes at once.
-    limit: AtomicUsize,
-    /// Whether the service offers extended CONNECT (RFC 8441 section 3).
-    extended: AtomicBool,
     /// Whether it was used since it was last looked at.
     used: AtomicBool,
 }
@@ -128,15 +125,15 @@ impl Multiplexed {
         if !http2 {
             return Ok(Leased::Http1(io));
         }
-        let (sender, connection) =
-            timeout(self.link.limit, open(io, &self.spawner)).await.unwrap_or(Err(DialError::Timeout))?;
+        let heard = Heard::now();
+        let opened = timeout(self.link.limit, open(Listened::new(io, heard.clone()))).await;
+        let (sender, connection) = opened.unwrap_or(Err(DialError::Timeout))?;
         let shared = Shared { sender, state: Arc::default() };
-        shared.state.learn(&connection);
         let lease = Lease::new(shared.clone(), set.clone());
         if let Some(set) = set.upgrade() {
             set.connections.lock().push(shared.clone());
         }
-        let driving = drive(connection, shared.state, set.clone());
+        let driving = drive(connection, heard, shared.state, set.clone());
         self.spawner.spawn(self.spawner.here(), "service connection", driving);
         Ok(Leased::Http2(lease))
     }
@@ -146,10 +143,10 @@ impl Set {
     /// A place on the connection that carries the least; none if another one may be opened instead.
     fn place(self: &Arc<Self>) -> Option<Lease> {
         let mut connections = self.connections.lock();
-        connections.retain(|shared| !shared.sender.is_closed());
+        connections.retain_mut(Shared::is_open);
         let (shared, has_room) = connections
             .iter()
-            .map(|shared| (shared, shared.state.room()))
+            .map(|shared| (shared, shared.room()))
             .max_by_key(|(_, room)| *room)
             .map(|(shared, room)| (shared.clone(), room > 0))?;
         let full = connections.len() >= CONNECTIONS_MAX;
@@ -161,14 +158,22 @@ impl Set {
     }
 }
 
-impl State {
-    fn learn(&self, connection: &Connection) {
-        self.limit.store(connection.current_max_send_streams(), Ordering::Relaxed);
-        self.extended.store(connection.is_extended_connect_protocol_enabled(), Ordering::Relaxed);
+impl Shared {
+    /// Whether it takes more requests: it does not once the service has said farewell.
+    fn is_open(&mut self) -> bool {
+        !matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 
+    /// How many more requests the service takes at once.
     fn room(&self) -> usize {
-        self.limit.load(Ordering::Relaxed).saturating_sub(self.carried.load(Ordering::Relaxed))
+        let limit = self.sender.current_max_send_streams();
+        limit.saturating_sub(self.state.carried.load(Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -180,13 +185,13 @@ impl Lease {
     }
 
     /// What sends the request.
-    pub(super) fn sender(&self) -> http2::SendRequest<RequestBody> {
+    pub(super) fn sender(&self) -> SendRequest<Bytes> {
         self.shared.sender.clone()
     }
 
-    /// Whether the service offers extended CONNECT.
+    /// Whether the service offers extended CONNECT (RFC 8441 section 3).
     pub(super) fn is_extended(&self) -> bool {
-        self.shared.state.extended.load(Ordering::Relaxed)
+        self.shared.sender.is_extended_connect_protocol_enabled()
     }
 
     /// The connection takes no more requests; those that it carries go on.
@@ -205,46 +210,40 @@ impl Drop for Lease {
 
 /// A connection whose service has said how much it takes. One that speaks something else is found out here, before any
 /// request was sent.
-async fn open(
-    io: ServiceIo,
-    spawner: &Spawner,
-) -> Result<(http2::SendRequest<RequestBody>, Connection), DialError> {
-    let (sender, mut connection) = http2::Builder::new(Here(spawner.clone()))
-        .timer(TokioTimer::new())
+async fn open(io: Listened<ServiceIo>) -> Result<(SendRequest<Bytes>, Connection), DialError> {
+    let greeted = Builder::new()
         .initial_max_send_streams(UNTOLD)
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADERS_MAX)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING)
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(|_| DialError::NotHttp2)?;
-    let mut look = interval(LOOK);
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_push(false)
+        .handshake(io)
+        .await;
+    let (sender, mut connection): (_, Connection) = greeted.map_err(|_| DialError::NotHttp2)?;
     poll_fn(|cx| {
         if Pin::new(&mut connection).poll(cx).is_ready() {
             return Poll::Ready(Err(DialError::NotHttp2));
         }
-        loop {
-            if connection.current_max_send_streams() != UNTOLD {
-                return Poll::Ready(Ok(()));
-            }
-            if look.poll_tick(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
+        // Whatever the service says wakes this.
+        if sender.current_max_send_streams() == UNTOLD { Poll::Pending } else { Poll::Ready(Ok(())) }
     })
     .await?;
     Ok((sender, connection))
 }
 
 /// Drives a connection until it ends. One that has carried nothing for a while is let go of.
-async fn drive(mut connection: Connection, state: Arc<State>, set: Weak<Set>) {
-    let ended = poll_fn(|cx| {
-        let polled = Pin::new(&mut connection).poll(cx).map(drop);
-        state.learn(&connection);
-        polled
-    });
+async fn drive(mut connection: Connection, heard: Heard, state: Arc<State>, set: Weak<Set>) {
+    let pings = connection.ping_pong();
+    let lost = async {
+        match pings {
+            Some(pings) => {
+                let carries = || state.carried.load(Ordering::Relaxed) > 0;
+                Heartbeat::new(pings, heard).lost(PING, carries).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
     let idle = async {
         loop {
             sleep(IDLE).await;
@@ -256,7 +255,9 @@ async fn drive(mut connection: Connection, state: Arc<State>, set: Weak<Set>) {
         }
     };
     tokio::select! {
-        () = ended => {}
+        // How it ends is seen by the streams on it.
+        _ = connection => {}
+        () = lost => {}
         () = idle => {}
     }
     if let Some(set) = set.upgrade() {

@@ -9,21 +9,21 @@ use bytes::BytesMut;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use ops::spawn::Spawner;
 use policy::part::{HealthCheck, HealthKind};
 use rand::RngExt;
 use tokio::time::{sleep, timeout};
 
-use super::executor::Here;
 use super::grpc_health::{self, is_serving};
 use super::http2_request::into_http2;
 use super::link::{Connected, Link};
 use super::server::Server;
 use super::servers::Servers;
-use crate::exchange::RequestBody;
+use super::stream;
+use crate::exchange::{Interims, RequestBody};
+use crate::incoming::IncomingBody;
 
 /// Probes the server with this index for ever.
 pub(super) async fn probe_for_ever(
@@ -98,24 +98,23 @@ async fn ask(
     mut request: Request<RequestBody>,
     link: &Link,
     spawner: &Spawner,
-) -> Option<Response<Incoming>> {
-    let io = TokioIo::new(connected.io);
+) -> Option<Response<IncomingBody>> {
     let name = "probe";
     if connected.http2 {
         into_http2(&mut request, link.tls.is_some())?;
-        let builder = http2::Builder::new(Here(spawner.clone()));
-        let (mut sender, connection) = builder.handshake(io).await.ok()?;
+        let (mut sender, connection) = h2::client::handshake(connected.io).await.ok()?;
         spawner.spawn(spawner.here(), name, async move { drop(connection.await) });
-        sender.send_request(request).await.ok()
+        // All of the request is small enough to be sent before the head of the response comes.
+        Some(stream::ask(&mut sender, request, &Interims::default()).await.ok()?.0)
     } else {
-        let (mut sender, connection) = http1::handshake(io).await.ok()?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(connected.io)).await.ok()?;
         spawner.spawn(spawner.here(), name, async move { drop(connection.await) });
-        sender.send_request(request).await.ok()
+        Some(sender.send_request(request).await.ok()?.map(IncomingBody::Http1))
     }
 }
 
 /// A small body with its trailers.
-async fn whole(mut body: Incoming) -> Option<(BytesMut, HeaderMap)> {
+async fn whole(mut body: IncomingBody) -> Option<(BytesMut, HeaderMap)> {
     let (mut whole, mut trailers) = (BytesMut::new(), HeaderMap::new());
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         match frame.ok()?.into_data() {

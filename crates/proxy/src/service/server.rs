@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use ops::metrics::{GaugeGuard, ServerState, ServiceMetrics};
 use ops::spawn::Spawner;
 use parking_lot::Mutex;
@@ -21,9 +20,11 @@ use super::http2_request::into_http2;
 use super::link::Link;
 use super::multiplexed::{Lease, Leased, Multiplexed};
 use super::pool::HttpPool;
+use super::stream::{ServiceStream, ask};
 use super::unanswered::{Progress, Unanswered};
 use super::{DialError, Speech};
-use crate::exchange::RequestBody;
+use crate::exchange::{Interims, RequestBody};
+use crate::incoming::IncomingBody;
 
 /// One server of a service: how it is reached, what it carries, how fit it is.
 #[derive(Debug)]
@@ -57,12 +58,11 @@ struct Record {
 pub(crate) struct Carried<'a>(pub(crate) &'a Server);
 
 /// What carries the rest of an exchange whose response has begun.
-#[derive(Debug)]
 pub(crate) enum Carrier<'a> {
     /// A connection of HTTP/1.1, which is to be driven.
     Http1(Http1Request<'a>),
-    /// A place on a connection of HTTP/2.
-    Http2(#[expect(dead_code, reason = "held to the end of the exchange")] Lease),
+    /// The rest of the request on its stream of HTTP/2, and the place on the connection, which is held to the end.
+    Http2(ServiceStream, Lease),
 }
 
 impl Drop for Carried<'_> {
@@ -167,12 +167,14 @@ impl Server {
         self.pool.send(visitor, request)
     }
 
-    /// Sends a request with whatever HTTP both know. What comes with the response carries the rest of it.
+    /// Sends a request with whatever HTTP both know. What comes with the response carries the rest of it. Interim responses
+    /// of HTTP/2 go to `interims`.
     pub(crate) async fn send(
         &self,
         visitor: Option<SocketAddr>,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Carrier<'_>), Unanswered> {
+        interims: Interims,
+    ) -> Result<(Response<IncomingBody>, Carrier<'_>), Unanswered> {
         let Some(multiplexed) = &self.multiplexed else {
             return answered(self.send_http1(visitor, request)).await;
         };
@@ -189,19 +191,14 @@ impl Server {
         }
         let https = self.link.tls.is_some();
         let upgrade = into_http2(&mut request, https).ok_or(Unanswered::unfit())?;
-        match lease.sender().try_send_request(request).await {
-            Ok(mut response) => {
+        match ask(&mut lease.sender(), request, &interims).await {
+            Ok((mut response, stream)) => {
                 if let Some(upgrade) = upgrade {
                     upgrade.answered(&mut response);
                 }
-                Ok((response, Carrier::Http2(lease)))
+                Ok((response, Carrier::Http2(stream, lease)))
             }
-            Err(mut error) => {
-                let unanswered = match error.take_message() {
-                    // It never left.
-                    Some(_) => Unanswered::cut(Progress::NotProcessed),
-                    None => Unanswered::from(error.error()),
-                };
+            Err(unanswered) => {
                 if unanswered.progress == Progress::NotProcessed {
                     lease.retire();
                 }
@@ -211,9 +208,11 @@ impl Server {
     }
 }
 
-async fn answered(mut request: Http1Request<'_>) -> Result<(Response<Incoming>, Carrier<'_>), Unanswered> {
+async fn answered(
+    mut request: Http1Request<'_>,
+) -> Result<(Response<IncomingBody>, Carrier<'_>), Unanswered> {
     let response = poll_fn(|cx| request.poll(cx)).await?;
-    Ok((response, Carrier::Http1(request)))
+    Ok((response.map(IncomingBody::Http1), Carrier::Http1(request)))
 }
 
 impl Record {

@@ -56,10 +56,8 @@ impl From<DialError> for Unanswered {
     }
 }
 
-impl From<&hyper::Error> for Unanswered {
-    /// For a request on a connection of HTTP/2.
-    fn from(error: &hyper::Error) -> Self {
-        let Some(error) = find::<h2::Error>(error) else { return Self::cut(Progress::Unknown) };
+impl From<&h2::Error> for Unanswered {
+    fn from(error: &h2::Error) -> Self {
         // A stream hears of a farewell only if its number is above what the service has looked at (RFC 9113 section 6.8).
         let farewell = error.is_go_away() && error.is_remote();
         if error.is_io() {
