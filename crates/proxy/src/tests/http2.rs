@@ -241,6 +241,27 @@ fn bodies_and_trailers_pass_both_ways() {
 }
 
 #[test]
+fn a_visitor_with_small_windows_gets_all_of_a_body() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        let mut small = h2::client::Builder::new();
+        small.initial_window_size(100).initial_connection_window_size(65_535);
+        let mut visitor = Visitor::with(&small, &world).await;
+        for framing in ["Content-Length: 100000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n186A0\r\n"] {
+            let (response, _) = visitor.send(get("/"), true).await;
+            let mut connection = Peer::accept(&service).await;
+            connection.head().await;
+            let bulk: Vec<u8> = (0..100_000_u32).map(|index| u8::try_from(index % 251).unwrap()).collect();
+            connection.say(format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{framing}")).await;
+            connection.say(&bulk).await;
+            connection.say(if framing.starts_with('T') { "\r\n0\r\n\r\n" } else { "" }).await;
+            assert!(whole(head(response).await.body_mut()).await.unwrap().0 == bulk);
+        }
+    });
+}
+
+#[test]
 fn an_early_response_arrives_although_the_upload_goes_on() {
     let service = ByHand::new();
     run(service.addr(), |world| async move {

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
@@ -95,6 +97,20 @@ fn a_reset_passes_through_a_websocket_over_http2_either_way() {
             sender.send_reset(reason);
             assert_eq!(connection.rest().await.1, End::Reset, "{reason}");
         }
+        // Also after an end: nobody is left who reads.
+        let (mut sender, _receiver, mut connection) = upgraded(&mut visitor, &service).await;
+        sender.send_data(Bytes::from_static(b"bye"), true).unwrap();
+        assert_eq!(connection.rest().await, (b"bye".to_vec(), End::Fin));
+        let gone = Instant::now();
+        sender.send_reset(Reason::CANCEL);
+        let broken = async {
+            while connection.0.write_all(b"late").await.is_ok() {
+                tokio::task::yield_now().await
+            }
+        };
+        timeout(LIMIT, broken).await.unwrap();
+        assert!(gone.elapsed() < Duration::from_secs(1), "{:?}", gone.elapsed());
+
         let (_sender, mut receiver, connection) = upgraded(&mut visitor, &service).await;
         connection.0.set_zero_linger().unwrap();
         drop(connection);

@@ -12,6 +12,7 @@ mod http2;
 mod http2_frames;
 mod http2_services;
 mod http2_upgrades;
+mod interim;
 mod mutations;
 mod plugins;
 mod rules;

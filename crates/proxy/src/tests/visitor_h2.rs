@@ -21,8 +21,15 @@ impl Visitor {
     }
 
     pub(super) async fn connect_to(address: SocketAddr, world: &World) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let (send, connection) = h2::client::handshake(stream).await.unwrap();
+        Self::start(TcpStream::connect(address).await.unwrap(), &h2::client::Builder::new(), world).await
+    }
+
+    pub(super) async fn with(builder: &h2::client::Builder, world: &World) -> Self {
+        Self::start(TcpStream::connect(world.http).await.unwrap(), builder, world).await
+    }
+
+    async fn start(stream: TcpStream, builder: &h2::client::Builder, world: &World) -> Self {
+        let (send, connection) = builder.handshake(stream).await.unwrap();
         let spawner = &world.server.spawner;
         spawner.spawn(spawner.here(), "test-visitor", async move {
             // How it ends is seen by the streams on it.
