@@ -16,6 +16,7 @@ mod http2_cases;
 mod http_peers;
 mod https;
 mod identity;
+mod interim;
 mod layering;
 mod memory;
 mod other_direction;

@@ -311,6 +311,80 @@ fn a_websocket_reaches_a_service_that_offers_extended_connect() {
 }
 
 #[test]
+fn a_service_that_resets_a_websocket_has_not_ended_it() {
+    let service = ByHand::new();
+    run_part(h2c(&service), |world| async move {
+        let service = service.listen();
+        let mut extended = h2::server::Builder::new();
+        extended.enable_connect_protocol();
+        let mut accepted = None;
+        for reason in [Reason::CANCEL, Reason::NO_ERROR] {
+            let mut visitor = Peer::connect(world.http).await;
+            visitor
+                .say(
+                    "GET /ws HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Key: x\r\n\r\n",
+                )
+                .await;
+            if accepted.is_none() {
+                let io = Peer::accept(&service).await.0;
+                accepted = Some(Streams::with(io, &mut extended).await);
+            }
+            let streams = accepted.as_mut().unwrap();
+            let (_request, mut respond) = streams.asked().await;
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            stream.send_data(Bytes::from_static(b"hi"), false).unwrap();
+            streams.during(async { drop((visitor.head().await, visitor.hear("hi").await)) }).await;
+            stream.send_reset(reason);
+            let (rest, end) = streams.during(visitor.rest()).await;
+            assert!(rest.is_empty() && end == End::Reset, "{reason:?}: {rest:?} {end:?}");
+        }
+    });
+}
+
+#[test]
+fn a_body_waits_for_its_turn_at_a_service_that_is_full() {
+    let service = ByHand::new();
+    run_part(h2c(&service), |world| async move {
+        let service = service.listen();
+        let mut one = h2::server::Builder::new();
+        one.max_concurrent_streams(1);
+        let post = |path: usize| {
+            let head = format!("POST /{path} HTTP/1.1\r\nHost: app.test\r\nContent-Length: 200000\r\n\r\n");
+            [head.into_bytes(), vec![b'x'; 200_000]].concat()
+        };
+        // As many connections as there may be, and a request more than they take.
+        let (mut visitors, mut connections) = (Vec::new(), Vec::new());
+        for path in 0..5 {
+            let mut visitor = Peer::connect(world.http).await;
+            visitor.say(post(path)).await;
+            visitors.push(visitor);
+            if path < 4 {
+                connections.push(Streams::with(Peer::accept(&service).await.0, &mut one).await);
+            }
+        }
+        let mut served = 0;
+        while served < 5 {
+            for streams in &mut connections {
+                let Ok(Some(Ok((request, respond)))) =
+                    timeout(Duration::from_millis(100), streams.0.accept()).await
+                else {
+                    continue;
+                };
+                let body = streams.during(whole(request.into_body())).await.unwrap().0;
+                assert_eq!(body.len(), 200_000);
+                answer(respond, "done");
+                streams.during(tokio::task::yield_now()).await;
+                served += 1;
+            }
+        }
+        for visitor in &mut visitors {
+            assert!(visitor.head().await.starts_with("HTTP/1.1 200"));
+        }
+    });
+}
+
+#[test]
 fn a_websocket_falls_back_to_http_1_1() {
     let service = ByHand::new();
     run_part(h2c(&service), |world| async move {
