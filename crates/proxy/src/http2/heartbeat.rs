@@ -124,3 +124,50 @@ impl Heartbeat {
         let _ = self.pings.send_ping(Ping::opaque());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_answers_is_there_and_one_that_is_silent_is_not() {
+        const LIMIT: Duration = Duration::from_secs(20);
+        let (near, far) = tokio::io::duplex(4096);
+        let heard = Heard::now();
+        let near = h2::client::handshake(Listened::new(near, heard.clone()));
+        let (near, far) = tokio::join!(near, h2::server::handshake(far));
+        let ((_sender, mut near), mut far) = (near.unwrap(), far.unwrap());
+        let pings = near.ping_pong().unwrap();
+        let mut lost = pin!(Heartbeat::new(pings, heard).lost(LIMIT, || true));
+        let started = Instant::now();
+        tokio::select! {
+            () = lost.as_mut() => panic!("lost after {:?}", started.elapsed()),
+            _ = &mut near => panic!("the connection ended"),
+            _ = far.accept() => panic!("the connection ended"),
+            () = sleep(10 * LIMIT) => {}
+        }
+        // It is there, and nobody looks.
+        let silent = Instant::now();
+        tokio::select! {
+            () = lost.as_mut() => {}
+            _ = &mut near => panic!("the connection ended"),
+        }
+        assert!((LIMIT..=2 * LIMIT).contains(&silent.elapsed()), "{:?}", silent.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_carries_nothing_is_left_alone() {
+        let limit = Duration::from_secs(20);
+        let (near, _far) = tokio::io::duplex(4096);
+        let heard = Heard::now();
+        let (_sender, mut near) = h2::client::handshake(Listened::new(near, heard.clone())).await.unwrap();
+        let pings = near.ping_pong().unwrap();
+        tokio::select! {
+            () = Heartbeat::new(pings, heard).lost(limit, || false) => panic!("lost"),
+            _ = &mut near => panic!("the connection ended"),
+            () = sleep(10 * limit) => {}
+        }
+    }
+}
