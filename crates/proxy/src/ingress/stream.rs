@@ -59,7 +59,8 @@ impl Stream {
                 let (response, channel, record, poison) = *switched;
                 let (Some(send), Some(receive)) = (self.head(response, false), rest) else { return };
                 let io = std::future::ready(Some(StreamIo::new(receive, send)));
-                carry_upgraded(io, channel, poison, record, self.context.clone()).await;
+                // Boxed, because few become that.
+                Box::pin(carry_upgraded(io, channel, poison, record, self.context.clone())).await;
             }
             None => {}
         }
