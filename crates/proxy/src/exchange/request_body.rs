@@ -1,8 +1,6 @@
 //! The body of a request on its way to the service: filled by the exchange, read by the connection.
 
-use std::fmt;
 use std::pin::Pin;
-use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -17,22 +15,9 @@ use super::replay::{Reader, Replay};
 const WAITING: usize = 2;
 
 /// The opener broke off: the service must not take the body for complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the visitor broke off")]
 pub(crate) struct Cut;
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the visitor broke off")
-    }
-}
-
-impl std::error::Error for Cut {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // What a stream of HTTP/2 is reset with.
-        static CANCEL: LazyLock<h2::Error> = LazyLock::new(|| h2::Reason::CANCEL.into());
-        Some(&*CANCEL)
-    }
-}
 
 /// What travels from the exchange to the connection.
 #[derive(Debug)]
