@@ -140,7 +140,18 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Interposed<I> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -189,5 +200,63 @@ mod tests {
         let (_, read) = tokio::join!(writing, visitor.read_to_string(&mut seen));
         read.unwrap();
         assert_eq!(seen, "[interim]head");
+    }
+
+    /// Two pipelined requests, while most of the first response waits in hyper's buffer; the second is answered at once, or
+    /// when the visitor has read so much.
+    async fn pipelined(at: Option<usize>) -> String {
+        let (ours, mut visitor) = tokio::io::duplex(1024);
+        let queue = Arc::new(InterimQueue::default());
+        let read = Arc::new(Notify::new());
+        let service = service_fn(|request: Request<Incoming>| {
+            queue.begin();
+            let (queue, read) = (queue.clone(), read.clone());
+            async move {
+                let mut response = Response::new(Full::new(Bytes::from_static(b"two")));
+                if request.uri() == "/1" {
+                    *response.body_mut() = Full::new(vec![b'1'; 10_000].into());
+                } else {
+                    queue.push(b"[interim]");
+                    if at.is_some() {
+                        // hyper does what it can in between.
+                        read.notified().await;
+                    }
+                }
+                response.headers_mut().insert("date", "x".parse().unwrap());
+                queue.answered();
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let io = Interposed::new(ours, queue.clone());
+        let serving = http1::Builder::new().serve_connection(TokioIo::new(io), service);
+        let visiting = async {
+            let head = |path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n");
+            let requests = [head("/1"), "\r\n".into(), head("/2"), "Connection: close\r\n\r\n".into()];
+            visitor.write_all(requests.concat().as_bytes()).await.unwrap();
+            let mut seen = vec![0; at.unwrap_or(0)];
+            visitor.read_exact(&mut seen).await.unwrap();
+            read.notify_one();
+            visitor.read_to_end(&mut seen).await.unwrap();
+            String::from_utf8(seen).unwrap()
+        };
+        let both = async { tokio::join!(serving, visiting) };
+        let (served, seen) = timeout(Duration::from_secs(10), both).await.unwrap();
+        served.unwrap();
+        seen
+    }
+
+    #[tokio::test]
+    async fn a_response_that_waits_in_hyper_is_not_torn_apart() {
+        let first =
+            format!("HTTP/1.1 200 OK\r\ndate: x\r\ncontent-length: 10000\r\n\r\n{}", "1".repeat(10_000));
+        let before = |seen: String| {
+            let (before, second) = seen.split_at(seen.rfind("HTTP/1.1 200 OK\r\n").unwrap());
+            assert!(second.ends_with("\r\n\r\ntwo"), "{second}");
+            before.to_owned()
+        };
+        let both = first + "[interim]";
+        for at in [None, Some(both.len())] {
+            assert_eq!(before(pipelined(at).await), both);
+        }
     }
 }
