@@ -68,18 +68,6 @@ impl From<&h2::Error> for Unanswered {
     }
 }
 
-/// The first cause of this kind.
-fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
-}
-
 /// Whether a connection ended before the first byte of the response.
 fn is_closed(error: &hyper::Error) -> bool {
     let closed = |error: &io::Error| {
