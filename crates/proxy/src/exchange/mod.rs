@@ -9,6 +9,7 @@ mod inbound;
 mod opened;
 mod opener;
 mod outbox;
+mod plugged;
 mod replay;
 mod request_body;
 mod responder;

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::attempt::Switched;
 use super::outbox::Frames;
+use super::plugged::{Stopped, plug};
 use super::serving::{Outcome, Serving, encode_head};
 use super::{Channel, bridge};
 use crate::access::Record;
@@ -38,12 +39,19 @@ pub(crate) async fn respond(
     if Status::Accepted.encode(channel.out.buffer()).is_err() || channel.flush().await.is_err() {
         return;
     }
-    let Ok(Ok(Message::Request(head))) = timeout(context.timeouts.open, channel.message()).await else {
+    let Ok(Ok(Message::Request(mut head))) = timeout(context.timeouts.open, channel.message()).await else {
         // Too slow, malformed, or gone: a reset says all that can be said.
         record.failed(ErrorKind::BadRequest);
         return;
     };
     describe(&mut record, &head);
+    let plugged = match service.plugins() {
+        none if none.is_empty() => None,
+        plugins => match plug(plugins, &mut head, visitor, &channel, &mut record, context).await {
+            Ok(plugged) => Some(plugged),
+            Err(stopped) => return stop(stopped, &head, channel, record, context).await,
+        },
+    };
     let mut serving = match Serving::start(channel, record, head, service, visitor, context) {
         Ok(serving) => serving,
         Err(refused) => {
@@ -54,6 +62,7 @@ pub(crate) async fn respond(
             return channel.reset(Code::BAD_REQUEST, &text, linger).await;
         }
     };
+    serving.plugged = plugged;
     let outcome = poll_fn(|cx| serving.poll(cx)).await;
     if matches!(outcome, Outcome::Answered) {
         serving.inbound.stop(&mut serving.channel);
@@ -71,6 +80,24 @@ pub(crate) async fn respond(
             channel.reset(code, &text.into(), linger).await;
         }
         Outcome::Switched(response, switched) => switch(response, switched, channel, record, context).await,
+    }
+}
+
+/// The service is not asked.
+async fn stop(stopped: Stopped, head: &RequestHead, channel: Channel, mut record: Record, context: &Context) {
+    match stopped {
+        Stopped::Gone => {}
+        Stopped::Unfit => {
+            record.failed(ErrorKind::BadRequest);
+            drop(record);
+            let text = "the request head is not valid HTTP, or says nothing of the visitor".into();
+            channel.reset(Code::BAD_REQUEST, &text, context.timeouts.linger).await;
+        }
+        Stopped::Answered(answered) => {
+            record.answered(answered.status(), answered.kind);
+            drop(record);
+            answered.say(head, channel, context).await;
+        }
     }
 }
 

@@ -327,10 +327,7 @@ fn say(
     visiting: Visiting,
     unread: bool,
 ) -> Response<AnswerBody> {
-    if let Some(kind) = kind {
-        record.failed(kind);
-    }
-    record.line.status = Some(response.status().as_u16());
+    record.answered(response.status().as_u16(), kind);
     let is_head = record.line.method == Some(Method::HEAD);
     let length = HeaderValue::from(response.body().len());
     // HTTP/2 would send it even so.

@@ -13,6 +13,7 @@ use super::trust::{ServerTls, TrustError};
 use super::{AddressError, ServiceTarget, Speech, grpc_health};
 use crate::context::Context;
 use crate::directory::RouteLabels;
+use crate::plugin::Chain;
 
 /// A service and how it is reached. It is probed, if that is configured, until it is dropped.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Service {
     pub labels: RouteLabels,
     offer: Offer,
     set_host: Option<HeaderValue>,
+    plugins: Chain,
     servers: Arc<Servers>,
     /// Ends the probes.
     _gone: DropGuard,
@@ -97,7 +99,14 @@ impl Service {
                 });
             }
         }
-        Ok(Self { labels, offer, set_host, servers, _gone: gone.drop_guard() })
+        Ok(Self { labels, offer, set_host, plugins: Chain::default(), servers, _gone: gone.drop_guard() })
+    }
+
+    /// The same, whose requests go through `plugins` first. Connections would not: they are not taken then.
+    #[must_use]
+    pub fn plugged(self, plugins: Chain) -> Self {
+        let offer = if plugins.is_empty() { self.offer } else { Offer::Http };
+        Self { plugins, offer, ..self }
     }
 
     /// A service for HTTP requests at one place. `set_host` replaces the visitor's `Host`.
@@ -139,6 +148,11 @@ impl Service {
     /// What replaces the visitor's `Host`.
     pub(crate) const fn set_host(&self) -> Option<&HeaderValue> {
         self.set_host.as_ref()
+    }
+
+    /// What its requests go through before it is asked.
+    pub(crate) const fn plugins(&self) -> &Chain {
+        &self.plugins
     }
 
     pub(crate) const fn servers(&self) -> &Arc<Servers> {

@@ -31,7 +31,7 @@ fn plug_chain(world: &World, plugins: Chain) {
     world.names.set(HOST, Lookup::Found(route));
 }
 
-fn built(kind: &str, keys: Value) -> Seat {
+pub(super) fn built(kind: &str, keys: Value) -> Seat {
     let Value::Object(keys) = keys else { unreachable!() };
     Kinds::built_in().build(kind, kind, keys).unwrap()
 }
@@ -109,7 +109,7 @@ impl Plugin for Marking {
     }
 }
 
-fn marking() -> Chain {
+pub(super) fn marking() -> Chain {
     let limit = Duration::from_secs(20);
     let seat = Seat::new("mark".into(), "test".into(), OnFailure::Closed, limit, Arc::new(Marking));
     Chain::new(vec![Arc::new(seat)])
