@@ -107,7 +107,7 @@ impl ToServer {
         };
         let targets: Vec<_> = self.sessions.links().into_iter().map(target).collect();
         match targets.is_empty() {
-            true => Lookup::Reserved(self.labels.clone()),
+            true => Lookup::Reserved(self.labels.clone(), Chain::default()),
             false => Lookup::Found(Route {
                 labels: self.labels.clone(),
                 targets,

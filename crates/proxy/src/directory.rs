@@ -33,8 +33,8 @@ pub trait Directory: Send + Sync + 'static {
 pub enum Lookup {
     /// Members that serve it.
     Found(Route),
-    /// It is reserved or configured, and nobody is there who could serve it.
-    Reserved(RouteLabels),
+    /// It is reserved or configured, and nobody is there who could serve it. Its plugins see who asks all the same.
+    Reserved(RouteLabels, Chain),
     /// It is answered at the ingress, if the plugins let it pass.
     Answer(RouteLabels, Arc<RuleAnswer>, Chain),
     /// Nobody has it.

@@ -110,7 +110,7 @@ impl Registry {
         }
         match (route, drawn) {
             (Some(route), _) => Lookup::Found(route),
-            (None, Some(labels)) => Lookup::Reserved(RouteLabels::clone(labels)),
+            (None, Some(labels)) => Lookup::Reserved(RouteLabels::clone(labels), plugins.clone()),
             (None, None) => Lookup::Unknown,
         }
     }
@@ -124,12 +124,12 @@ fn admits(allow: &[IpNet], asked: &Asked<'_>) -> bool {
 fn answer(entry: &Entry, routing: &Routing, asked: Option<&Asked<'_>>) -> Lookup {
     match entry.holding {
         Holding::Free => Lookup::Unknown,
-        Holding::Reserved { .. } => Lookup::Reserved(entry.labels.clone()),
+        Holding::Reserved { .. } => Lookup::Reserved(entry.labels.clone(), Chain::default()),
         Holding::Live { .. } => {
             let balance = Balancing { balance: routing.balance(&entry.labels.group), asked };
             match balance.targets(&entry.behind, || entry.next_turn()) {
                 // All of them drain or are about to end: another session may come in a moment.
-                targets if targets.is_empty() => Lookup::Reserved(entry.labels.clone()),
+                targets if targets.is_empty() => Lookup::Reserved(entry.labels.clone(), Chain::default()),
                 targets => Lookup::Found(Route {
                     labels: entry.labels.clone(),
                     targets,

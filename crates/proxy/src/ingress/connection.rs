@@ -215,12 +215,19 @@ async fn attempt(
     let mut tries = dispatch.begin();
     let mut last = Failure::of(ErrorKind::NoMember);
     for round in 0..ROUNDS {
-        let route = match tries.route(Ask::Http(&asked)).await {
+        let mut found = tries.look(Ask::Http(&asked));
+        if let Err(Unrouted::NoMember(labels, plugins)) = found {
+            record.routed(&labels);
+            // Who may not come in waits for no member, and does not hear that there is none.
+            plug(&plugins, spawner, opener, record).await?;
+            found = tries.wait(Ask::Http(&asked), labels, plugins).await;
+        }
+        let route = match found {
             Ok(route) => route,
             // The name was there a moment ago: what became of the request is the truer answer.
             Err(Unrouted::NoRoute) if round > 0 => return Err(last.into()),
             Err(Unrouted::NoRoute) => return Err(ErrorKind::NoRoute.into()),
-            Err(Unrouted::NoMember(labels)) => {
+            Err(Unrouted::NoMember(labels, _)) => {
                 record.routed(&labels);
                 return Err(ErrorKind::NoMember.into());
             }

@@ -81,7 +81,7 @@ impl TcpIngress {
     fn worker(&self) -> Worker {
         match self.dispatch.lookup(Ask::Tcp(self.port)) {
             Lookup::Found(route) => route.targets.first().map(|target| target.session.worker()),
-            Lookup::Reserved(_) | Lookup::Answer(..) | Lookup::Unknown => None,
+            Lookup::Reserved(..) | Lookup::Answer(..) | Lookup::Unknown => None,
         }
         .unwrap_or_else(|| self.context.spawner.here())
     }
@@ -128,7 +128,7 @@ impl TcpIngress {
     ) -> Result<Option<Connected>, ErrorKind> {
         let mut tries = self.dispatch.begin();
         let route = tries.route(Ask::Tcp(self.port)).await.map_err(|unrouted| match unrouted {
-            Unrouted::NoMember(labels) => {
+            Unrouted::NoMember(labels, _) => {
                 record.routed(&labels);
                 ErrorKind::NoMember
             }
