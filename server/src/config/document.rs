@@ -5,7 +5,7 @@ use std::path::Path;
 use ipnet::IpNet;
 use ops::config::{self, ConfigError, Problems, Section, Value};
 use policy::host::Host;
-use policy::part::ServicePart;
+use policy::part::{GroupPart, PluginPart, ServicePart};
 use policy::rule::Rule;
 use protocol::join::HostPort;
 use proxy::concurrency::Limits;
@@ -19,7 +19,7 @@ use super::names::Names;
 use super::passthrough::{Passthrough, passthroughs};
 use proxy::plugin::Kinds;
 
-use super::plugin::{PluginPart, plugins};
+use super::plugin::plugins;
 use super::principal::{Granting, principals};
 use super::rule::rules;
 use super::service::services;
@@ -100,8 +100,11 @@ pub(crate) fn document(
     let certificates = certificates(top.sections("certificate", problems), problems);
     let principals = principals(top.sections("principal", problems), &under, &mut names, problems);
     let services = services(top.sections("service", problems), "", &mut names, problems);
-    let groups = groups(top.sections("group", problems), &mut names, problems);
+    let mut groups = groups(top.sections("group", problems), &under, &mut names, problems);
     let plugins = plugins(top.sections("plugin", problems), kinds, &mut names, problems);
+    for Group { part, .. } in &mut groups {
+        part.plugins = handed(part, &plugins);
+    }
     let rules = rules(top.sections("rule", problems), &under, &mut names, problems);
     let tcp = entrances(top.sections("tcp", problems), &mut names, problems);
     let tls = passthroughs(top.sections("tls", problems), &under, &mut names, problems);
@@ -124,6 +127,12 @@ pub(crate) fn document(
         tls,
         groups,
     })
+}
+
+/// What a group's members are handed of the plugins: those that its part names.
+fn handed(part: &GroupPart, plugins: &[PluginPart]) -> Vec<PluginPart> {
+    let is_named = |plugin: &&PluginPart| part.named_plugins().any(|name| name == plugin.name);
+    plugins.iter().filter(is_named).cloned().collect()
 }
 
 /// One address or a list of them.

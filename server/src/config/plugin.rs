@@ -1,33 +1,12 @@
-//! `plugin`: what rules may have done to their requests.
+//! `plugin`: what rules and services may have done to their requests.
 
 use std::collections::HashMap;
 
-use ops::config::{Problems, Section, Span};
+use ops::config::{Problems, Section};
+use policy::part::PluginPart;
 use proxy::plugin::{Kinds, NotBuilt};
 
 use super::names::Names;
-
-/// A plugin, with the settings that its kind gives a meaning to.
-#[derive(Clone, PartialEq)]
-pub struct PluginPart {
-    /// Its name in rules.
-    pub name: String,
-    /// One of the kinds that the program knows.
-    pub kind: &'static str,
-    /// The other keys, with their variables replaced. May hold secrets.
-    pub settings: serde_json::Map<String, serde_json::Value>,
-    /// Where it stands in the file.
-    pub span: Span,
-}
-
-impl std::fmt::Debug for PluginPart {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PluginPart")
-            .field("name", &self.name)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
-    }
-}
 
 pub(super) fn plugins(
     sections: Vec<Section<'_>>,
@@ -68,5 +47,5 @@ fn plugin(
             problems.add(places.get(key).unwrap_or(&span).clone(), mistake);
         }
     }
-    Some(PluginPart { name: name?, kind, settings, span })
+    Some(PluginPart { name: name?, kind: kind.to_owned(), settings })
 }

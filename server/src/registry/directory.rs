@@ -1,37 +1,31 @@
 //! What the data plane asks: who serves this request or this port, best first.
 
-use std::sync::Arc;
-
-use ipnet::IpNet;
 use ops::spawn::Worker;
 use policy::balance::{Balance, Pick, prefer};
 use policy::host::Host;
 use policy::ownership::Holding;
-use policy::rule::{Asked, WeightedTarget, by_share};
+use policy::rule::Asked;
 use protocol::service_name::ServiceName;
-use proxy::directory::{Directory, Lookup, Route, RouteLabels, Target};
+use proxy::directory::{Directory, Lookup, Route, Target};
 use proxy::plugin::Chain;
-use proxy::treatment::Treatment;
+use proxy::routes::Members;
 use tokio::sync::watch;
 
 use super::Registry;
 use super::name::Name;
 use super::names::{Behind, Entry};
-use super::routing::{Outcome, Routing};
+use super::routing::Routing;
 
 impl Directory for Registry {
     /// Rules come first, registered names after them.
     fn http(&self, asked: &Asked<'_>) -> Lookup {
         let routing = self.routing();
-        match routing.find(asked) {
-            Some(Outcome::Answer(labels, answer, plugins)) => {
-                Lookup::Answer(labels.clone(), answer.clone(), plugins.clone())
-            }
-            Some(Outcome::Forward { targets, labels, treatment, plugins }) => {
-                self.by_rule(targets, labels, treatment.as_ref(), plugins, asked)
-            }
-            None => self.lookup(&Name::Http(Host::clone(asked.host)), &routing, Some(asked)),
-        }
+        let by_rule = routing.routes().lookup(asked, |service| match service {
+            ServiceName::Grouped { group, service } => self.members(group, service, asked),
+            ServiceName::Plain(service) => self.next_to_the_server(service),
+            ServiceName::Own(_) => None,
+        });
+        by_rule.unwrap_or_else(|| self.lookup(&Name::Http(Host::clone(asked.host)), &routing, Some(asked)))
     }
 
     fn tcp(&self, port: u16) -> Lookup {
@@ -41,15 +35,6 @@ impl Directory for Registry {
     fn changed(&self) -> watch::Receiver<u64> {
         self.names().changes()
     }
-}
-
-/// The members that serve a service of a group.
-#[derive(Debug)]
-pub struct Members {
-    /// Best first; those that can not take work are not in it.
-    pub targets: Vec<Target>,
-    /// Which visitors may come; empty: all.
-    pub allow: Arc<[IpNet]>,
 }
 
 impl Registry {
@@ -73,52 +58,6 @@ impl Registry {
     fn lookup(&self, name: &Name, routing: &Routing, asked: Option<&Asked<'_>>) -> Lookup {
         self.names().look(name, |entry| answer(entry, routing, asked)).unwrap_or(Lookup::Unknown)
     }
-
-    fn by_rule(
-        &self,
-        targets: &[WeightedTarget],
-        labels: &[Arc<RouteLabels>],
-        treatment: Option<&Arc<Treatment>>,
-        plugins: &Chain,
-        asked: &Asked<'_>,
-    ) -> Lookup {
-        let point = if targets.len() > 1 { rand::random() } else { 0 };
-        let mut drawn: Option<&Arc<RouteLabels>> = None;
-        let mut route: Option<Route> = None;
-        for index in by_share(targets, point) {
-            let (Some(target), Some(labels)) = (targets.get(index), labels.get(index)) else { continue };
-            drawn.get_or_insert(labels);
-            let members = match &target.target {
-                ServiceName::Grouped { group, service } => self.members(group, service, asked),
-                ServiceName::Plain(service) => self.next_to_the_server(service),
-                ServiceName::Own(_) => None,
-            };
-            let Some(Members { mut targets, allow }) = members else { continue };
-            match &mut route {
-                _ if targets.is_empty() => {}
-                None => {
-                    let (labels, treatment) = (RouteLabels::clone(labels), treatment.cloned());
-                    route = Some(Route { labels, targets, allow, treatment, plugins: plugins.clone() });
-                }
-                // For when those before it fail. Whom it does not let in it does not serve.
-                Some(route) if admits(&allow, asked) => {
-                    targets.iter_mut().for_each(|target| target.labels = Some(labels.clone()));
-                    route.targets.append(&mut targets);
-                }
-                Some(_) => {}
-            }
-        }
-        match (route, drawn) {
-            (Some(route), _) => Lookup::Found(route),
-            (None, Some(labels)) => Lookup::Reserved(RouteLabels::clone(labels), plugins.clone()),
-            (None, None) => Lookup::Unknown,
-        }
-    }
-}
-
-fn admits(allow: &[IpNet], asked: &Asked<'_>) -> bool {
-    let client = asked.client.to_canonical();
-    allow.is_empty() || allow.iter().any(|net| net.contains(&client))
 }
 
 fn answer(entry: &Entry, routing: &Routing, asked: Option<&Asked<'_>>) -> Lookup {

@@ -22,26 +22,32 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use protocol::service_name::ServiceName;
+use serde::{Deserialize, Serialize};
 
 use crate::host_pattern::HostPattern;
 
 /// One rule, as the operator wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// What it is called in logs, metrics and explanations.
     pub name: Arc<str>,
     /// Which requests it is for.
+    #[serde(default)]
     pub matcher: Matcher,
     /// What becomes of them.
     pub action: Action,
     /// How they are changed and treated on the way.
+    #[serde(default)]
     pub treatment: Treatment,
 }
 
 /// Which requests a rule is for: all of these at once; what is empty matches everything.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Matcher {
     /// The canonical host.
+    #[serde(with = "crate::written::option")]
     pub host: Option<HostPattern>,
     /// The beginning of the path, in the form of [`normal_path`], up to the border of a segment. Begins with `/`.
     pub path_prefix: Option<String>,
@@ -56,7 +62,8 @@ pub struct Matcher {
 }
 
 /// A field that a request must have.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HeaderMatcher {
     /// Its name, in lower case.
     pub name: String,
@@ -65,7 +72,8 @@ pub struct HeaderMatcher {
 }
 
 /// What a value must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ValueMatcher {
     /// This.
     Exact(String),
@@ -76,7 +84,8 @@ pub enum ValueMatcher {
 }
 
 /// A gRPC call: `/SERVICE/METHOD` with a content type of `application/grpc`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct GrpcMatcher {
     /// The service, with its package.
     pub service: Option<String>,
@@ -85,7 +94,8 @@ pub struct GrpcMatcher {
 }
 
 /// What becomes of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Action {
     /// It goes to one of these; never none, and not all of weight 0.
     Forward(Vec<WeightedTarget>),
@@ -108,16 +118,19 @@ pub enum Action {
 }
 
 /// Where requests may go: `GROUP/SERVICE`, or a `SERVICE` next to the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WeightedTarget {
     /// The service; never `~/N`.
+    #[serde(with = "crate::written")]
     pub target: ServiceName,
     /// Its share among the others of the rule.
     pub weight: u32,
 }
 
 /// How a request is changed and treated on the way.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Treatment {
     /// The `Host` that the service sees.
     pub set_host: Option<String>,

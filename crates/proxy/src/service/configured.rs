@@ -13,7 +13,7 @@ use super::trust::{ServerTls, TrustError};
 use super::{AddressError, ServiceTarget, Speech, grpc_health};
 use crate::context::Context;
 use crate::directory::RouteLabels;
-use crate::plugin::Chain;
+use crate::plugin::{Chain, PluginsError};
 
 /// A service and how it is reached. It is probed, if that is configured, until it is dropped.
 #[derive(Debug)]
@@ -59,6 +59,9 @@ pub enum ServiceError {
     /// A probe that can not be.
     #[error("`health`: {0}")]
     Health(&'static str),
+    /// Plugins that it can not have.
+    #[error(transparent)]
+    Plugins(#[from] PluginsError),
 }
 
 impl Service {
@@ -167,6 +170,7 @@ fn at(target: &ServiceTarget, labels: &RouteLabels) -> ServicePart {
         servers: vec![server],
         balance: ServerBalance::default(),
         health: None,
+        plugins: Vec::new(),
     }
 }
 

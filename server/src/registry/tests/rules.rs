@@ -7,9 +7,9 @@ use policy::rule::{Action, Matcher, Rule, Treatment, WeightedTarget};
 use protocol::control::Registration;
 use proxy::directory::Route;
 use proxy::plugin::Plugins;
+use proxy::routes::RouteCause;
 
 use super::*;
-use crate::registry::RoutingCause;
 
 fn rule(name: &str, host: &str, action: Action) -> Rule {
     let host = Some(HostPattern::parse(host).unwrap());
@@ -167,6 +167,6 @@ fn rules_that_can_not_be_followed_are_all_named() {
     let errors = Routing::new(rules, HashMap::new(), &Plugins::default(), &Metrics::new("0")).unwrap_err();
     let names: Vec<&str> = errors.iter().map(|error| &*error.rule).collect();
     assert_eq!(names, ["field", "moved", "nobody"]);
-    assert_eq!(errors[2].cause, RoutingCause::NoTarget);
+    assert_eq!(errors[2].cause, RouteCause::NoTarget);
     assert_eq!(errors[2].to_string(), "rule nobody: none of its targets has any weight");
 }
