@@ -36,7 +36,7 @@ use crate::forward::Forward;
 use crate::groups::Groups;
 use crate::hints::HostHints;
 use crate::identity::{Hold, Identity};
-use crate::ingress::{Door, let_in};
+use crate::ingress::{Door, Leads, let_in};
 use crate::instance::{Instance, host_name};
 use crate::requests::Requests;
 use crate::sessions::Sessions;
@@ -112,7 +112,8 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
     let sessions = Arc::new(Sessions::new(settings.connections));
     let services = Arc::new(services(&settings.tunnels, &context)?);
     let _open = forward(&settings.forwards, &sessions, &context, &events)?;
-    let groups = Groups::new(settings.allow, services.clone(), sessions.clone(), context.clone());
+    let groups =
+        Groups::new(settings.allow, settings.kinds, services.clone(), sessions.clone(), context.clone());
     let (refused, mut refusal) = mpsc::channel(1);
     let budget = ProcessBudget::of_memory(ops::memory::available());
     let held = budget.clone();
@@ -256,7 +257,7 @@ fn forward(
         let door = Door::open(*listen).map_err(Exit::failed)?;
         let labels = RouteLabels { route: name.as_str().into(), ..labels_of("", to, context) };
         let labels = RouteLabels { metrics: context.metrics.route(name, "", to), ..labels };
-        let open = let_in(&door, *kind, labels, sessions, context).map_err(Exit::failed)?;
+        let open = let_in(&door, *kind, Leads::all_to(labels), sessions, context).map_err(Exit::failed)?;
         let url = match kind {
             IngressKind::Http => format!("http://{}", door.address),
             IngressKind::Tcp => format!("tcp://{}", door.address),

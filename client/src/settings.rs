@@ -7,6 +7,7 @@ use ops::log::LogFormat;
 use ops::state_dir::StateDir;
 use policy::consent::Consent;
 use protocol::join::{HostPort, JoinString};
+use proxy::plugin::Kinds;
 use transport::tls::Trust;
 
 use crate::forward::Forward;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub forwards: Vec<Forward>,
     /// What the server may hand over.
     pub allow: Consent,
+    /// The plugins that there can be in it.
+    pub kinds: Kinds,
     /// How to take refusals.
     pub mode: Mode,
     /// The configuration file, if there is one.

@@ -56,6 +56,7 @@ impl Run {
             tunnels: file.tunnels,
             forwards: file.forwards,
             allow: file.allow,
+            kinds: globals.kinds.clone(),
             mode: Mode::Service { fail_fast: self.fail_fast },
             config: Some(path),
             state,

@@ -75,6 +75,7 @@ pub(super) fn run_ad_hoc(
         tunnels,
         forwards,
         allow: Consent::default(),
+        kinds: globals.kinds.clone(),
         mode: Mode::AdHoc,
         config: None,
         state,
