@@ -30,7 +30,7 @@ faults: nextest ## the fault cases in their long forms, on release builds
 	TUNNEL_FULL=1 cargo nextest run --release -p tests --profile faults
 
 programs:
-	cargo build -p server -p client
+	cargo build -p server -p client -p plugin-agents
 
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install cargo-nextest --locked || echo 'no cargo-nextest: cargo test it is'

@@ -14,6 +14,7 @@ mod identity;
 mod layering;
 mod memory;
 mod other_direction;
+mod plugins;
 mod quick_start;
 mod repo;
 mod run;
