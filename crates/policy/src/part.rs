@@ -193,6 +193,12 @@ impl GroupPart {
     }
 }
 
+/// The plugins that the service of that name among `services` names.
+#[must_use]
+pub fn plugins_of(services: &[ServicePart], name: &str) -> Vec<String> {
+    services.iter().find(|service| service.name == name).map_or_else(Vec::new, |it| it.plugins.clone())
+}
+
 impl IngressPart {
     /// The plugins that it or a rule of it names.
     pub fn named_plugins(&self) -> impl Iterator<Item = &str> {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::{Exit, ExitCode, print};
 use policy::rule::Table;
+use protocol::service_name::ServiceName;
 use proxy::plugin::Kinds;
 
 use super::run::read;
@@ -55,7 +56,9 @@ impl Explain {
         let answer = match &flags.config {
             Some(path) => {
                 let document = read(path, &flags, kinds).map_err(Exit::usage)?;
-                let explained = explanation(&Table::new(document.rules), &asked).map_err(Exit::usage)?;
+                let plugins = |service: &ServiceName| document.plugins_of(service);
+                let table = Table::new(document.rules.clone());
+                let explained = explanation(&table, &plugins, &asked).map_err(Exit::usage)?;
                 serde_json::to_value(explained).map_err(Exit::failed)?
             }
             None => Server::new(flags)?.post("/v1/explain", &asked)?,

@@ -5,9 +5,10 @@ use std::path::Path;
 use ipnet::IpNet;
 use ops::config::{self, ConfigError, Problems, Section, Value};
 use policy::host::Host;
-use policy::part::{GroupPart, PluginPart, ServicePart};
+use policy::part::{GroupPart, PluginPart, ServicePart, plugins_of};
 use policy::rule::Rule;
 use protocol::join::HostPort;
+use protocol::service_name::ServiceName;
 use proxy::concurrency::Limits;
 
 use super::certificate::{CertificateFiles, certificates};
@@ -60,6 +61,20 @@ pub struct Document {
     pub tls: Vec<Passthrough>,
     /// `group`.
     pub groups: Vec<Group>,
+}
+
+impl Document {
+    /// The plugins of a service, in order.
+    pub(crate) fn plugins_of(&self, service: &ServiceName) -> Vec<String> {
+        match service {
+            ServiceName::Grouped { group, service } => {
+                let group = self.groups.iter().find(|known| known.name == *group);
+                group.map_or_else(Vec::new, |group| plugins_of(&group.part.services, service))
+            }
+            ServiceName::Plain(service) => plugins_of(&self.services, service),
+            ServiceName::Own(_) => Vec::new(),
+        }
+    }
 }
 
 /// Reads and checks the file at `path`; `env` looks up the variables of `${…}`, and `domain` is the one of the command line,

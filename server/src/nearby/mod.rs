@@ -57,6 +57,13 @@ impl Nearby {
         self.table.get(&ServiceName::Plain(name.to_owned()))
     }
 
+    /// The plugins that requests for the service go through.
+    #[must_use]
+    pub fn plugins(&self, name: &str) -> Vec<String> {
+        let service = self.service(name);
+        service.map_or_else(Vec::new, |service| service.plugin_names().map(str::to_owned).collect())
+    }
+
     /// What the data plane of this end shares.
     #[must_use]
     pub fn context(&self) -> &Context {

@@ -138,6 +138,11 @@ impl Service {
         self.servers.iter().map(|server| &server.link.target)
     }
 
+    /// The names of the plugins that its requests go through, in order.
+    pub fn plugin_names(&self) -> impl Iterator<Item = &str> {
+        self.plugins.names()
+    }
+
     /// Whether requests may be asked of it.
     pub(crate) fn takes_requests(&self) -> bool {
         self.offer != Offer::Tcp
