@@ -263,10 +263,37 @@ mod tests {
         let plugin = PluginPart { name: "per-ip".to_owned(), kind: "rate-limit".to_owned(), settings };
         let part = GroupPart { services: vec![], ingresses: vec![ingress()], plugins: vec![plugin] };
         let text = serde_json::to_string(&part).unwrap();
+        // As `spec/05-control.md` says.
+        let written = json!({
+            "ingresses": [{
+                "listen": "127.0.0.1:9000",
+                "kind": "http",
+                "to": "billing",
+                "plugins": ["per-ip"],
+                "rules": [
+                    {
+                        "name": "api",
+                        "matcher": {
+                            "host": "*.lan",
+                            "path_prefix": "/api",
+                            "methods": ["GET"],
+                            "headers": [{ "name": "x-a", "value": { "exact": "1" } }, { "name": "x-b", "value": "present" }],
+                            "grpc": { "service": "S" },
+                            "clients": ["::1/128"],
+                        },
+                        "action": { "forward": [{ "target": "payroll", "weight": 3 }] },
+                        "treatment": { "timeout_ms": 1500, "plugins": ["auth"] },
+                    },
+                    { "name": "old", "action": { "redirect": { "status": 308, "to": "/{path}" } } },
+                ],
+            }],
+            "plugins": [{ "name": "per-ip", "kind": "rate-limit", "settings": { "rate": "20/s" } }],
+        });
+        assert_eq!(serde_json::to_value(&part).unwrap(), written);
         assert_eq!(serde_json::from_str::<GroupPart>(&text).unwrap(), part);
         assert!(!format!("{part:?}").contains("20/s"), "settings may be secrets");
         // What is not known is refused, never passed over: it could be what guards a service.
-        let more = text.replacen("\"strip_prefix\"", "\"strip_suffix\"", 1);
+        let more = text.replacen("\"timeout_ms\"", "\"timeout_s\"", 1);
         assert_ne!(more, text);
         assert!(serde_json::from_str::<GroupPart>(&more).is_err());
     }

@@ -33,12 +33,12 @@ pub struct Rule {
     /// What it is called in logs, metrics and explanations.
     pub name: Arc<str>,
     /// Which requests it is for.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub matcher: Matcher,
     /// What becomes of them.
     pub action: Action,
     /// How they are changed and treated on the way.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub treatment: Treatment,
 }
 
@@ -47,17 +47,22 @@ pub struct Rule {
 #[serde(default, deny_unknown_fields)]
 pub struct Matcher {
     /// The canonical host.
-    #[serde(with = "crate::written::option")]
+    #[serde(with = "crate::written::option", skip_serializing_if = "Option::is_none")]
     pub host: Option<HostPattern>,
     /// The beginning of the path, in the form of [`normal_path`], up to the border of a segment. Begins with `/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub path_prefix: Option<String>,
     /// One of these methods, case-sensitive.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
     /// Each of these fields.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<HeaderMatcher>,
     /// A gRPC call.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<GrpcMatcher>,
     /// The visitor's address is in one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<IpNet>,
 }
 
@@ -88,8 +93,10 @@ pub enum ValueMatcher {
 #[serde(default, deny_unknown_fields)]
 pub struct GrpcMatcher {
     /// The service, with its package.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// The method.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
 }
 
@@ -133,15 +140,25 @@ pub struct WeightedTarget {
 #[serde(default, deny_unknown_fields)]
 pub struct Treatment {
     /// The `Host` that the service sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub set_host: Option<String>,
     /// What is taken off the front of the path; begins with `/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub strip_prefix: Option<String>,
     /// Fields that are set in the request, names in lower case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set_headers: Vec<(String, String)>,
     /// From the end of the request to the response head; none: the general limit.
+    #[serde(rename = "timeout_ms", with = "crate::written::millis", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// How many further members may be tried; none: the general number.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u8>,
     /// The plugins that see it, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<Arc<str>>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
