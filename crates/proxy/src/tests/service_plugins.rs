@@ -189,9 +189,10 @@ fn a_plugin_that_fails_at_the_end_that_dials_is_contained() {
     });
 }
 
+type Ends = Vec<(Option<u16>, Option<ErrorKind>)>;
+
 /// Notes how requests end.
-#[derive(Default)]
-struct Noting(Arc<Mutex<Vec<(Option<u16>, Option<ErrorKind>)>>>);
+struct Noting(Arc<Mutex<Ends>>);
 
 impl Plugin for Noting {
     fn on_end(self: Arc<Self>, line: &AccessLine) -> Call<'static, ()> {
