@@ -99,13 +99,6 @@ pub(crate) struct Leads {
     pub(crate) plugins: Chain,
 }
 
-impl Leads {
-    /// All to the service of `labels`.
-    pub(crate) fn all_to(labels: RouteLabels) -> Self {
-        Self { rules: Arc::default(), rest: labels, plugins: Chain::default() }
-    }
-}
-
 /// Leads visitors to services next to the server, over whatever sessions there are.
 struct ToServer {
     sessions: Arc<Sessions>,

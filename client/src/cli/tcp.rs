@@ -74,6 +74,7 @@ pub(super) fn run_ad_hoc(
         ops: None,
         tunnels,
         forwards,
+        plugins: Vec::new(),
         allow: Consent::default(),
         kinds: globals.kinds.clone(),
         mode: Mode::AdHoc,

@@ -192,6 +192,30 @@ async fn a_service_next_to_the_server_has_plugins_whoever_asks() {
 }
 
 #[tokio::test]
+async fn a_forward_of_the_clients_own_file_has_plugins() {
+    let billing = HttpService::start().await;
+    let config = format!(
+        "principal = [{{ name = \"bob\", reach = [\"billing\"] }}]\n\
+         service = [{{ name = \"billing\", servers = [{{ address = \"http://{}\" }}] }}]\n",
+        billing.addr()
+    );
+    let server = Tunneld::configured(|_| config, &[]).await;
+    let (home, listen) = (Home::new(), nobody());
+    let _client = home.run(
+        &server.invite("bob", &[]).await,
+        &format!(
+            "plugin = [{{ name = \"once\", kind = \"rate-limit\", rate = \"1/h\" }}]\n\
+             forward = [{{ name = \"b\", kind = \"http\", listen = \"{listen}\", to = \"billing\", plugins = [\"once\"] }}]\n"
+        ),
+    );
+    server.has_sessions(SESSIONS, SOON).await;
+    assert_eq!(visitor::get(listen, "x", "/").await.status, 200);
+    let second = visitor::get(listen, "x", "/").await;
+    assert_eq!((second.status, second.field("x-tunnel-error")), (429, "over-limit"));
+    assert_eq!(billing.tally().get(|tally| &tally.requests), 1);
+}
+
+#[tokio::test]
 async fn who_may_not_come_in_hears_401_before_503() {
     let config = format!(
         "timeouts = {{ member = \"100ms\" }}\n\

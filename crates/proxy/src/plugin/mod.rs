@@ -23,6 +23,7 @@ mod rate_limit;
 mod reply;
 mod seat;
 mod set;
+mod written;
 
 #[cfg(test)]
 mod tests;
