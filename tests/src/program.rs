@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,24 +63,29 @@ impl Finished {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// There will be no more.
+    ended: Arc<AtomicBool>,
+}
 
 impl Lines {
     fn follow(&self, source: impl Read + Send + 'static) {
-        let lines = self.clone();
+        let Self { lines, ended } = self.clone();
         std::thread::spawn(move || {
             let mut source = BufReader::new(source);
             let mut line = Vec::new();
             while matches!(source.read_until(b'\n', &mut line), Ok(1..)) {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                lines.0.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(text);
                 line.clear();
             }
+            ended.store(true, Ordering::Release);
         });
     }
 
     fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -171,12 +177,9 @@ impl Program {
     pub async fn finished(mut self, limit: Duration) -> Finished {
         let (status, _) = self.ended(limit).await;
         // The readers may be a moment behind the end of the process.
-        let mut before = (usize::MAX, usize::MAX);
-        let settled = async || {
-            let now = (self.stdout.all().len(), self.stderr.all().len());
-            (std::mem::replace(&mut before, now) == now).then_some(())
-        };
-        until("output is complete", limit, settled).await;
+        let ended = |lines: &Lines| lines.ended.load(Ordering::Acquire);
+        let complete = async || (ended(&self.stdout) && ended(&self.stderr)).then_some(());
+        until("output is complete", limit, complete).await;
         Finished { code: status.code(), stdout: self.stdout().join("\n"), stderr: self.stderr().join("\n") }
     }
 

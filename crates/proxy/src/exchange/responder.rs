@@ -45,13 +45,15 @@ pub(crate) async fn respond(
         return;
     };
     describe(&mut record, &head);
-    let plugged = match service.plugins() {
-        none if none.is_empty() => None,
-        plugins => match plug(plugins, &mut head, visitor, &channel, &mut record, context).await {
-            Ok(plugged) => Some(plugged),
-            Err(stopped) => return stop(stopped, &head, channel, record, context).await,
-        },
-    };
+    let mut plugged = None;
+    if !service.plugins().is_empty() {
+        // Boxed, like what follows it: the task of an exchange without plugins is not to hold their place.
+        let asking = plug(service.plugins(), &mut head, visitor, &channel, &mut record, context);
+        match Box::pin(asking).await {
+            Ok(passed) => plugged = Some(passed),
+            Err(stopped) => return Box::pin(stop(stopped, &head, channel, record, context)).await,
+        }
+    }
     let mut serving = match Serving::start(channel, record, head, service, visitor, context) {
         Ok(serving) => serving,
         Err(refused) => {
