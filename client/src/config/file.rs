@@ -259,7 +259,7 @@ forward = [{ name = "f", kind = "http", listen = "9000", to = "billing", plugins
         assert_eq!(wrong(&source.replace("[\"few\"]", "[\"fewer\"]")), ["2:85 there is no plugin \"fewer\""]);
         assert_eq!(
             wrong(&source.replace("\"http\"", "\"tcp\"")),
-            ["2:83 `plugins` is for forwards of kind \"http\""]
+            ["2:84 `plugins` is for forwards of kind \"http\""]
         );
         assert_eq!(
             wrong(
@@ -268,7 +268,7 @@ forward = [{ name = "f", kind = "http", listen = "9000", to = "billing", plugins
             [
                 "1:32 \"wings\" is no `kind`: there is basic-auth, cors, forward-auth, headers, ip-allow, rate-limit",
                 "1:43 `rate` is missing: add rate = \"20/s\"",
-                "1:90 there is another plugin named \"b\"",
+                "1:89 there is another plugin named \"b\"",
             ]
         );
     }
