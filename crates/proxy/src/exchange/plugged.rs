@@ -120,18 +120,17 @@ impl Answered {
         encode_end(out.buffer())
     }
 
-    /// Answers `head` with it, of which nothing but the head was read, and ends the exchange.
-    pub(super) async fn say(self, head: &WireHead, mut channel: Channel, context: &Context) {
-        let linger = context.timeouts.linger;
-        if self.encode(head, has_body(head), &mut channel.out).is_err() {
-            channel.out.clear();
-            let text = "the answer of a plugin is too large to be passed on".into();
-            return channel.reset(Code::INTERNAL, &text, linger).await;
-        }
-        let written = timeout(context.timeouts.stalled, channel.flush()).await;
-        if matches!(written, Ok(Ok(()))) {
-            channel.close(linger).await;
-        }
+    /// Writes it as the answer to `head`, of which nothing but the head was read. Whoever has gone does not get it.
+    pub(super) async fn write(
+        self,
+        head: &WireHead,
+        channel: &mut Channel,
+        context: &Context,
+    ) -> Result<(), EncodeError> {
+        self.encode(head, has_body(head), &mut channel.out)?;
+        // What can not be written now, no close can write either.
+        let _ = timeout(context.timeouts.stalled, channel.flush()).await;
+        Ok(())
     }
 }
 

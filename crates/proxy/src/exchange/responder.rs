@@ -86,19 +86,32 @@ pub(crate) async fn respond(
 }
 
 /// The service is not asked.
-async fn stop(stopped: Stopped, head: &RequestHead, channel: Channel, mut record: Record, context: &Context) {
+async fn stop(
+    stopped: Stopped,
+    head: &RequestHead,
+    mut channel: Channel,
+    mut record: Record,
+    context: &Context,
+) {
+    let linger = context.timeouts.linger;
     match stopped {
         Stopped::Gone => {}
         Stopped::Unfit => {
             record.failed(ErrorKind::BadRequest);
             drop(record);
             let text = "the request head is not valid HTTP, or says nothing of the visitor".into();
-            channel.reset(Code::BAD_REQUEST, &text, context.timeouts.linger).await;
+            channel.reset(Code::BAD_REQUEST, &text, linger).await;
         }
         Stopped::Answered(answered) => {
             record.answered(answered.status(), answered.kind);
+            let encoded = answered.write(head, &mut channel, context).await;
             drop(record);
-            answered.say(head, channel, context).await;
+            if encoded.is_ok() {
+                return channel.close(linger).await;
+            }
+            channel.out.clear();
+            let text = "the answer of a plugin is too large to be passed on".into();
+            channel.reset(Code::INTERNAL, &text, linger).await;
         }
     }
 }
