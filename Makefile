@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults fuzz bench lint fmt doc deny ci programs nextest
+.PHONY: help demo test peers faults fuzz bench lint fmt doc deny ci programs nextest
 
 # Seconds of `make fuzz`, over all targets together.
 SECONDS ?= 60
@@ -21,13 +21,27 @@ demo: ## both programs and a small service, with something sent through; ONCE=1 
 	@cargo build --release -p tests --bin demo
 	@ONCE='$(ONCE)' target/release/demo
 
-test: programs nextest ## every test
+test: programs peers nextest ## every test
 	cargo test --quiet --workspace --doc
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace --all-targets; fi
 
-faults: nextest ## the fault cases in their long forms, on release builds
+faults: peers nextest ## the fault cases in their long forms, on release builds
 	cargo build --release -p server -p client
 	TUNNEL_FULL=1 cargo nextest run --release -p tests --profile faults
+
+# Debian's names of what the tests speak to, each behind the program that it brings.
+PEERS = curl:curl nginx:nginx-light chromium-headless-shell:chromium-headless-shell python3:python3-venv
+
+peers: target/peers/complete ## other people's clients and servers, for the tests: Python's into target/, the rest must be there
+	@missing=; for peer in $(PEERS); do \
+	  PATH="$$PATH:/usr/sbin" command -v "$${peer%%:*}" >/dev/null || missing+=" $${peer##*:}"; done; \
+	if [ -n "$$missing" ]; then echo "the tests need: apt-get install --no-install-recommends$$missing"; exit 1; fi
+
+target/peers/complete: tests/peers/requirements.txt
+	rm -rf target/peers
+	python3 -m venv target/peers
+	target/peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: -r $<
+	touch $@
 
 programs:
 	cargo build -p server -p client -p plugin-agents

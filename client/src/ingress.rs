@@ -9,7 +9,7 @@ use policy::part::IngressKind;
 use policy::rule::Asked;
 use protocol::service_name::ServiceName;
 use proxy::context::Context;
-use proxy::directory::{Directory, Lookup, Route, RouteLabels, Target};
+use proxy::directory::{Connecting, Directory, Lookup, Public, Route, RouteLabels, Target};
 use proxy::dispatch::Dispatch;
 use proxy::ingress::{Entrance, HttpIngress, TcpIngress};
 use proxy::plugin::Chain;
@@ -81,7 +81,8 @@ pub(crate) fn let_in(
                 ingress.run(listener, permits, stopped).await;
             }
             IngressKind::Tcp => {
-                TcpIngress::new(&route, port, dispatch, context).run(listener, permits, stopped).await;
+                let ingress = TcpIngress::new(&route, Public::Port(port), dispatch, context);
+                ingress.run(listener, permits, stopped).await;
             }
         }
     });
@@ -115,7 +116,10 @@ impl ToServer {
         let (labels, plugins, targets) = (rest.clone(), plugins.clone(), self.targets(&rest.service));
         match targets.is_empty() {
             true => Lookup::Reserved(labels, plugins),
-            false => Lookup::Found(Route { labels, targets, plugins, allow: [].into(), treatment: None }),
+            false => {
+                let (allow, treatment, idle_timeout) = ([].into(), None, None);
+                Lookup::Found(Route { labels, targets, plugins, allow, treatment, idle_timeout })
+            }
         }
     }
 }
@@ -129,7 +133,7 @@ impl Directory for ToServer {
         by_rule.unwrap_or_else(|| self.rest())
     }
 
-    fn tcp(&self, _: u16) -> Lookup {
+    fn connection(&self, _: &Connecting<'_>) -> Lookup {
         self.rest()
     }
 

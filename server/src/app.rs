@@ -29,8 +29,9 @@ use crate::admin::{Admin, Bound, VERSION, router};
 use crate::admission::{self, Door};
 use crate::certificates::{self, Certificates};
 use crate::config;
-use crate::entrances::entrances;
+use crate::entrances::{entrances, plain};
 use crate::identity::{JoinMaker, ServerKey, StateKey, Store};
+use crate::ingresses::Ingresses;
 use crate::listeners::Listeners;
 use crate::nearby::Nearby;
 use crate::pages::pages;
@@ -92,6 +93,7 @@ struct Parts {
     tunnel: Listeners,
     http: Listeners,
     https: Option<Listeners>,
+    ingresses: Ingresses,
     ops: Listeners,
     certificates: Arc<Certificates>,
     bound: Bound,
@@ -110,6 +112,7 @@ impl Parts {
         let https = settings.https.as_ref().map(|listen| Listeners::bind("--https", listen));
         let https = https.transpose().map_err(Exit::failed)?;
         let ops = Listeners::bind("--ops", &settings.ops).map_err(Exit::failed)?;
+        let ingresses = Ingresses::bind(&settings.document).map_err(Exit::failed)?;
         let bound = Bound {
             tunnel: first(&tunnel)?,
             http: first(&http)?,
@@ -137,6 +140,7 @@ impl Parts {
             tunnel,
             http,
             https,
+            ingresses,
             ops,
             certificates: Arc::new(certificates),
             bound,
@@ -191,7 +195,7 @@ impl Parts {
         let document = &self.settings.document;
         let nearby = Nearby::new(&document.services, &plugins, data_plane.clone(), &budget);
         let nearby = nearby.map_err(Exit::usage)?;
-        let configured = Configured::of(document, nearby).map_err(Exit::usage)?;
+        let configured = Configured::of(document, nearby, self.ingresses.ports()).map_err(Exit::usage)?;
         let visitors = Visitors::new(data_plane, self.descriptors);
         let addresses = self.http.addresses.iter().map(SocketAddr::ip).collect();
         let ports = Ports::new(addresses, drain.start.clone(), visitors.ports());
@@ -208,7 +212,8 @@ impl Parts {
         let dispatch = Dispatch::new(registry.clone(), timeouts.member, metrics.clone());
         visitors.dispatched_by(dispatch.limited_to(limits));
         registry.restore(&self.state, Instant::now());
-        registry.route_by(routing);
+        let relays = self.ingresses.relays(&self.settings.document, self.bound.https, &metrics);
+        registry.route_by(routing.with_relays(relays));
 
         let counted = registry.clone();
         metrics.watch_group_members(move || counted.memberships().counts());
@@ -219,7 +224,9 @@ impl Parts {
         let (tls, identity) = (self.key.tls.clone(), self.identity.clone());
         let door = Door::new(tls, identity, sessions, budget, drain.start.clone());
         let socket = AdminSocket::bind(&self.state.file(SOCKET)).await.map_err(Exit::failed)?;
+        let down = self.ingresses.down.clone();
         let commands = Arc::new(Admin {
+            down: down.clone(),
             registry: registry.clone(),
             identity: self.identity.clone(),
             joins: self.joins,
@@ -249,12 +256,16 @@ impl Parts {
         ];
         let door = Arc::new(door);
         let (http, https) =
-            entrances(&self.settings.document, self.bound, &public_url, &self.certificates, &door)
+            entrances(&self.settings.document, self.bound, &public_url, &self.certificates, &registry, &door)
                 .map_err(Exit::failed)?;
         admission::listen(&door, self.tunnel.sockets);
         visitors.serve_http("http", self.http.sockets, http);
         if let Some(listeners) = self.https {
             visitors.serve_http("https", listeners.sockets, https);
+        }
+        for ingress in self.ingresses {
+            let entrance = plain(&self.settings.document, ingress.proxy_protocol);
+            visitors.serve_ingress(ingress, Arc::new(entrance), &down).map_err(Exit::failed)?;
         }
         let quiet = CancellationToken::new();
         serve_ops(self.ops.sockets, spawner, &quiet, pages(&registry, metrics, started, &drain));

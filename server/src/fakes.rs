@@ -175,7 +175,8 @@ pub(crate) fn domain() -> Host {
     Host::parse("t.example.com").unwrap()
 }
 
-/// Group `web`, with a service `app` and an ingress to `billing`; the host `rules.t.example.com` is a rule's.
+/// Group `web`, with a service `app` and an ingress to `billing`; the host `rules.t.example.com` is a rule's, and the port 2200 a
+/// listener's.
 fn configured(spawner: &Spawner) -> Configured {
     let part = serde_json::json!({
         "services": [{ "name": "app", "servers": [{ "address": "127.0.0.1:3000" }] }],
@@ -184,7 +185,7 @@ fn configured(spawner: &Spawner) -> Configured {
     let groups = vec![("web".to_owned(), serde_json::from_value(part).unwrap())];
     let hosts = [Host::parse("rules.t.example.com").unwrap()].into();
     let memberships = Memberships::new(groups, 7).unwrap();
-    Configured { memberships, hosts, nearby: Arc::new(nearby(spawner)) }
+    Configured { memberships, hosts, ports: [2200].into(), nearby: Arc::new(nearby(spawner)) }
 }
 
 /// With a service `billing` next to the server, where nobody listens.

@@ -23,6 +23,7 @@ mod entrances;
 #[cfg(test)]
 mod fakes;
 pub mod identity;
+mod ingresses;
 mod listeners;
 pub mod nearby;
 mod pages;

@@ -43,6 +43,13 @@ fn hint(error: &io::Error, flag: &str) -> String {
     }
 }
 
+impl BindError {
+    /// What the kernel says, roughly.
+    pub(crate) fn kind(&self) -> io::ErrorKind {
+        self.error.kind()
+    }
+}
+
 impl Listeners {
     /// Binds all addresses of `listen`, which came by `flag`.
     ///

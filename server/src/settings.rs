@@ -118,6 +118,14 @@ impl Settings {
         if redirects && !reachable {
             mistakes.0.push("listen.http.redirect: there is no https to go to: add listen.https, or a public_url with https".to_owned());
         }
+        if matches!(https, Some(None))
+            && let Some(lost) = document.tls.iter().find(|tls| tls.listen.is_none())
+        {
+            mistakes.0.push(format!(
+                "tls.listen: nobody could ask for {}: add listen = \"ADDRESS:PORT\" to it, or listen.https",
+                lost.host
+            ));
+        }
         let log = mistakes.take("--log", flags.log.as_deref().map_or(Ok(LogFormat::Auto), str::parse));
         if !mistakes.0.is_empty() {
             return Err(SettingsError(mistakes.0));

@@ -1,4 +1,4 @@
-//! Where visitors come in: the listener for HTTP, and one listener per public port.
+//! Where visitors come in: the listeners for HTTP, those of the configuration for TCP and TLS, and one per public port.
 
 mod room;
 
@@ -6,11 +6,13 @@ use std::net::TcpListener as StdListener;
 use std::sync::{Arc, OnceLock};
 
 use proxy::context::Context;
+use proxy::directory::Public;
 use proxy::dispatch::Dispatch;
-use proxy::ingress::{Entrance, HttpIngress, TcpIngress};
+use proxy::ingress::{Entrance, HttpIngress, TcpIngress, TlsIngress};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::ingresses::{Down, Ingress, IngressKind};
 use crate::registry::{NoRoom, SWEEP, Serve};
 use room::Room;
 
@@ -63,6 +65,54 @@ impl Visitors {
         }
     }
 
+    /// Takes in visitors of a listener of the configuration by `entrance`, from when it can be bound until the drain starts.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub(crate) fn serve_ingress(
+        &self,
+        ingress: Ingress,
+        entrance: Arc<Entrance>,
+        down: &Down,
+    ) -> Result<(), NoRoom> {
+        let Some(dispatch) = self.dispatch.get() else { return Ok(()) };
+        let stop = self.context.drain.start.child_token();
+        if ingress.sockets.is_empty() {
+            let (visitors, down) = (self.clone(), down.clone());
+            let spawner = &self.context.spawner;
+            spawner.spawn(spawner.next_worker(), "bind again", async move {
+                let Some(ingress) = ingress.bound(&down, &stop).await else { return };
+                if let Err(error) = visitors.serve_ingress(ingress, entrance, &down) {
+                    tracing::error!(%error, "a listener for visitors is lost");
+                }
+            });
+            return Ok(());
+        }
+        let Ingress { kind, address, sockets, .. } = ingress;
+        let permits = self.room.port(sockets.len(), stop.clone()).ok_or(NoRoom)?;
+        let name = format!("{}:{}", kind.as_str(), address.port());
+        for socket in sockets {
+            let (permits, stop, context) = (permits.clone(), stop.clone(), self.context.clone());
+            let dispatch = dispatch.clone();
+            match kind {
+                IngressKind::Tcp => {
+                    let public = Public::Listener(address);
+                    let ingress = TcpIngress::new(&name, public, dispatch, context).by(entrance.clone());
+                    self.accept("tcp ingress", socket, |listener| async move {
+                        ingress.run(listener, permits, stop).await;
+                    });
+                }
+                IngressKind::Tls => {
+                    let ingress = TlsIngress::new(&name, address, dispatch, context, entrance.clone());
+                    self.accept("tls ingress", socket, |listener| async move {
+                        ingress.run(listener, permits, stop).await;
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn serve_tcp(
         &self,
         port: u16,
@@ -73,7 +123,8 @@ impl Visitors {
         let permits = self.room.port(sockets.len(), closed.clone()).ok_or(NoRoom)?;
         for socket in sockets {
             let name = format!("tcp:{port}");
-            let ingress = TcpIngress::new(&name, port, dispatch.clone(), self.context.clone());
+            let public = Public::Port(port);
+            let ingress = TcpIngress::new(&name, public, dispatch.clone(), self.context.clone());
             let (permits, stop) = (permits.clone(), closed.clone());
             self.accept("tcp ingress", socket, |listener| async move {
                 ingress.run(listener, permits, stop).await;

@@ -10,9 +10,12 @@
     reason = "a fixture that fails must fail the test that stands on it, at once and with a message"
 )]
 
+pub mod browser;
 pub mod fixture;
 pub mod link;
+pub mod nginx;
 pub mod pattern;
+pub mod peer;
 pub mod program;
 pub mod tls;
 pub mod tunnelc;

@@ -65,8 +65,7 @@ impl Finished {
 #[derive(Debug, Clone, Default)]
 struct Lines {
     lines: Arc<Mutex<Vec<String>>>,
-    /// There will be no more.
-    ended: Arc<AtomicBool>,
+    complete: Arc<AtomicBool>,
 }
 
 impl Lines {
@@ -77,11 +76,16 @@ impl Lines {
             let mut line = Vec::new();
             while matches!(source.read_until(b'\n', &mut line), Ok(1..)) {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                lines.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+                lines.lines.lock().unwrap_or_else(PoisonError::into_inner).push(text);
                 line.clear();
             }
-            ended.store(true, Ordering::Release);
+            lines.complete.store(true, Ordering::Release);
         });
+    }
+
+    /// Whether there will be no more: everybody who could write has gone.
+    fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
     }
 
     fn all(&self) -> Vec<String> {
@@ -177,8 +181,7 @@ impl Program {
     pub async fn finished(mut self, limit: Duration) -> Finished {
         let (status, _) = self.ended(limit).await;
         // The readers may be a moment behind the end of the process.
-        let ended = |lines: &Lines| lines.ended.load(Ordering::Acquire);
-        let complete = async || (ended(&self.stdout) && ended(&self.stderr)).then_some(());
+        let complete = async || (self.stdout.is_complete() && self.stderr.is_complete()).then_some(());
         until("output is complete", limit, complete).await;
         Finished { code: status.code(), stdout: self.stdout().join("\n"), stderr: self.stderr().join("\n") }
     }

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -40,12 +41,12 @@ pub async fn connect(
 }
 
 /// The same over a connection that is there; `old` speaks TLS 1.2 at most.
-pub async fn over(
-    stream: TcpStream,
+pub async fn over<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     name: &str,
     root: &CertificateDer<'static>,
     old: bool,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<TlsStream<S>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).map_err(io::Error::other)?;

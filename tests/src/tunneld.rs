@@ -144,6 +144,13 @@ impl Tunneld {
         serde_json::from_str(&done.stdout).unwrap()
     }
 
+    /// Where a configured ingress listens, in the order of `status`: by listener, then by host.
+    pub async fn ingress(&self, number: usize) -> SocketAddr {
+        let status = self.status().await;
+        let listen = status["ingresses"][number]["listen"].as_str();
+        listen.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{}", status["ingresses"]))
+    }
+
     /// `/healthz` of the ops listener.
     pub async fn health(&self) -> Value {
         let answer = visitor::get(self.listen.ops, "localhost", "/healthz").await;

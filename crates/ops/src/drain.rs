@@ -47,6 +47,12 @@ impl Drain {
         Self { start: shutdown.drain.clone(), now: shutdown.now.clone(), work: TaskTracker::new() }
     }
 
+    /// The same drain for one listener of many, who looks often: it asks nobody else's lock.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { start: self.start.child_token(), now: self.now.child_token(), work: self.work.clone() }
+    }
+
     /// Counts a piece of work in progress. Work that starts during the drain is waited for too.
     pub fn work(&self) -> Work {
         Work(self.work.token())

@@ -41,7 +41,7 @@ pub struct AccessLine {
     pub method: Option<Method>,
     /// The path with its query, which may hold secrets of the visitor: a log shows the path only.
     pub path: Option<PathAndQuery>,
-    /// The canonical host; none for TCP, or if the request named none.
+    /// The canonical host; none if the request named none, and for TCP unless TLS asked for one.
     pub host: Option<Host>,
     /// The rule or tunnel; none if nothing matched.
     pub route: Option<Arc<str>>,

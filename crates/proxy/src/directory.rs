@@ -1,10 +1,12 @@
 //! Who serves a public name or port: asked by the ingresses, answered by whoever keeps the registrations.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use ops::metrics::RouteMetrics;
+use policy::host::Host;
 use policy::rule::Asked;
 use protocol::id::InstanceId;
 use protocol::service_name::ServiceName;
@@ -21,11 +23,58 @@ pub trait Directory: Send + Sync + 'static {
     /// Who serves the request `asked`.
     fn http(&self, asked: &Asked<'_>) -> Lookup;
 
-    /// Who serves connections to a public TCP port.
-    fn tcp(&self, port: u16) -> Lookup;
+    /// Who serves a connection that is relayed as it is.
+    fn connection(&self, asked: &Connecting<'_>) -> Lookup;
+
+    /// Whether the TLS of visitors who ask for `host` at the listener of this address ends at a service, so that nobody but
+    /// [`connection`](Self::connection) may answer them.
+    fn passes(&self, listener: SocketAddr, host: &Host) -> bool {
+        let _ = (listener, host);
+        false
+    }
 
     /// Changes whenever an answer may have changed, so that a visitor can wait for a member.
     fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// A visitor's connection whose bytes are relayed as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connecting<'a> {
+    /// What the visitor connected to.
+    pub to: &'a Public,
+    /// The visitor's address.
+    pub client: IpAddr,
+}
+
+/// Where connections come in that are relayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Public {
+    /// A port that clients have registered.
+    Port(u16),
+    /// A listener of the configuration, by its address as bound.
+    Listener(SocketAddr),
+    /// The same, where the name that TLS asks for decides.
+    Tls(SocketAddr, Host),
+}
+
+impl Public {
+    /// Its port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        match self {
+            Self::Port(port) => *port,
+            Self::Listener(address) | Self::Tls(address, _) => address.port(),
+        }
+    }
+
+    /// The name that TLS asked for.
+    #[must_use]
+    pub const fn host(&self) -> Option<&Host> {
+        match self {
+            Self::Tls(_, host) => Some(host),
+            Self::Port(_) | Self::Listener(_) => None,
+        }
+    }
 }
 
 /// What a directory knows of what it was asked for.
@@ -67,6 +116,8 @@ pub struct Route {
     pub plugins: Chain,
     /// What a rule wants done with requests; none: they pass as they are.
     pub treatment: Option<Arc<Treatment>>,
+    /// A relayed connection without a byte for so long is closed; none: never.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl Route {

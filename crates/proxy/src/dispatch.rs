@@ -1,11 +1,13 @@
 //! From what a visitor asked for to the members that may serve it, waiting a moment for one to come back.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ops::error_kind::ErrorKind;
 use ops::metrics::{Metrics, RetryOutcome};
 use parking_lot::Mutex;
+use policy::host::Host;
 use policy::retry::{Knowledge, Verdict, pause, verdict};
 use policy::retry_budget::RetryBudget;
 use policy::rule::Asked;
@@ -14,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use transport::session::OpenError;
 
 use crate::concurrency::{Concurrency, Limits};
-use crate::directory::{Directory, Lookup, Route, RouteLabels};
+use crate::directory::{Connecting, Directory, Lookup, Route, RouteLabels};
 use crate::plugin::Chain;
 use crate::rule_answer::RuleAnswer;
 
@@ -27,7 +29,7 @@ const RETRIES: u8 = 1;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ask<'a> {
     Http(&'a Asked<'a>),
-    Tcp(u16),
+    Connection(&'a Connecting<'a>),
 }
 
 /// Finds members, for all ingresses of a process.
@@ -74,15 +76,20 @@ impl Dispatch {
         Tries { dispatch: self, left: RETRIES, made: 0, last: None, alike: 0, wait_until }
     }
 
-    pub(crate) fn lookup(&self, ask: Ask<'_>) -> Lookup {
+    /// Whether TLS for `host` ends at a service, see [`Directory::passes`].
+    pub(crate) fn passes(&self, listener: SocketAddr, host: &Host) -> bool {
+        self.directory.passes(listener, host)
+    }
+
+    fn lookup(&self, ask: Ask<'_>) -> Lookup {
         match ask {
             Ask::Http(asked) => self.directory.http(asked),
-            Ask::Tcp(port) => self.directory.tcp(port),
+            Ask::Connection(asked) => self.directory.connection(asked),
         }
     }
 
     /// A route with at least one live member.
-    fn live(&self, ask: Ask<'_>) -> Result<Route, Unrouted> {
+    pub(crate) fn live(&self, ask: Ask<'_>) -> Result<Route, Unrouted> {
         match self.lookup(ask) {
             Lookup::Found(mut route) => {
                 route.targets.retain(|target| !target.session.is_closed());

@@ -14,11 +14,6 @@ impl Poison {
         self.0.store(true, Ordering::Release);
     }
 
-    /// The coming close is a clean one again: a new exchange begins on the connection.
-    pub(crate) fn clear(&self) {
-        self.0.store(false, Ordering::Release);
-    }
-
     /// Whether it is poisoned.
     pub(crate) fn is_applied(&self) -> bool {
         self.0.load(Ordering::Acquire)

@@ -36,6 +36,7 @@ const REFUSED_AT_ONCE: usize = 64;
 pub async fn serve(mut inbound: Inbound, worker: Worker, offered: Arc<dyn Offered>, context: Context) {
     let places = Arc::new(Semaphore::new(usize::try_from(SUBSTREAMS_ACCEPTED_MAX).unwrap_or(usize::MAX)));
     let refusals = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
+    let context = Arc::new(Context { drain: context.drain.apart(), ..context });
     while let Some(substream) = inbound.accept().await {
         let (offered, context) = (offered.clone(), context.clone());
         let place = places.clone().try_acquire_owned().map_err(|_| Code::SESSION_FULL);
@@ -55,11 +56,13 @@ pub async fn serve(mut inbound: Inbound, worker: Worker, offered: Arc<dyn Offere
         context.spawner.clone().spawn(worker, "substream", async move {
             let _place = place;
             let _open = context.metrics.substream();
+            // Boxed here, once: a task's future is moved several times before it first runs.
+            let served = Box::pin(serve_one(substream, &*offered, &context));
             tokio::select! {
                 biased;
                 // Dropping it resets both sides.
                 () = context.drain.now.cancelled() => {}
-                () = serve_one(substream, &*offered, &context) => {}
+                () = served => {}
             }
         });
     }

@@ -136,7 +136,7 @@ impl Forward {
                 None => {
                     let labels = RouteLabels::clone(labels);
                     let (treatment, plugins) = (self.treatment.clone(), self.plugins.clone());
-                    route = Some(Route { labels, targets, allow, treatment, plugins });
+                    route = Some(Route { labels, targets, allow, treatment, plugins, idle_timeout: None });
                 }
                 // Whom it does not let in it does not serve.
                 Some(route) if admits(&allow, asked) => {

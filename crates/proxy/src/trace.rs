@@ -13,7 +13,8 @@ pub(crate) struct TraceId(pub(crate) [u8; 16]);
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // As one number: it is written for every request.
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 

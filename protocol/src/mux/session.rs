@@ -16,9 +16,7 @@ use super::scheduler::Scheduler;
 use super::state::{Event, State};
 use super::stream::{Announce, Fin, Holder, Stream};
 use super::streams::Streams;
-use super::{
-    ABORT_TIMEOUT, Broken, LINK_TIMEOUT, LONG_LINK, ORPHAN_TIMEOUT, OUTBOX_MAX, OpenError, YAMUX_WINDOW,
-};
+use super::{Broken, LONG_LINK, OUTBOX_MAX, OpenError, YAMUX_WINDOW};
 
 /// Accepted substreams that may wait for their holder to write first.
 const UNACKNOWLEDGED_MAX: usize = 1024;
@@ -288,18 +286,12 @@ impl Mux {
         self.break_off(key, Broken::Here);
     }
 
-    /// The holder leaves. A substream whose two ways have not ended is broken off, but what was written goes out first. If it
-    /// was ended, that is all of it, for at most [`LINK_TIMEOUT`] if the peer has given credit for it, else [`ORPHAN_TIMEOUT`].
-    /// Otherwise it is what the peer has given credit for, for at most [`ABORT_TIMEOUT`]. The key is void.
+    /// The holder leaves, and the key is void. A substream whose ways have not ended is broken off, but what was written goes out
+    /// first: all of it if it was ended, else what the peer has given credit for.
     pub fn release(&mut self, key: Key, now: Instant) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         if stream.has_last_bytes() && !stream.state.is_reset() {
-            let patience = match stream.fin {
-                Fin::Queued if stream.has_credit_for_all() => LINK_TIMEOUT,
-                Fin::Queued => ORPHAN_TIMEOUT,
-                Fin::No | Fin::Sent => ABORT_TIMEOUT,
-            };
-            let deadline = now.checked_add(patience).unwrap_or(now);
+            let deadline = now.checked_add(stream.patience()).unwrap_or(now);
             stream.holder = Holder::Orphan(deadline);
             let unread = stream.inbox.clear();
             self.budget.release(unread);

@@ -1,14 +1,14 @@
 //! One substream: its state, what it holds, and its windows.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::Broken;
 use super::id::Key;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::receive_window::ReceiveWindow;
 use super::scheduler::Turn;
 use super::state::State;
+use super::{ABORT_TIMEOUT, Broken, LINK_TIMEOUT, ORPHAN_TIMEOUT};
 
 /// What the first frame of this end still has to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +129,15 @@ impl Stream {
     /// Whether the peer takes all that waits, whatever it does.
     pub(super) fn has_credit_for_all(&self) -> bool {
         usize::try_from(self.send_window).is_ok_and(|credit| self.outbox.len() <= credit)
+    }
+
+    /// How long its last bytes go on being sent once its holder has left.
+    pub(super) fn patience(&self) -> Duration {
+        match self.fin {
+            Fin::Queued if self.has_credit_for_all() => LINK_TIMEOUT,
+            Fin::Queued => ORPHAN_TIMEOUT,
+            Fin::No | Fin::Sent => ABORT_TIMEOUT,
+        }
     }
 
     /// Why it is broken, if it is.

@@ -27,6 +27,30 @@ pub struct Status {
     /// Every group of the configuration, in order.
     #[serde(default)]
     pub groups: Vec<GroupInfo>,
+    /// Every configured ingress for TCP, and every host whose TLS is passed through, in order.
+    #[serde(default)]
+    pub ingresses: Vec<IngressInfo>,
+}
+
+/// A configured ingress for TCP, or a host whose TLS is passed through.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IngressInfo {
+    /// `tcp` or `tls`.
+    pub kind: String,
+    /// Where it listens, as bound.
+    pub listen: String,
+    /// Why nobody can come in there, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<String>,
+    /// Of TLS, the host or pattern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Where its connections go: `GROUP/SERVICE`, or a service next to the server.
+    pub to: String,
+    /// Who serves it; nobody has to for a service next to the server.
+    pub members: Vec<MemberInfo>,
+    /// Failures so far, by error kind.
+    pub failures: BTreeMap<String, u64>,
 }
 
 /// One group of the configuration.
@@ -269,9 +293,20 @@ impl Status {
             let has = |member: &GroupMemberInfo| is_client(&member.member.client, &member.member.name);
             group.name.eq_ignore_ascii_case(&of) || group.members.iter().any(has)
         });
+        let is_host = |host: &str| {
+            host == of
+                || host.strip_suffix(&domain).and_then(|label| label.strip_suffix('.')) == Some(of.as_str())
+        };
+        self.ingresses.retain(|ingress| {
+            let port = ingress.listen.rsplit_once(':').map(|(_, port)| port);
+            ingress.host.as_deref().is_some_and(is_host)
+                || ingress.listen == of
+                || port == Some(&of)
+                || ingress.to.split('/').any(|part| part.eq_ignore_ascii_case(&of))
+                || ingress.members.iter().any(|member| is_client(&member.client, &member.name))
+        });
         self.names.retain(|name| {
-            name.name == of
-                || name.name.strip_suffix(&domain).and_then(|label| label.strip_suffix('.')) == Some(&of)
+            is_host(&name.name)
                 || name.group.eq_ignore_ascii_case(&of)
                 || name.service.eq_ignore_ascii_case(&of)
                 || name.members.iter().any(|member| is_client(&member.client, &member.name))
@@ -336,6 +371,9 @@ pub struct Explained {
     pub treated: Option<Treated>,
     /// Without one: the service of the tunnel that has the host.
     pub tunnel: Option<String>,
+    /// Where the visitor's TLS ends, if it is not here: then no rule sees the request.
+    #[serde(default)]
+    pub passthrough: Option<String>,
     /// Every rule and what it says, a line each.
     pub text: String,
 }

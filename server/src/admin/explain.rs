@@ -9,11 +9,12 @@ use http::Uri;
 use ops::admin::Problem;
 use policy::host::Host;
 use policy::part::plugins_of;
-use policy::rule::{Action, Asked, Rule, Table, normal_path};
+use policy::rule::{Action, Asked, Rule, normal_path};
 use protocol::service_name::ServiceName;
 
 use super::api::{Explain, Explained, ExplainedTarget, Treated};
 use super::{Admin, WRONG_USAGE};
+use crate::registry::Routing;
 
 pub(super) async fn explain(
     State(admin): State<Arc<Admin>>,
@@ -29,10 +30,10 @@ pub(super) async fn explain(
         ServiceName::Plain(service) => registry.nearby().plugins(service),
         ServiceName::Own(_) => Vec::new(),
     };
-    let explained = explanation(registry.routing().table(), &plugins, &asked);
+    let explained = explanation(&registry.routing(), &plugins, &asked);
     let mut explained =
         explained.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, WRONG_USAGE, error))?;
-    if explained.rule.is_none() {
+    if explained.rule.is_none() && explained.passthrough.is_none() {
         let names = registry.name_infos();
         let tunnel = names.into_iter().find(|info| info.name == explained.host);
         if let Some(info) = tunnel {
@@ -44,12 +45,12 @@ pub(super) async fn explain(
     Ok(Json(explained))
 }
 
-/// What the rules say to one request; `plugins` are those of a service.
+/// What the configuration says to one request; `plugins` are those of a service.
 ///
 /// # Errors
 /// What is wrong with the request.
 pub(crate) fn explanation(
-    rules: &Table,
+    routing: &Routing,
     plugins: &dyn Fn(&ServiceName) -> Vec<String>,
     asked: &Explain,
 ) -> Result<Explained, String> {
@@ -62,9 +63,26 @@ pub(crate) fn explanation(
     let authority = uri.authority().ok_or_else(wrong)?;
     let host = Host::from_authority(authority.as_str()).map_err(|error| format!("{authority}: {error}"))?;
     let path = normal_path(uri.path());
+    let mut explained = Explained {
+        host: host.to_string(),
+        path: path.to_string(),
+        rule: None,
+        treated: None,
+        tunnel: None,
+        passthrough: None,
+        text: String::new(),
+    };
+    let passing = |host: &Host| routing.relays().passing(authority.port_u16(), host);
+    if let Some(relay) = Some(&host).filter(|_| uri.scheme_str() == Some("https")).and_then(passing) {
+        let to = relay.to.to_string();
+        explained.text =
+            format!("{host} is passed through to {to}: its TLS ends there, and no rule sees a request\n");
+        explained.passthrough = Some(to);
+        return Ok(explained);
+    }
     let request =
         Asked { host: &host, method: &asked.method, path: &path, fields: &asked.headers, client: asked.from };
-    let explanation = rules.explain(&request);
+    let explanation = routing.table().explain(&request);
     let treated = explanation.winner().map(|rule| treated(rule, plugins));
     let rule = explanation.winner().map(|rule| rule.name.to_string());
     let mut text = explanation.to_string();
@@ -78,7 +96,7 @@ pub(crate) fn explanation(
     if rule.is_none() {
         text.push_str("no rule of the configuration takes this request\n");
     }
-    Ok(Explained { host: host.to_string(), path: path.into_owned(), rule, treated, tunnel: None, text })
+    Ok(Explained { rule, treated, text, ..explained })
 }
 
 /// What becomes of the requests of a rule.

@@ -24,6 +24,8 @@ type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
     let bound = admin.bound;
+    let mut ingresses = admin.registry.ingress_infos();
+    ingresses.iter_mut().for_each(|info| info.down = admin.down.why(&info.listen));
     Json(Status {
         version: VERSION.to_owned(),
         uptime_seconds: admin.started.elapsed().as_secs(),
@@ -39,6 +41,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         sessions: admin.registry.session_infos(),
         names: admin.registry.name_infos(),
         groups: admin.registry.group_infos(),
+        ingresses,
     })
 }
 

@@ -16,6 +16,7 @@ use ops::state_dir::StateDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::{JoinMaker, Store};
+use crate::ingresses::Down;
 use crate::registry::Registry;
 
 /// Where the server listens, as bound; of a listener with several addresses the first.
@@ -44,6 +45,8 @@ pub struct Admin {
     pub state: StateDir,
     /// Where the server listens.
     pub bound: Bound,
+    /// The configured listeners that could not be bound yet.
+    pub down: Down,
     /// Since when it runs.
     pub started: Instant,
     /// Cancelled when it drains.

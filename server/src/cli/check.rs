@@ -35,6 +35,8 @@ impl Check {
             ("rule", document.rules.len()),
             ("plugin", document.plugins.len()),
             ("certificate", document.certificates.len()),
+            ("tcp ingress", document.tcp.len()),
+            ("tls host", document.tls.len()),
         ];
         let counts: Vec<_> = counts.iter().filter(|(_, n)| *n > 0).map(|(what, n)| count(*n, what)).collect();
         // What the keys of the file ask of each other, once more with the flags.
@@ -46,5 +48,10 @@ impl Check {
 }
 
 fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+    let plural = match what.strip_suffix("ss") {
+        _ if number == 1 => "",
+        Some(_) => "es",
+        None => "s",
+    };
+    format!("{number} {what}{plural}")
 }

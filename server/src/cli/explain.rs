@@ -1,18 +1,23 @@
 //! `tunneld explain`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::{Exit, ExitCode, print};
-use policy::rule::Table;
+use ops::metrics::Metrics;
 use protocol::service_name::ServiceName;
 use proxy::plugin::Kinds;
 
 use super::run::read;
 use super::{ask, ask::Server};
-use crate::admin::api;
 use crate::admin::explain::explanation;
-use crate::settings::Flags;
+use crate::admin::{VERSION, api};
+use crate::config::{self, Document};
+use crate::ingresses::passed;
+use crate::settings::{Flags, Listen};
+
+/// The port of `https` URLs.
+const HTTPS_PORT: u16 = 443;
 
 /// say which rule a request gets, and why not another one
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -56,20 +61,30 @@ impl Explain {
         let answer = match &flags.config {
             Some(path) => {
                 let document = read(path, &flags, kinds).map_err(Exit::usage)?;
+                let metrics = Metrics::new(VERSION);
+                let (routing, _) = config::routing(&document, kinds, &metrics).map_err(Exit::usage)?;
+                let relays = passed(&document, Some(https(&document)), &metrics, |it| Some(it.address));
                 let plugins = |service: &ServiceName| document.plugins_of(service);
-                let table = Table::new(document.rules.clone());
-                let explained = explanation(&table, &plugins, &asked).map_err(Exit::usage)?;
+                let explained = explanation(&routing.with_relays(relays), &plugins, &asked);
+                let explained = explained.map_err(Exit::usage)?;
                 serde_json::to_value(explained).map_err(Exit::failed)?
             }
             None => Server::new(flags)?.post("/v1/explain", &asked)?,
         };
         let explained: api::Explained = ask::read(answer.clone())?;
         let text = if self.json { format!("{answer:#}\n") } else { explained.text };
-        if explained.rule.is_some() || explained.tunnel.is_some() {
+        let found = explained.rule.is_some() || explained.tunnel.is_some() || explained.passthrough.is_some();
+        if found {
             return Ok(Exit::done(text));
         }
         // What was asked for is the answer, also where it is no.
         print(&text);
         Err(Exit { code: ExitCode::Failed, text: String::new() })
     }
+}
+
+/// Where https would be, as far as the port is concerned.
+fn https(document: &Document) -> SocketAddr {
+    let listen = document.listen.https.as_ref().and_then(|https| Listen::parse(&https.address, &[]).ok());
+    SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), listen.map_or(HTTPS_PORT, |listen| listen.port()))
 }

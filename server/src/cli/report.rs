@@ -1,10 +1,11 @@
 //! What people read: a few aligned lines.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::admin::api::{
-    CredentialInfo, GroupInfo, GroupMemberInfo, Invited, MemberInfo, NameInfo, PrincipalInfo, Revoked,
-    SessionInfo, Status,
+    CredentialInfo, GroupInfo, GroupMemberInfo, IngressInfo, Invited, MemberInfo, NameInfo, PrincipalInfo,
+    Revoked, SessionInfo, Status,
 };
 
 /// Digits of a client's id that tell it apart on a screen.
@@ -12,7 +13,8 @@ const SHORT_ID: usize = 8;
 
 /// The whole server.
 pub(super) fn status(status: &Status) -> String {
-    let Status { version, state, domain, listen, uptime_seconds, sessions, names, groups, .. } = status;
+    let Status { version, state, domain, listen, uptime_seconds, sessions, names, groups, ingresses, .. } =
+        status;
     let mut text = format!(
         "tunneld {version}, {state}, up {}\ndomain {domain}\nlisten tunnel {}, http {}{}, ops {}\n",
         span(*uptime_seconds),
@@ -22,6 +24,10 @@ pub(super) fn status(status: &Status) -> String {
         listen.ops
     );
     text.push_str(&format!("\nnames ({})\n{}", names.len(), names_table(names)));
+    if !ingresses.is_empty() {
+        text.push_str(&format!("\ningresses ({})\n", ingresses.len()));
+        ingresses.iter().for_each(|info| text.push_str(&ingress_lines(info)));
+    }
     if !groups.is_empty() {
         text.push_str(&format!("\ngroups ({})\n", groups.len()));
         groups.iter().for_each(|info| text.push_str(&group_lines(info)));
@@ -33,7 +39,8 @@ pub(super) fn status(status: &Status) -> String {
 /// What one word means.
 pub(super) fn matches(status: &Status) -> String {
     let mut text: String =
-        status.names.iter().map(name).chain(status.groups.iter().map(group_lines)).collect();
+        status.names.iter().map(name).chain(status.ingresses.iter().map(ingress_lines)).collect();
+    status.groups.iter().for_each(|info| text.push_str(&group_lines(info)));
     if !status.sessions.is_empty() {
         text.push_str(&sessions(&status.sessions));
     }
@@ -51,11 +58,32 @@ fn name(info: &NameInfo) -> String {
         );
     }
     members.iter().for_each(|info| text.push_str(&member(info)));
-    if !failures.is_empty() {
-        let kinds: Vec<_> = failures.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-        text.push_str(&format!("  failures {}\n", kinds.join(", ")));
-    }
+    text.push_str(&failure_line(failures));
     text
+}
+
+/// A configured ingress, and who is behind it.
+fn ingress_lines(info: &IngressInfo) -> String {
+    let IngressInfo { kind, listen, down, host, to, members, failures } = info;
+    let host = host.as_ref().map_or_else(String::new, |host| format!(" for {host}"));
+    let mut text = format!("{kind} {listen}{host} to {to}\n");
+    if let Some(why) = down {
+        text.push_str(&format!("  down: {why}\n"));
+    }
+    if members.is_empty() && to.contains('/') {
+        text.push_str("  nobody is connected who serves it; visitors wait a moment, then are cut off\n");
+    }
+    members.iter().for_each(|info| text.push_str(&member(info)));
+    text.push_str(&failure_line(failures));
+    text
+}
+
+fn failure_line(failures: &BTreeMap<String, u64>) -> String {
+    if failures.is_empty() {
+        return String::new();
+    }
+    let kinds: Vec<_> = failures.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    format!("  failures {}\n", kinds.join(", "))
 }
 
 fn member(info: &MemberInfo) -> String {

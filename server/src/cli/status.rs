@@ -30,7 +30,8 @@ impl Status {
         };
         let mut status: api::Status = ask::read(answer)?;
         status.narrow(of);
-        if status.names.is_empty() && status.sessions.is_empty() && status.groups.is_empty() {
+        let named = !status.names.is_empty() || !status.ingresses.is_empty();
+        if !named && status.sessions.is_empty() && status.groups.is_empty() {
             return Err(Exit::failed(format_args!(
                 "nothing here is called {of}; `tunneld status` shows what there is"
             )));

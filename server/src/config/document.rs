@@ -12,7 +12,6 @@ use protocol::service_name::ServiceName;
 use proxy::concurrency::Limits;
 
 use super::certificate::{CertificateFiles, certificates};
-use super::check::check;
 use super::group::{Group, groups};
 use super::limits::limits;
 use super::listen::{Listeners, listeners};
@@ -88,11 +87,7 @@ pub fn load(
     kinds: &Kinds,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Document, ConfigError> {
-    config::load(path, env, |top, problems| {
-        let document = document(top, domain, kinds, problems)?;
-        check(&document, problems);
-        Some(document)
-    })
+    config::load(path, env, |top, problems| document(top, domain, kinds, problems))
 }
 
 /// What the keys of the file say.

@@ -2,7 +2,6 @@
 //! reported at once.
 
 mod certificate;
-mod check;
 mod document;
 mod group;
 mod limits;
@@ -29,7 +28,7 @@ pub use ops::config::ConfigError;
 pub use passthrough::Passthrough;
 pub use principal::Granting;
 pub use routing::routing;
-pub use tcp::TcpEntrance;
+pub use tcp::{RelayListen, Relayed, TcpEntrance};
 pub use timeouts::Timeouts;
 
 #[cfg(test)]

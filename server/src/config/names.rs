@@ -16,7 +16,11 @@ pub(super) struct Names {
     known: BTreeSet<(&'static str, String)>,
     /// The services of every group; those next to the server are of the group "".
     services: BTreeMap<String, BTreeSet<String>>,
+    /// (group, service) of those for requests only: a server of theirs has a scheme.
+    for_requests: BTreeSet<(String, String)>,
     targets: Vec<Placed<ServiceName>>,
+    /// Of the targets, those for connections.
+    connected: Vec<Placed<ServiceName>>,
     plugins: Vec<Placed<String>>,
     reached: Vec<Placed<String>>,
     listeners: Vec<(SocketAddr, String)>,
@@ -71,6 +75,11 @@ impl Names {
         Some(text)
     }
 
+    /// A service of `group` takes requests only.
+    pub(super) fn takes_requests_only(&mut self, group: &str, service: &str) {
+        self.for_requests.insert((group.to_owned(), service.to_owned()));
+    }
+
     /// An address that is listened on.
     pub(super) fn add_listener<T>(
         &mut self,
@@ -91,10 +100,26 @@ impl Names {
         self.listeners.push((address, key.to_string()));
     }
 
+    /// Whether `key` is what listens there.
+    pub(super) fn is_listener(&self, key: &str, address: SocketAddr) -> bool {
+        self.listeners.iter().any(|(other, by)| by == key && *other == address)
+    }
+
     /// Reads a target, `GROUP/SERVICE` or `SERVICE`, that must exist.
     pub(super) fn target(&mut self, text: &Placed<String>, problems: &mut Problems) -> Option<ServiceName> {
         let name = text.parse(target, problems)?;
         self.targets.push(text.clone().map(|_| name.clone()));
+        Some(name)
+    }
+
+    /// A target as [`Names::target`], which must take connections.
+    pub(super) fn connected(
+        &mut self,
+        text: &Placed<String>,
+        problems: &mut Problems,
+    ) -> Option<ServiceName> {
+        let name = self.target(text, problems)?;
+        self.connected.push(text.clone().map(|_| name.clone()));
         Some(name)
     }
 
@@ -117,6 +142,21 @@ impl Names {
                 ServiceName::Grouped { group, service } => self.grouped(target, group, service, problems),
                 ServiceName::Plain(service) => self.plain(target, service, problems),
                 ServiceName::Own(_) => {}
+            }
+        }
+        for target in &self.connected {
+            let (group, service) = match &target.value {
+                ServiceName::Grouped { group, service } => (group.clone(), service.clone()),
+                ServiceName::Plain(service) => (String::new(), service.clone()),
+                ServiceName::Own(_) => continue,
+            };
+            if self.for_requests.contains(&(group, service)) {
+                let what = format!(
+                    "{:?} takes requests only: a server of it has a scheme",
+                    target.value.to_string()
+                );
+                let help = "for connections write the address without http://, https:// or h2c://";
+                problems.add_with_help(target.span.clone(), what, help);
             }
         }
         for service in &self.reached {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ops::config::{Placed, Problems, Section};
 use policy::part::{HealthCheck, HealthKind, ProxyVersion, ServerBalance, ServerPart, ServicePart, TlsPart};
 use protocol::join::Pin;
-use proxy::service::ServiceTarget;
+use proxy::service::{ServiceTarget, Speech};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -61,8 +61,15 @@ fn service(
         problems.add(span, "the weight of every server is 0: nothing would get there");
     }
     let name = names.add_service(group, &name?, problems)?;
+    if servers.iter().any(has_scheme) {
+        names.takes_requests_only(group, &name);
+    }
     let balance = balance.map_or_else(ServerBalance::default, |balance| balance.value);
     Some(ServicePart { name, servers, balance, health, plugins })
+}
+
+fn has_scheme(server: &ServerPart) -> bool {
+    ServiceTarget::parse_http(&server.address).is_ok_and(|target| target.speech != Speech::Plain)
 }
 
 fn server(mut section: Section<'_>, problems: &mut Problems) -> Option<ServerPart> {

@@ -9,6 +9,7 @@ use proxy::concurrency::Limits;
 use proxy::plugin::Kinds;
 
 use super::*;
+use crate::settings::{Flags, Settings};
 
 const EXAMPLE: &str = include_str!("../../examples/tunneld.toml");
 const KEYS: &str = include_str!("../../../docs/tunneld.toml.md");
@@ -78,8 +79,9 @@ fn every_key_of_the_reference_example_is_read() {
     assert_eq!(greeter.matcher.grpc.as_ref().unwrap().service.as_deref(), Some("pkg.Greeter"));
     assert_eq!(config.plugins[0].settings["rate"], "20/s");
 
-    assert_eq!(config.tcp[0].to.to_string(), "web/db");
-    assert_eq!((config.tcp[0].allow.len(), config.tcp[0].idle_timeout), (1, None));
+    let [db] = config.tcp.as_slice() else { panic!("{:?}", config.tcp) };
+    assert_eq!((db.listen.address, db.listen.proxy_protocol), ("[::]:5432".parse().unwrap(), false));
+    assert_eq!((db.to.to.to_string().as_str(), db.to.allow.len(), db.to.idle_timeout), ("web/db", 1, None));
     let web = &config.groups[0];
     assert_eq!((web.name.as_str(), &web.balance), ("web", &Balance::LeastConnections));
     let [app, api, db] = web.part.services.as_slice() else { panic!("{:?}", web.part) };
@@ -144,11 +146,82 @@ fn an_ingress_leads_to_services_next_to_the_server_and_with_rules_by_http_only()
 }
 
 #[test]
-fn what_this_version_does_not_do_is_refused() {
+fn the_reference_example_is_good_without_a_remark() {
     let (_folder, path) = example();
-    let report = load(&path, None, &Kinds::built_in(), &env).unwrap_err().to_string();
-    let titles: Vec<_> = report.lines().filter(|line| line.starts_with("error")).collect();
-    assert_eq!(titles, ["error: `tcp` is not in this version: a port of a tunnel is, with `tunnelc tcp`"]);
+    let document = load(&path, None, &Kinds::built_in(), &env).unwrap();
+    Settings::new(Flags::default(), document).unwrap();
+}
+
+#[test]
+fn hosts_are_passed_through_at_listeners_that_they_share() {
+    let config = good(
+        r#"
+        domain = "t.example.com"
+        listen = { https = "[::]:443" }
+        service = [{ name = "db", servers = [{ address = "5432" }] }]
+        tls = [
+          { host = "one", to = "db" },
+          { host = "*.two.example.com", listen = "[::]:443", to = "db" },
+          { host = "one", listen = "[::]:5433", to = "db", idle_timeout = "1h", allow = ["10.0.0.0/8"] },
+          { host = "two", listen = { address = "[::]:5433" }, to = "db" },
+          { host = "two", listen = { address = "[::]:5434", proxy_protocol = true }, to = "db" },
+        ]
+        "#,
+    );
+    let ports: Vec<_> = config.tls.iter().map(|tls| tls.listen.map(|at| at.address.port())).collect();
+    assert_eq!(ports, [None, None, Some(5433), Some(5433), Some(5434)]);
+    let hosts: Vec<_> = config.tls.iter().map(|tls| tls.host.to_string()).collect();
+    assert_eq!(hosts[..2], ["one.t.example.com", "*.two.example.com"]);
+    assert_eq!(config.tls[2].to.idle_timeout.map(|idle| idle.as_secs()), Some(3600));
+    assert!(config.tls[4].listen.is_some_and(|at| at.proxy_protocol));
+}
+
+#[test]
+fn hosts_and_listeners_of_tls_do_not_meet() {
+    let source = r#"
+service = [{ name = "db", servers = [{ address = "5432" }] }]
+tls = [
+  { host = "a.b", to = "db" },
+  { host = "A.B", to = "db" },
+  { host = "a.b", listen = "[::]:5433", to = "db" },
+  { host = "a.b", listen = { address = "[::]:5433", proxy_protocol = true }, to = "db" },
+  { host = "a.b", listen = "127.0.0.1:5433", to = "db" },
+  { host = "a.b", listen = "5433", to = "db" },
+]
+"#;
+    let expected = [
+        "5:12 there is another tls named \"a.b\"",
+        "7:12 there is another tls named \"a.b at [::]:5433\"",
+        "7:40 another host at [::]:5433 has another `proxy_protocol`",
+        "8:28 127.0.0.1:5433 is listened on already, by `tls`",
+        "9:28 \"5433\" is no address to listen on: write ADDRESS:PORT, for example [::]:5432",
+    ];
+    assert_eq!(wrong(source), expected);
+}
+
+#[test]
+fn connections_go_to_services_without_a_scheme() {
+    let source = r#"
+service = [
+  { name = "web", servers = [{ address = "1" }, { address = "http://127.0.0.1:2" }] },
+  { name = "db", servers = [{ address = "1" }, { address = "unix:/run/db" }] },
+]
+tcp = [{ listen = "[::]:1", to = "web" }, { listen = "[::]:2", to = "db" }]
+tls = [{ host = "a.b", listen = "[::]:3", to = "g/web" }]
+group = [{ name = "g", service = [{ name = "web", servers = [{ address = "h2c://a.b:1" }] }] }]
+"#;
+    let expected = [
+        "6:34 \"web\" takes requests only: a server of it has a scheme",
+        "7:48 \"g/web\" takes requests only: a server of it has a scheme",
+    ];
+    assert_eq!(wrong(source), expected);
+}
+
+#[test]
+fn a_host_without_a_listener_is_nowhere() {
+    let config = "service = [{ name = \"db\", servers = [{ address = \"5432\" }] }]\ntls = [{ host = \"a.b\", to = \"db\" }]";
+    let error = Settings::new(Flags::default(), good(config)).unwrap_err().to_string();
+    assert!(error.contains("a.b") && error.contains("listen.https"), "{error}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use policy::host::Host;
 use policy::host_pattern::HostPattern;
 
 use super::memberships::{GroupError, Memberships};
+use super::name::Name;
 use crate::config::Document;
 use crate::nearby::Nearby;
 
@@ -18,25 +19,37 @@ const REVISION: u64 = 1;
 pub struct Configured {
     /// The groups, with what their members are handed.
     pub memberships: Memberships,
-    /// Hosts of rules: the operator's, whoever asks for them.
+    /// Hosts of rules and of `tls`: the operator's, whoever asks for them.
     pub hosts: HashSet<Host>,
+    /// Ports of configured listeners: the operator's too.
+    pub ports: HashSet<u16>,
     /// The services next to the server.
     pub nearby: Arc<Nearby>,
 }
 
 impl Configured {
-    /// What `document` says; `nearby` are its services next to the server.
+    /// What `document` says; `nearby` are its services next to the server, and `ports` those of its listeners.
     ///
     /// # Errors
     /// A group that can not be handed over.
-    pub fn of(document: &Document, nearby: Nearby) -> Result<Self, GroupError> {
+    pub fn of(document: &Document, nearby: Nearby, ports: HashSet<u16>) -> Result<Self, GroupError> {
         let parts = document.groups.iter().map(|group| (group.name.clone(), group.part.clone()));
-        let hosts = document.rules.iter().filter_map(|rule| match &rule.matcher.host {
-            Some(HostPattern::Exact(host)) => Some(host.clone()),
+        let ruled = document.rules.iter().filter_map(|rule| rule.matcher.host.as_ref());
+        let passed = document.tls.iter().map(|tls| &tls.host);
+        let hosts = ruled.chain(passed).filter_map(|pattern| match pattern {
+            HostPattern::Exact(host) => Some(host.clone()),
             // What a wildcard covers may be claimed one by one, as far as it is granted.
-            _ => None,
+            HostPattern::Wildcard(_) => None,
         });
         let memberships = Memberships::new(parts.collect(), REVISION)?;
-        Ok(Self { memberships, hosts: hosts.collect(), nearby: Arc::new(nearby) })
+        Ok(Self { memberships, hosts: hosts.collect(), ports, nearby: Arc::new(nearby) })
+    }
+
+    /// Whether `name` is the operator's.
+    pub(super) fn names(&self, name: &Name) -> bool {
+        match name {
+            Name::Http(host) => self.hosts.contains(host),
+            Name::Tcp(port) => self.ports.contains(port),
+        }
     }
 }

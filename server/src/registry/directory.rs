@@ -1,12 +1,15 @@
-//! What the data plane asks: who serves this request or this port, best first.
+//! What the data plane asks: who serves this request or this connection, best first.
 
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
 use ops::spawn::Worker;
-use policy::balance::{Balance, Pick, prefer};
+use policy::balance::{Balance, Pick, hash_address, prefer};
 use policy::host::Host;
 use policy::ownership::Holding;
 use policy::rule::Asked;
 use protocol::service_name::ServiceName;
-use proxy::directory::{Directory, Lookup, Route, Target};
+use proxy::directory::{Connecting, Directory, Lookup, Public, Route, Target};
 use proxy::plugin::Chain;
 use proxy::routes::Members;
 use tokio::sync::watch;
@@ -14,6 +17,7 @@ use tokio::sync::watch;
 use super::Registry;
 use super::name::Name;
 use super::names::{Behind, Entry};
+use super::relays::Relay;
 use super::routing::Routing;
 
 impl Directory for Registry {
@@ -25,11 +29,23 @@ impl Directory for Registry {
             ServiceName::Plain(service) => self.next_to_the_server(service),
             ServiceName::Own(_) => None,
         });
-        by_rule.unwrap_or_else(|| self.lookup(&Name::Http(Host::clone(asked.host)), &routing, Some(asked)))
+        let name = || Name::Http(Host::clone(asked.host));
+        by_rule.unwrap_or_else(|| self.lookup(&name(), &routing, Whose::Request(asked)))
     }
 
-    fn tcp(&self, port: u16) -> Lookup {
-        self.lookup(&Name::Tcp(port), &self.routing(), None)
+    fn connection(&self, asked: &Connecting<'_>) -> Lookup {
+        let routing = self.routing();
+        match (asked.to, routing.relays().find(asked.to)) {
+            (Public::Port(port), _) => {
+                self.lookup(&Name::Tcp(*port), &routing, Whose::Connection(asked.client))
+            }
+            (_, Some(relay)) => self.by_relay(relay, asked.client),
+            (_, None) => Lookup::Unknown,
+        }
+    }
+
+    fn passes(&self, listener: SocketAddr, host: &Host) -> bool {
+        self.routing().relays().tls(listener, host).is_some()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -41,9 +57,13 @@ impl Registry {
     /// The members of `group` that serve its `service`, in the order in which it balances `asked`; none if it has none.
     #[must_use]
     pub fn members(&self, group: &str, service: &str, asked: &Asked<'_>) -> Option<Members> {
+        self.members_for(group, service, Whose::Request(asked))
+    }
+
+    fn members_for(&self, group: &str, service: &str, whose: Whose<'_>) -> Option<Members> {
         let routing = self.routing();
         self.groups().look(group, service, |served| {
-            let balance = Balancing { balance: routing.balance(group), asked: Some(asked) };
+            let balance = Balancing { balance: routing.balance(group), whose };
             Members {
                 targets: balance.targets(&served.behind, || served.next_turn()),
                 allow: served.allow.clone(),
@@ -55,17 +75,45 @@ impl Registry {
         Some(self.nearby().targets(service)).map(|targets| Members { targets, allow: [].into() })
     }
 
-    fn lookup(&self, name: &Name, routing: &Routing, asked: Option<&Asked<'_>>) -> Lookup {
-        self.names().look(name, |entry| answer(entry, routing, asked)).unwrap_or(Lookup::Unknown)
+    fn lookup(&self, name: &Name, routing: &Routing, whose: Whose<'_>) -> Lookup {
+        self.names().look(name, |entry| answer(entry, routing, whose)).unwrap_or(Lookup::Unknown)
+    }
+
+    fn by_relay(&self, relay: &Relay, client: IpAddr) -> Lookup {
+        let members = match &relay.to {
+            ServiceName::Grouped { group, service } => {
+                self.members_for(group, service, Whose::Connection(client))
+            }
+            ServiceName::Plain(service) => self.next_to_the_server(service),
+            ServiceName::Own(_) => None,
+        };
+        let labels = relay.labels.clone();
+        match members {
+            Some(Members { targets, allow }) if !targets.is_empty() => Lookup::Found(Route {
+                labels,
+                targets,
+                // Both lists hold: whom the members do not let in is refused by theirs.
+                allow: if admits(&allow, client) { relay.allow.clone() } else { allow },
+                plugins: Chain::default(),
+                treatment: None,
+                idle_timeout: relay.idle_timeout,
+            }),
+            _ => Lookup::Reserved(labels, Chain::default()),
+        }
     }
 }
 
-fn answer(entry: &Entry, routing: &Routing, asked: Option<&Asked<'_>>) -> Lookup {
+fn admits(allow: &[IpNet], client: IpAddr) -> bool {
+    let client = client.to_canonical();
+    allow.is_empty() || allow.iter().any(|net| net.contains(&client))
+}
+
+fn answer(entry: &Entry, routing: &Routing, whose: Whose<'_>) -> Lookup {
     match entry.holding {
         Holding::Free => Lookup::Unknown,
         Holding::Reserved { .. } => Lookup::Reserved(entry.labels.clone(), Chain::default()),
         Holding::Live { .. } => {
-            let balance = Balancing { balance: routing.balance(&entry.labels.group), asked };
+            let balance = Balancing { balance: routing.balance(&entry.labels.group), whose };
             match balance.targets(&entry.behind, || entry.next_turn()) {
                 // All of them drain or are about to end: another session may come in a moment.
                 targets if targets.is_empty() => Lookup::Reserved(entry.labels.clone(), Chain::default()),
@@ -75,17 +123,26 @@ fn answer(entry: &Entry, routing: &Routing, asked: Option<&Asked<'_>>) -> Lookup
                     allow: entry.allow.clone(),
                     treatment: None,
                     plugins: Chain::default(),
+                    idle_timeout: None,
                 }),
             }
         }
     }
 }
 
-/// How a group shares its load, and for which request.
+/// For what a member is chosen.
+#[derive(Clone, Copy)]
+enum Whose<'a> {
+    Request(&'a Asked<'a>),
+    /// Of a visitor with this address, of which nothing else is known.
+    Connection(IpAddr),
+}
+
+/// How a group shares its load, and for what.
 #[derive(Clone, Copy)]
 struct Balancing<'a> {
     balance: &'a Balance,
-    asked: Option<&'a Asked<'a>>,
+    whose: Whose<'a>,
 }
 
 impl Balancing<'_> {
@@ -101,11 +158,13 @@ impl Balancing<'_> {
     }
 
     fn pick(self, turn: usize) -> Pick {
-        match (self.balance, self.asked) {
+        match (self.balance, self.whose) {
+            (Balance::RoundRobin, _) => Pick::Turn(turn),
             (Balance::Weighted, _) => Pick::Weighted(turn),
             (Balance::LeastConnections, _) => Pick::Least(turn),
-            (Balance::Hash(key), Some(asked)) => Pick::Hash(key.of(asked)),
-            (Balance::RoundRobin, _) | (Balance::Hash(_), None) => Pick::Turn(turn),
+            (Balance::Hash(key), Whose::Request(asked)) => Pick::Hash(key.of(asked)),
+            // As a request is that has not what the key asks for.
+            (Balance::Hash(_), Whose::Connection(client)) => Pick::Hash(hash_address(client)),
         }
     }
 }

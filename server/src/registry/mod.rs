@@ -12,6 +12,7 @@ mod name;
 mod names;
 mod ports;
 mod register;
+mod relays;
 mod reservations;
 mod routing;
 mod slots;
@@ -27,6 +28,7 @@ pub use memberships::{Answer, Group, GroupError, Membership, Memberships};
 pub use name::Name;
 pub use names::{Entry, Names};
 pub use ports::{NoRoom, OpenError, Ports, Serve};
+pub use relays::{Relay, Relays};
 pub use routing::Routing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -375,8 +377,12 @@ impl Registry {
         self.state.lock().sessions.values().filter(|live| live.login.principal == *principal).count()
     }
 
-    /// Puts a name aside for its principal, as after a restart.
+    /// Puts a name aside for its principal, as after a restart; what the configuration names by now is the operator's.
     fn reserve(&self, name: &Name, principal: Principal, labels: RouteLabels, now: Instant) {
+        if self.configured.names(name) {
+            tracing::warn!(%name, %principal, "a name is not reserved any more: the configuration has it");
+            return;
+        }
         let _state = self.state.lock();
         self.names.restore(name, principal, labels, now);
         if let Name::Tcp(port) = name

@@ -158,9 +158,7 @@ impl Registry {
         let name = match &asked.kind {
             RegistrationKind::Http { host } => {
                 let name = Name::Http(self.host(live, grants, host.as_deref(), &wanted.tunnel)?);
-                if let Name::Http(host) = &name
-                    && self.configured.hosts.contains(host)
-                {
+                if self.configured.names(&name) {
                     return Err(Refused::in_use(&name));
                 }
                 self.within_quota(live, grants, Some(&name))?;
@@ -228,6 +226,9 @@ impl Registry {
             return Err(Refused::not_granted(format!("port {port} is not granted; granted: {granted}")));
         }
         let name = Name::Tcp(port);
+        if self.configured.names(&name) {
+            return Err(Refused::in_use(&name));
+        }
         self.within_quota(live, grants, Some(&name))?;
         match self.names.decide(&name, claim, now) {
             Decision::Stale | Decision::InUse => return Err(Refused::in_use(&name)),
@@ -256,7 +257,7 @@ impl Registry {
         self.within_quota(live, grants, None)?;
         for port in ports {
             let name = Name::Tcp(port);
-            if self.names.decide(&name, claim, now) != Decision::Take {
+            if self.configured.names(&name) || self.names.decide(&name, claim, now) != Decision::Take {
                 continue;
             }
             match self.ports.open(port) {

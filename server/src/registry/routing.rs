@@ -1,4 +1,4 @@
-//! The rules of the server, ready for use: replaced as a whole, read by every request without a lock.
+//! The rules of the server, and where its relayed connections go, ready for use: replaced as a whole, read by every request without a lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,11 +9,14 @@ use policy::rule::{Rule, Table};
 use proxy::plugin::Plugins;
 use proxy::routes::{RouteError, Routes};
 
+use super::relays::Relays;
+
 /// Rules, and how groups balance.
 #[derive(Debug, Default)]
 pub struct Routing {
     routes: Routes,
     balances: HashMap<Arc<str>, Balance>,
+    relays: Relays,
 }
 
 impl Routing {
@@ -27,7 +30,20 @@ impl Routing {
         plugins: &Plugins,
         metrics: &Metrics,
     ) -> Result<Self, Vec<RouteError>> {
-        Ok(Self { routes: Routes::new(rules, "", plugins, metrics)?, balances })
+        let routes = Routes::new(rules, "", plugins, metrics)?;
+        Ok(Self { routes, balances, relays: Relays::default() })
+    }
+
+    /// The same, with listeners whose connections are relayed.
+    #[must_use]
+    pub fn with_relays(self, relays: Relays) -> Self {
+        Self { relays, ..self }
+    }
+
+    /// Where the connections of configured listeners go.
+    #[must_use]
+    pub const fn relays(&self) -> &Relays {
+        &self.relays
     }
 
     /// The rules.

@@ -5,7 +5,7 @@ mod rules;
 use policy::principal::Principal;
 use policy::rule::Asked;
 use protocol::control::CloseReason;
-use proxy::directory::{Directory, Lookup};
+use proxy::directory::{Connecting, Directory, Lookup, Public};
 
 use super::*;
 use crate::fakes::{World, cut, grouped, http, tcp};
@@ -19,6 +19,10 @@ fn lookup(world: &World, host: &str) -> Lookup {
 fn asked<T>(host: &str, path: &str, client: &str, ask: impl FnOnce(&Asked<'_>) -> T) -> T {
     let (host, client) = (Host::parse(host).unwrap(), client.parse().unwrap());
     ask(&Asked { host: &host, method: "GET", path, fields: &vec![], client })
+}
+
+fn connection(world: &World, to: &Public) -> Lookup {
+    world.registry.connection(&Connecting { to, client: [192, 0, 2, 1].into() })
 }
 
 /// The sessions that a visitor would be sent to, best first.
@@ -267,13 +271,13 @@ fn a_port_is_bound_when_it_is_claimed_and_given_back_with_its_name() {
     let port = taken.local_addr().unwrap().port();
     let refused = world.register(&live, tcp(0, Some(port))).unwrap_err();
     assert!(refused.starts_with("PORT_UNAVAILABLE"), "{refused}");
-    assert!(matches!(world.registry.tcp(port), Lookup::Unknown));
+    assert!(matches!(connection(&world, &Public::Port(port)), Lookup::Unknown));
     drop(taken);
     assert_eq!(world.register(&live, tcp(0, Some(port))), Ok(port.to_string()));
-    assert!(matches!(world.registry.tcp(port), Lookup::Found(_)));
+    assert!(matches!(connection(&world, &Public::Port(port)), Lookup::Found(_)));
     detach(&world, &live);
     world.after(Duration::from_secs(1));
-    assert!(matches!(world.registry.tcp(port), Lookup::Reserved(..)));
+    assert!(matches!(connection(&world, &Public::Port(port)), Lookup::Reserved(..)));
     assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_err());
     world.after(Duration::from_secs(60));
     let freed = (0..2_000).any(|_| {

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use ops::error_kind::ErrorKind;
 use policy::ownership::Holding;
+use protocol::service_name::ServiceName;
+use proxy::directory::RouteLabels;
 
 use super::Registry;
 use super::instance::Instance;
 use super::memberships::{Group, Membership};
 use super::name::Name;
 use super::names::Entry;
-use crate::admin::api::{GroupInfo, GroupMemberInfo, MemberInfo, NameInfo, SessionInfo};
+use crate::admin::api::{GroupInfo, GroupMemberInfo, IngressInfo, MemberInfo, NameInfo, SessionInfo};
 use crate::session::Live;
 
 impl Registry {
@@ -37,13 +39,31 @@ impl Registry {
         self.memberships().iter().map(|(name, group)| group_info(name, group)).collect()
     }
 
+    /// Every configured ingress whose connections are relayed, in order.
+    #[must_use]
+    pub fn ingress_infos(&self) -> Vec<IngressInfo> {
+        let routing = self.routing();
+        let all = routing.relays().all().into_iter();
+        all.map(|(listener, host, relay)| IngressInfo {
+            kind: if host.is_some() { "tls" } else { "tcp" }.to_owned(),
+            listen: listener.to_string(),
+            down: None,
+            host,
+            to: relay.to.to_string(),
+            members: match &relay.to {
+                ServiceName::Grouped { group, service } => self.groups().look(group, service, |served| {
+                    served.behind.iter().map(|behind| member_info(&behind.instance)).collect()
+                }),
+                ServiceName::Plain(_) | ServiceName::Own(_) => None,
+            }
+            .unwrap_or_default(),
+            failures: failures(&relay.labels),
+        })
+        .collect()
+    }
+
     fn name_info(&self, name: &Name, entry: &Entry) -> NameInfo {
         let labels = &entry.labels;
-        let failures = ErrorKind::ALL
-            .iter()
-            .map(|kind| (kind.as_str().to_owned(), labels.metrics.errors(*kind)))
-            .filter(|(_, count)| *count > 0)
-            .collect();
         NameInfo {
             name: name.public(),
             kind: name.kind().to_owned(),
@@ -53,9 +73,14 @@ impl Registry {
             service: labels.service.to_string(),
             state: if matches!(entry.holding, Holding::Live { .. }) { "live" } else { "reserved" }.to_owned(),
             members: entry.behind.iter().map(|behind| member_info(&behind.instance)).collect(),
-            failures,
+            failures: failures(labels),
         }
     }
+}
+
+fn failures(labels: &RouteLabels) -> BTreeMap<String, u64> {
+    let count = |kind: &ErrorKind| (kind.as_str().to_owned(), labels.metrics.errors(*kind));
+    ErrorKind::ALL.iter().map(count).filter(|(_, count)| *count > 0).collect()
 }
 
 fn session_info(live: &Live) -> SessionInfo {

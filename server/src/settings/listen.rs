@@ -23,13 +23,19 @@ impl Listen {
         Self { addresses: addresses.to_vec(), port, standard: true }
     }
 
+    /// This very address.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self { addresses: vec![address.ip()], port: address.port(), standard: false }
+    }
+
     /// Reads `IP:PORT`, or `PORT` for that port on the standard addresses.
     ///
     /// # Errors
     /// It is neither.
     pub fn parse(text: &str, standard: &[IpAddr]) -> Result<Self, ListenError> {
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self { addresses: vec![address.ip()], port: address.port(), standard: false });
+            return Ok(Self::at(address));
         }
         match text.strip_prefix(':').unwrap_or(text).parse() {
             Ok(port) if text.bytes().all(|b| b.is_ascii_digit() || b == b':') => {

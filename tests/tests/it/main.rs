@@ -2,19 +2,26 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping")]
 
 mod bad_input;
+mod browser;
 mod cli;
 mod config;
 mod drain;
 mod ends;
 mod floods;
+mod front;
+mod grpc_peers;
 mod hostile;
 mod http;
+mod http2_cases;
+mod http_peers;
 mod https;
 mod identity;
 mod layering;
 mod memory;
 mod other_direction;
+mod passthrough;
 mod plugins;
+mod ports;
 mod quick_start;
 mod repo;
 mod run;
@@ -23,3 +30,4 @@ mod sessions;
 mod stage;
 mod tcp;
 mod websocket;
+mod websocket_peers;

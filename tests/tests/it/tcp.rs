@@ -112,6 +112,26 @@ async fn a_port_can_be_asked_for_and_belongs_to_one() {
 }
 
 #[tokio::test]
+async fn the_connections_of_a_groups_tunnel_are_shared_out_in_turns() {
+    let free = crate::stage::nobody().port().to_string();
+    let config = format!("principal = [{{ name = \"edge\", groups = [\"web\"], ports = [\"{free}\"] }}]");
+    let server = Tunneld::configured(|_| config, &[]).await;
+    let join = server.invite("edge", &[]).await;
+    let (services, homes) =
+        ([TcpService::echo().await, TcpService::echo().await], [Home::new(), Home::new()]);
+    let mut tunnels = Vec::new();
+    for (service, home) in services.iter().zip(&homes) {
+        tunnels.push(home.tcp(&join, service.addr(), &["--group", "web", "--port", &free]).await);
+    }
+    for _ in 0..4 {
+        let mut raw = Raw::open(tunnels[0].tcp()).await;
+        raw.send("x").await;
+        assert_eq!(raw.exactly(1).await, b"x");
+    }
+    assert_eq!(services.map(|service| service.bytes_in()), [2, 2]);
+}
+
+#[tokio::test]
 async fn only_allowed_visitors_get_in() {
     let server = Tunneld::start().await;
     let (service, home) = (TcpService::echo().await, Home::new());

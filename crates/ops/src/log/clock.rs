@@ -14,8 +14,11 @@ pub(super) struct Clock {
 
 impl FormatTime for Clock {
     fn format_time(&self, out: &mut Writer<'_>) -> fmt::Result {
-        let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        let shown = if self.short { now.split_once('T').map_or(&*now, |(_, time)| time) } else { &now };
-        out.write_str(shown)
+        let now = humantime::format_rfc3339_millis(SystemTime::now());
+        if !self.short {
+            return write!(out, "{now}");
+        }
+        let now = now.to_string();
+        out.write_str(now.split_once('T').map_or(&*now, |(_, time)| time))
     }
 }

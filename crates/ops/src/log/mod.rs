@@ -2,6 +2,7 @@
 //! has stopped loses lines, counts them, and does nothing else.
 
 mod clock;
+mod json;
 mod lossy;
 
 use std::cell::Cell;
@@ -20,6 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use clock::Clock;
+use json::JsonLine;
 use lossy::Lossy;
 
 /// Lines that wait for stderr; one more is dropped and counted.
@@ -172,17 +174,17 @@ fn layer<W>(style: Style, filter: Filter, writer: W) -> Box<dyn Layer<Registry> 
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let clock = Clock { short: style.terminal && !style.json };
     let layer = tracing_subscriber::fmt::layer()
         .with_ansi(style.colour)
-        .with_timer(Clock { short: style.terminal && !style.json })
         // On an error of the writer it would print to stderr, which panics if that is closed.
         .log_internal_errors(false)
         .with_writer(writer);
     let filter = filter.wanted.and(filter.quiet);
     if style.json {
-        layer.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed()
+        layer.event_format(JsonLine(clock)).with_filter(filter).boxed()
     } else {
-        layer.compact().with_target(false).with_filter(filter).boxed()
+        layer.with_timer(clock).compact().with_target(false).with_filter(filter).boxed()
     }
 }
 

@@ -54,6 +54,34 @@ fn json_is_one_flat_object_per_line() {
 }
 
 #[test]
+fn json_has_a_form_for_every_kind_of_value() {
+    let line = written(JSON, "info", || {
+        let error: &(dyn std::error::Error + 'static) = &UnknownLogFormat("\"\u{1}\u{e9}".to_owned());
+        tracing::info!(
+            target: "kinds",
+            yes = true,
+            less = -3,
+            half = 0.5,
+            none = f64::NAN,
+            absent = None::<u64>,
+            error,
+            shown = %"a\tb",
+            debug = ?Some("\"c\""),
+            "{}",
+            "d\\e"
+        );
+    });
+    let mut value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    value.as_object_mut().unwrap().remove("timestamp").unwrap();
+    let wanted = serde_json::json!({
+        "level": "INFO", "target": "kinds", "message": "d\\e", "yes": true, "less": -3, "half": 0.5, "none": null,
+        "error": "\"\\\"\\u{1}\u{e9}\" is no log format; use text or json", "shown": "a\tb",
+        "debug": "Some(\"\\\"c\\\"\")",
+    });
+    assert_eq!(value, wanted);
+}
+
+#[test]
 fn no_colours_unless_asked_for() {
     let log = || tracing::error!("x");
     assert!(!written(Style { terminal: true, ..TEXT }, "info", log).contains('\x1b'));
@@ -102,10 +130,11 @@ fn a_full_device_loses_lines_and_counts_them() {
 
 #[test]
 fn a_reader_that_stopped_makes_nobody_wait() {
-    struct Stuck(std::sync::mpsc::Receiver<()>);
+    struct Stuck(std::sync::mpsc::Sender<()>, std::sync::mpsc::Receiver<()>);
     impl io::Write for Stuck {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            let _ = self.0.recv();
+            let _ = self.0.send(());
+            let _ = self.1.recv();
             Err(io::ErrorKind::BrokenPipe.into())
         }
 
@@ -113,14 +142,19 @@ fn a_reader_that_stopped_makes_nobody_wait() {
             Ok(())
         }
     }
-    let (release, stuck) = std::sync::mpsc::channel();
+    let (stuck, is_stuck) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel();
     let lost = Arc::new(AtomicU64::new(0));
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4);
-    let (writer, worker) = builder.finish(Lossy::new(Stuck(stuck), Arc::clone(&lost)));
+    let (writer, worker) = builder.finish(Lossy::new(Stuck(stuck, released), Arc::clone(&lost)));
     let overflown = writer.error_counter();
     let subscriber = tracing_subscriber::registry().with(layer(TEXT, Filter::parse("info").unwrap(), writer));
-    tracing::subscriber::with_default(subscriber, || (0..100).for_each(|n| tracing::info!(n, "lost")));
-    // At most four in the queue and one in the writer's hands; the others were dropped.
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!("taken");
+        is_stuck.recv().unwrap();
+        (1..100).for_each(|n| tracing::info!(n, "lost"));
+    });
+    // One in the writer's hands and four in the queue; the others were dropped.
     assert!(overflown.dropped_lines() >= 95);
     drop(release);
     let guard = LogGuard { worker: Some(worker), overflown, unwritten: Arc::clone(&lost) };

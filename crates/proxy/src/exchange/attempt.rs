@@ -5,50 +5,49 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::ResponseFuture;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio_util::either::Either;
 
 use super::RequestBody;
-use super::service_connection::ServiceConnection;
 use crate::poison::Poison;
-use crate::service::{Carried, Lease, Unanswered};
+use crate::service::{Carried, Carrier, Http1Request, ServiceIo, Unanswered};
 
 /// A request at a server, from its sending to the end of its response. Dropping it breaks the request off.
 pub(super) struct Attempt<'a> {
-    // Dropped first: see `ServiceConnection`.
-    connection: ServiceConnection,
     answer: Answer<'a>,
     server: Carried<'a>,
 }
 
 enum Answer<'a> {
-    /// From the pool of HTTP/1.1, which is what most services speak.
-    Pooled(ResponseFuture),
-    /// From whatever is spoken.
+    /// Over HTTP/1.1, which is what most services speak.
+    Http1(Http1Request<'a>),
+    /// Over whatever is spoken.
     Any(AnyFuture<'a>),
-    /// It has come. A place on a connection of HTTP/2 is held to its end.
-    Come { _place: Option<Lease> },
+    /// It has come.
+    Come(Carrier<'a>),
 }
 
 type AnyFuture<'a> =
-    Pin<Box<dyn Future<Output = Result<(Response<Incoming>, Option<Lease>), Unanswered>> + Send + 'a>>;
+    Pin<Box<dyn Future<Output = Result<(Response<Incoming>, Carrier<'a>), Unanswered>> + Send + 'a>>;
 
 impl<'a> Attempt<'a> {
     /// Sends `request` to `server` on behalf of `visitor`.
     pub(super) fn send(
         server: Carried<'a>,
         visitor: Option<SocketAddr>,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
     ) -> Self {
-        let connection = ServiceConnection::of(&mut request);
         let at = server.0;
-        at.introduce(visitor, &mut request);
-        let answer = match at.http1() {
-            Some(client) => Answer::Pooled(client.request(request)),
-            None => Answer::Any(Box::pin(at.send(visitor, request))),
+        let answer = if at.is_http1() {
+            Answer::Http1(at.send_http1(visitor, request))
+        } else {
+            Answer::Any(Box::pin(at.send(visitor, request)))
         };
-        Self { connection, answer, server }
+        Self { answer, server }
     }
 
     /// The server that it is at.
@@ -58,38 +57,56 @@ impl<'a> Attempt<'a> {
 
     /// The head of the response. Not to be called again after it was ready.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Incoming>, Unanswered>> {
-        let response = match &mut self.answer {
-            Answer::Pooled(response) => match Pin::new(response).poll(cx) {
-                Poll::Ready(Ok(response)) => Poll::Ready(Ok((response, None))),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(Unanswered::from(&error))),
-                Poll::Pending => Poll::Pending,
-            },
-            Answer::Any(response) => response.as_mut().poll(cx),
-            Answer::Come { .. } => Poll::Pending,
-        };
-        if response.is_ready() || !self.connection.is_held() {
-            self.connection.hold();
+        match &mut self.answer {
+            Answer::Http1(request) => request.poll(cx),
+            Answer::Any(answer) => {
+                let (response, carrier) = ready!(answer.as_mut().poll(cx))?;
+                self.answer = Answer::Come(carrier);
+                Poll::Ready(Ok(response))
+            }
+            Answer::Come(_) => Poll::Pending,
         }
-        let (response, place) = ready!(response)?;
-        self.answer = Answer::Come { _place: place };
-        Poll::Ready(Ok(response))
+    }
+
+    /// Goes on with what has no task of its own.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Answer::Http1(request) | Answer::Come(Carrier::Http1(request)) = &mut self.answer {
+            request.drive(cx);
+        }
     }
 
     /// The exchange was complete: the connection is as good as before.
     pub(super) fn finish(self) {
-        self.connection.finish();
+        if let Answer::Http1(request) | Answer::Come(Carrier::Http1(request)) = self.answer {
+            request.finish();
+        }
     }
 
-    /// The connection has become one of its own, which `self` has to outlive.
-    pub(super) fn switch(self) -> Switched<'a> {
-        Switched { poison: self.connection.switch(), _answer: self.answer, _server: self.server }
+    /// After a 101, which is `response`: what has become of the connection. None if it has ended.
+    pub(super) async fn switched(self, response: Response<Incoming>) -> Option<Switched<'a>> {
+        let server = self.server;
+        match self.answer {
+            Answer::Http1(request) | Answer::Come(Carrier::Http1(request)) => {
+                let (io, early, poison) = request.switched().await?;
+                Some(Switched { io: Either::Left(io), early, poison, held: (None, server) })
+            }
+            Answer::Come(carrier) => {
+                let io = Either::Right(TokioIo::new(hyper::upgrade::on(response).await.ok()?));
+                let held = (Some(carrier), server);
+                Some(Switched { io, early: Bytes::new(), poison: Poison::default(), held })
+            }
+            Answer::Any(_) => None,
+        }
     }
 }
 
 /// A connection that has become one of its own.
 pub(super) struct Switched<'a> {
+    pub(super) io: Either<ServiceIo, TokioIo<Upgraded>>,
+    /// What was read of it.
+    pub(super) early: Bytes,
     /// Decides how it ends.
     pub(super) poison: Poison,
-    _answer: Answer<'a>,
-    _server: Carried<'a>,
+    /// To be held until then.
+    pub(super) held: (Option<Carrier<'a>>, Carried<'a>),
 }

@@ -62,19 +62,31 @@ impl Torn {
     }
 }
 
-/// Carries bytes between `io` and `channel` until both ways have ended. A way that is cut is never ended: the other side
-/// sees a reset, for which `poison` marks the connection.
-pub(super) async fn bridge<T>(io: T, channel: Channel, poison: &Poison, timeouts: &Timeouts) -> Bridged
+/// Carries bytes between `io`, of which `early` was read before, and `channel` until both ways have ended. A way that is cut
+/// is never ended: the other side sees a reset, for which `poison` marks the connection.
+pub(super) async fn bridge<T>(
+    io: T,
+    early: Bytes,
+    mut channel: Channel,
+    poison: &Poison,
+    timeouts: &Timeouts,
+) -> Bridged
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
+    let sent = count(early.len());
+    if channel.out.data(early).is_err() {
+        // It is above no limit.
+        poison.apply();
+        return Bridged { sent: 0, received: 0, failure: Some(ErrorKind::Internal) };
+    }
     let mut bridge = Bridge {
         io,
         channel,
         pending: Bytes::new(),
         from_io: Way::Open,
         to_io: Way::Open,
-        sent: 0,
+        sent,
         received: 0,
         moved: Instant::now(),
         idle: Deadline::default(),

@@ -83,6 +83,8 @@ pub(crate) struct Channel {
     /// What is still to come of a data frame: its bytes are passed on as they come, never gathered.
     data_left: usize,
     order: Order,
+    /// The other end has ended its way.
+    ended: bool,
     /// Encoded and not written.
     pub(crate) out: Outbox,
 }
@@ -90,7 +92,8 @@ pub(crate) struct Channel {
 impl Channel {
     /// A channel on `substream`, of which `read` was read before.
     pub(crate) fn new(substream: Substream, read: Bytes, order: Order) -> Self {
-        Self { substream, chunk: read, partial: BytesMut::new(), data_left: 0, order, out: Outbox::default() }
+        let (partial, out) = (BytesMut::new(), Outbox::default());
+        Self { substream, chunk: read, partial, data_left: 0, order, ended: false, out }
     }
 
     /// The next message. Data comes in pieces that need not be the frames that were sent. An end of the substream is an
@@ -103,7 +106,10 @@ impl Channel {
             }
             self.chunk = match ready!(self.substream.poll_chunk(cx))? {
                 Some(chunk) => chunk,
-                None => return Poll::Ready(Err(Broken::Ended)),
+                None => {
+                    self.ended = true;
+                    return Poll::Ready(Err(Broken::Ended));
+                }
             };
         }
     }
@@ -163,9 +169,21 @@ impl Channel {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    /// The next message.
+    /// The next message. What was encoded is written if it has to be waited for.
     pub(crate) async fn message(&mut self) -> Result<Message, Broken> {
-        poll_fn(|cx| self.poll_message(cx)).await
+        poll_fn(|cx| match self.poll_message(cx) {
+            Poll::Pending => {
+                ready!(self.poll_flush(cx))?;
+                Poll::Pending
+            }
+            message => message,
+        })
+        .await
+    }
+
+    /// Ready once the other end has broken off, even while bytes of it wait to be read.
+    pub(crate) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.substream.poll_broken(cx)
     }
 
     /// Whether the other end has broken off, even while bytes of it wait to be read.
@@ -187,6 +205,23 @@ impl Channel {
             let _ = ready!(Pin::new(&mut self.substream).poll_shutdown(cx));
         }
         Poll::Ready(())
+    }
+
+    /// Ends this direction with all that it says, for which it waits as long as the other end takes. Then it waits until
+    /// that one has ended too, at most `linger`.
+    pub(crate) async fn finish(mut self, linger: Duration) {
+        let flushed = poll_fn(|cx| self.poll_flush(cx)).await;
+        if flushed.is_ok() && !self.substream.end() {
+            poll_fn(|cx| self.poll_finish(cx)).await;
+        }
+        if !self.ended {
+            let _ = timeout(linger, self.discard()).await;
+        }
+    }
+
+    /// Ends this direction behind what was written, and waits for nothing.
+    pub(crate) fn end(&mut self) {
+        self.substream.end();
     }
 
     /// Says last words, then waits until the other end has read them and gone, at most `linger`: a close before that could

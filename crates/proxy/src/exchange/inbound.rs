@@ -86,7 +86,7 @@ impl Inbound {
                     Poll::Ready(Ok(())) => self.blocked = None,
                 },
                 State::Discarding { .. } | State::Watching => {}
-                State::Closed => return self.poll_look(channel, cx),
+                State::Closed => return channel.poll_broken(cx).map(|()| Over::Gone),
             }
             match ready!(channel.poll_message(cx)) {
                 Ok(message) => {

@@ -14,7 +14,6 @@ mod replay;
 mod request_body;
 mod responder;
 mod sending;
-mod service_connection;
 mod serving;
 mod upgraded;
 mod upgraded_stream;

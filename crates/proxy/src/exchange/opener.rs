@@ -208,7 +208,11 @@ impl<'a> Opener<'a> {
             .open(first.freeze())
             .map_err(|error| Unanswered::failed(kind_of_open(error), Knowledge::NotConnected))?;
         let order = Order::Response(ResponseOrder::new(self.facts.upgrade.is_some()));
-        let channel = Channel::new(substream, Bytes::new(), order);
+        let mut channel = Channel::new(substream, Bytes::new(), order);
+        if self.is_bodyless() {
+            // Its end goes with the rest: no message of its own.
+            channel.end();
+        }
         let mut wait = Wait::new(channel, !self.facts.expect_continue);
         let head = poll_fn(|cx| wait.poll(self, cx)).await?;
         let mut channel = wait.channel;
@@ -222,6 +226,10 @@ impl<'a> Opener<'a> {
         Ok(Opened { channel, head, upload: self.upload.take(), bytes: self.bytes })
     }
 
+    const fn is_bodyless(&self) -> bool {
+        self.upload.is_none() && self.facts.upgrade.is_none()
+    }
+
     /// Everything that leaves at once.
     fn encode(&self, target: &Target, out: &mut BytesMut) -> Result<(), EncodeError> {
         Opening {
@@ -232,7 +240,7 @@ impl<'a> Opener<'a> {
             trace: Some(self.trace),
         }
         .encode(out)?;
-        let bodyless = self.upload.is_none() && self.facts.upgrade.is_none();
+        let bodyless = self.is_bodyless();
         let (path, headers) = match &self.plugged {
             Some(plugged) => (&plugged.request.path, &plugged.request.headers),
             None => (&self.facts.path, &self.parts.headers),

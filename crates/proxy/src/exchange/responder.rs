@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use http::uri::PathAndQuery;
 use http::{Method, Response};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use ops::error_kind::ErrorKind;
 use policy::host::Host;
 use protocol::code::Code;
@@ -15,7 +14,7 @@ use protocol::request::Status;
 use protocol::text::Text;
 use tokio::time::timeout;
 
-use super::attempt::Switched;
+use super::attempt::{Attempt, Switched};
 use super::outbox::Frames;
 use super::plugged::{Stopped, plug};
 use super::serving::{Outcome, Serving, encode_head};
@@ -36,7 +35,7 @@ pub(crate) async fn respond(
     context: &Context,
 ) {
     let linger = context.timeouts.linger;
-    if Status::Accepted.encode(channel.out.buffer()).is_err() || channel.flush().await.is_err() {
+    if Status::Accepted.encode(channel.out.buffer()).is_err() {
         return;
     }
     let Ok(Ok(Message::Request(mut head))) = timeout(context.timeouts.open, channel.message()).await else {
@@ -61,7 +60,7 @@ pub(crate) async fn respond(
             record.failed(ErrorKind::BadRequest);
             drop(record);
             let text = "the request head is not valid HTTP".into();
-            return channel.reset(Code::BAD_REQUEST, &text, linger).await;
+            return Box::pin(channel.reset(Code::BAD_REQUEST, &text, linger)).await;
         }
     };
     serving.plugged = plugged;
@@ -73,15 +72,18 @@ pub(crate) async fn respond(
     match outcome {
         Outcome::Answered => {
             drop(record);
-            channel.close(linger).await;
+            channel.finish(linger).await;
         }
         Outcome::Gone => {}
         Outcome::Failed(code, text) => {
             record.failed(kind_of(code));
             drop(record);
-            channel.reset(code, &text.into(), linger).await;
+            Box::pin(channel.reset(code, &text.into(), linger)).await;
         }
-        Outcome::Switched(response, switched) => switch(response, switched, channel, record, context).await,
+        Outcome::Switched(response, attempt) => {
+            // What few exchanges come to is not part of what every one holds.
+            Box::pin(switch(response, *attempt, channel, record, context)).await;
+        }
     }
 }
 
@@ -117,25 +119,25 @@ async fn stop(
 }
 
 async fn switch(
-    mut response: Box<Response<Incoming>>,
-    switched: Switched<'_>,
+    response: Box<Response<Incoming>>,
+    attempt: Attempt<'_>,
     mut channel: Channel,
     mut record: Record,
     context: &Context,
 ) {
-    let upgrade = hyper::upgrade::on(&mut *response);
     let encoded = encode_head(&response, channel.out.buffer());
     channel.switched();
-    drop(response);
-    let Ok(Ok(upgraded)) = timeout(context.timeouts.open, upgrade).await else {
+    let Ok(Some(switched)) = timeout(context.timeouts.open, attempt.switched(*response)).await else {
         record.failed(ErrorKind::ServiceCut);
         return channel.reset(Code::SERVICE_CUT, &Text::default(), context.timeouts.linger).await;
     };
+    let Switched { io, early, poison, held } = switched;
     if encoded.is_err() || channel.flush().await.is_err() {
-        return switched.poison.apply();
+        return poison.apply();
     }
     record.upgraded(context);
-    let bridged = bridge::bridge(TokioIo::new(upgraded), channel, &switched.poison, &context.timeouts).await;
+    let bridged = bridge::bridge(io, early, channel, &poison, &context.timeouts).await;
+    drop(held);
     record.down(bridged.sent);
     record.up(bridged.received);
     if let Some(kind) = bridged.failure {

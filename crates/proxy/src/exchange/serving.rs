@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{Response, StatusCode, Version};
@@ -11,8 +12,9 @@ use policy::retry::is_idempotent;
 use protocol::code::Code;
 use protocol::codec::EncodeError;
 use protocol::exchange::{RequestHead, ResponseLine};
+use tokio::time::Instant;
 
-use super::attempt::{Attempt, Switched};
+use super::attempt::Attempt;
 use super::inbound::{Inbound, Over};
 use super::outbox::{Frames, WAITING_MAX};
 use super::plugged::{Answered, Passing, pass};
@@ -28,12 +30,16 @@ use crate::plugin::Plugged;
 use crate::service::{Carried, Progress, Service, TRIES_MAX, Tried, Unanswered};
 use transport::deadline::Deadline;
 
+/// How long the news that a request was accepted waits for its answer. A small part of what an opener waits for it
+/// (`spec/06`).
+const HOLD: Duration = Duration::from_millis(20);
+
 /// How the exchange goes on.
 pub(super) enum Outcome<'a> {
     /// The response is complete and written.
     Answered,
     /// The service switched protocols; nothing was said about it yet.
-    Switched(Box<Response<Incoming>>, Switched<'a>),
+    Switched(Box<Response<Incoming>>, Box<Attempt<'a>>),
     /// No complete response.
     Failed(Code, &'static str),
     /// The opener broke off.
@@ -58,8 +64,8 @@ pub(super) struct Serving<'a> {
     replay: Option<Replay>,
     /// Whether an idempotent request may be sent again though the service may have seen it.
     retry: bool,
-    /// The head has just come.
-    fresh: bool,
+    /// Until when what there is to say waits for the answer; none once it has waited.
+    hold: Option<Instant>,
     deadline: Deadline,
 }
 
@@ -96,7 +102,7 @@ impl<'a> Serving<'a> {
         let length = content_length(request.headers());
         let (feed, body, replay) = if !has_body(&head) {
             (None, RequestBody::empty(), None)
-        } else if service.servers().is_single() && server.0.http1().is_some() {
+        } else if service.servers().is_single() && server.0.is_http1() {
             let (feed, body) = RequestBody::streamed(length);
             (Some(feed), body, None)
         } else {
@@ -117,7 +123,7 @@ impl<'a> Serving<'a> {
             context,
             tried,
             replay,
-            fresh: false,
+            hold: Instant::now().checked_add(HOLD),
             deadline: Deadline::default(),
         })
     }
@@ -150,9 +156,7 @@ impl<'a> Serving<'a> {
                     answer => break answer,
                 }
             };
-            if answer.is_pending() && std::mem::take(&mut self.fresh) {
-                // They are in the connection's buffer already; its task only has to run.
-                cx.waker().wake_by_ref();
+            if answer.is_pending() && self.poll_hold(cx).is_pending() {
                 return Poll::Pending;
             }
             let full = !self.channel.has_room();
@@ -181,7 +185,9 @@ impl<'a> Serving<'a> {
                     Poll::Pending => self.poll_late(cx),
                 }
             }
-            Stage::Passing(_, passing) => {
+            Stage::Passing(attempt, passing) => {
+                // The rest of the request goes on meanwhile.
+                attempt.drive(cx);
                 let passed = ready!(passing.as_mut().poll(cx));
                 let stage = std::mem::replace(&mut self.stage, Stage::Answered);
                 let Stage::Passing(attempt, _) = stage else { return Poll::Ready(Ok(())) };
@@ -190,8 +196,16 @@ impl<'a> Serving<'a> {
                     Err(answered) => self.answer_instead(answered),
                 })
             }
-            Stage::Answering(_, sending) => {
-                let encoded = sending.poll_encode(&mut self.channel.out, WAITING_MAX, cx);
+            Stage::Answering(attempt, sending) => {
+                let mut encoded = sending.poll_encode(&mut self.channel.out, WAITING_MAX, cx);
+                while encoded.is_pending() && self.channel.out.waiting() < WAITING_MAX {
+                    let before = self.channel.out.waiting();
+                    attempt.drive(cx);
+                    encoded = sending.poll_encode(&mut self.channel.out, WAITING_MAX, cx);
+                    if self.channel.out.waiting() == before {
+                        break;
+                    }
+                }
                 self.record.down(sending.take_bytes());
                 let end = match ready!(encoded) {
                     Ok(()) => Ok(()),
@@ -243,7 +257,7 @@ impl<'a> Serving<'a> {
         self.record.line.status = Some(response.status().as_u16());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(if self.head.protocol.is_some() {
-                Outcome::Switched(Box::new(response), attempt.switch())
+                Outcome::Switched(Box::new(response), Box::new(attempt))
             } else {
                 Outcome::Failed(Code::SERVICE_CUT, "the service switched protocols without being asked")
             });
@@ -258,7 +272,6 @@ impl<'a> Serving<'a> {
         let sending = Sending::new(response.into_body(), self.context.timeouts.silence);
         let sending = if streamed { sending.streamed(declared) } else { sending };
         self.stage = Stage::Answering(attempt, sending);
-        self.fresh = true;
         Ok(())
     }
 
@@ -308,6 +321,16 @@ impl<'a> Serving<'a> {
         let attempt = |request| Attempt::send(server, visitor, request);
         self.stage = Stage::Waiting(Waiting::start(request.map(|()| body), expect_continue, attempt));
         Some(())
+    }
+
+    /// Pending while it would be a waste to write: the opener has nothing more to send, so that it can hear that its request
+    /// was accepted together with the answer.
+    fn poll_hold(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if let (Some(until), Stage::Waiting(_), Some(_)) = (self.hold, &self.stage, self.inbound.complete()) {
+            ready!(self.deadline.poll(until, cx));
+        }
+        self.hold = None;
+        Poll::Ready(())
     }
 
     fn poll_late(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Outcome<'a>>> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
@@ -74,8 +75,11 @@ pub(crate) async fn carry_upgraded(
         let Ok(upgraded) = upgrade.await else { return None };
         let (io, timeouts) = (TokioIo::new(upgraded), &context.timeouts);
         Some(match stream {
-            Some(stream) => bridge(UpgradedStream::new(io, stream), channel, &poison, timeouts).await,
-            None => bridge(io, channel, &poison, timeouts).await,
+            Some(stream) => {
+                let io = UpgradedStream::new(io, stream);
+                bridge(io, Bytes::new(), channel, &poison, timeouts).await
+            }
+            None => bridge(io, Bytes::new(), channel, &poison, timeouts).await,
         })
     };
     // Dropped last, when the poison is there.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 use protocol::exchange::RequestHead;
 
@@ -64,13 +64,9 @@ fn protocol_is_websocket(head: &RequestHead) -> bool {
     head.protocol.as_ref().is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 
-/// The pool knows where the service is: the authority is a place holder that never leaves this process.
+/// The target is a path alone (RFC 9112 section 3.2.1): the connection says where the service is.
 fn uri(head: &RequestHead) -> Result<Uri, InvalidHead> {
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(Authority::from_static("service"));
-    parts.path_and_query = Some(PathAndQuery::from_maybe_shared(head.path.clone()).map_err(|_| InvalidHead)?);
-    Uri::from_parts(parts).map_err(|_| InvalidHead)
+    PathAndQuery::from_maybe_shared(head.path.clone()).map(Uri::from).map_err(|_| InvalidHead)
 }
 
 #[cfg(test)]

@@ -164,7 +164,9 @@ pub(super) async fn answer(
     drop(opener);
     match on_upgrade {
         Some(upgrade) if opened.head.status == 101 => {
-            Ok(switch(opened, plugged, upgrade, &facts, (&parts, trace), context, record, visiting).await)
+            let switched =
+                switch(opened, plugged, upgrade, &facts, (&parts, trace), context, record, visiting);
+            Ok(Box::pin(switched).await)
         }
         // A success would tell the visitor that the protocol is spoken (RFC 8441 section 4).
         Some(_) if parts.version == Version::HTTP_2 && (200..300).contains(&opened.head.status) => {

@@ -19,6 +19,8 @@ use super::client_hello::ClientHello;
 use super::proxy_header;
 use super::visitor::VisitorStream;
 use super::{Arrival, Protocol};
+use crate::directory::Public;
+use crate::dispatch::Dispatch;
 
 /// How visitors come in at one listener. The default is plain HTTP from peers that are believed nothing.
 #[derive(Clone, Default)]
@@ -42,6 +44,8 @@ pub type Covers = Box<dyn Fn(Option<&str>, &Host) -> bool + Send + Sync>;
 
 /// TLS at a listener.
 pub struct TlsEntrance {
+    /// The listener's address, by which the directory knows whose TLS passes through.
+    pub listener: SocketAddr,
     /// What visitors are shown.
     pub config: Arc<ServerConfig>,
     /// Whether a connection made for one name may carry requests for a host: both have the same certificate.
@@ -54,6 +58,8 @@ pub struct TlsEntrance {
 pub(super) enum Entered {
     Plain(TcpStream, Arrival),
     Tls(Box<TlsStream<TcpStream>>, Arrival),
+    /// Its TLS ends at a service; nothing of it has been read.
+    Passed(TcpStream, SocketAddr, Public),
 }
 
 impl VisitorStream for TlsStream<TcpStream> {
@@ -77,28 +83,45 @@ impl Entrance {
         self.tls.as_ref().is_none_or(|tls| (tls.covers)(sni, host))
     }
 
+    /// Who the visitor is: a trusted peer says so first, where that was agreed on. None: it does not, or not in time.
+    pub(super) async fn source(
+        &self,
+        stream: &TcpStream,
+        peer: SocketAddr,
+        metrics: &Metrics,
+    ) -> Option<SocketAddr> {
+        if !self.proxy_protocol || !self.trusts(peer.ip()) {
+            return Some(peer);
+        }
+        let header = timeout(self.patience(), proxy_header::take(stream)).await;
+        // Without a source the proxy speaks for itself, as it does to find out whether we are there.
+        Some(guard(header, metrics, GuardReason::BadHandshake)?.unwrap_or(peer))
+    }
+
+    /// How a visitor begins TLS; the bytes stay in the connection. None: it does not, or not in time.
+    pub(super) async fn hello(&self, stream: &TcpStream, metrics: &Metrics) -> Option<ClientHello> {
+        let hello = timeout(self.patience(), ClientHello::peek(stream)).await;
+        guard(hello, metrics, GuardReason::Tls)
+    }
+
+    const fn patience(&self) -> Duration {
+        if self.patience.is_zero() { PATIENCE } else { self.patience }
+    }
+
     /// Takes a connection in. None: it was no visitor, and is closed or somebody else's.
     pub(super) async fn enter(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
+        dispatch: &Dispatch,
         metrics: &Metrics,
     ) -> Option<Entered> {
-        let patience = if self.patience.is_zero() { PATIENCE } else { self.patience };
-        let mut peer = peer;
-        if self.proxy_protocol && self.trusts(peer.ip()) {
-            let header = timeout(patience, proxy_header::take(&stream)).await;
-            // Without a source the proxy speaks for itself, as it does to find out whether we are there.
-            if let Some(source) = guard(header, metrics, GuardReason::BadHandshake)? {
-                peer = source;
-            }
-        }
+        let peer = self.source(&stream, peer, metrics).await?;
         let Some(tls) = &self.tls else {
             let arrival = Arrival { peer, scheme: Scheme::Http, protocol: None, sni: None };
             return Some(Entered::Plain(stream, arrival));
         };
-        let hello = timeout(patience, ClientHello::peek(&stream)).await;
-        let hello = guard(hello, metrics, GuardReason::Tls)?;
+        let hello = self.hello(&stream, metrics).await?;
         if hello.offers(protocol::handshake::ALPN) {
             // A descriptor that can not be handed over is as good as closed.
             if let Ok(stream) = stream.into_std() {
@@ -106,7 +129,12 @@ impl Entrance {
             }
             return None;
         }
-        let accepted = timeout(patience, TlsAcceptor::from(tls.config.clone()).accept(stream)).await;
+        if let Some(host) = hello.server_name.as_deref().and_then(|name| Host::parse(name).ok())
+            && dispatch.passes(tls.listener, &host)
+        {
+            return Some(Entered::Passed(stream, peer, Public::Tls(tls.listener, host)));
+        }
+        let accepted = timeout(self.patience(), TlsAcceptor::from(tls.config.clone()).accept(stream)).await;
         let stream = guard(accepted, metrics, GuardReason::Tls)?;
         let session = stream.get_ref().1;
         let protocol = match session.alpn_protocol() {

@@ -13,6 +13,7 @@ use transport::accept::{Accepted, accept_loop};
 use super::connection::Visitor;
 use super::entrance::{Entered, Entrance};
 use super::protocol::Protocol;
+use super::relaying::Relaying;
 use super::visitor::{VisitorIo, VisitorStream};
 use super::{http1, http2};
 use crate::context::Context;
@@ -67,16 +68,21 @@ impl HttpIngress {
         accept_loop(listener, permits, stop, accepted, failed).await;
     }
 
-    async fn connection(self, stream: StdStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
+    async fn connection(self, stream: StdStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         let entered = tokio::select! {
             biased;
             () = self.context.drain.now.cancelled() => None,
-            entered = self.entrance.enter(stream, peer, &self.context.metrics) => entered,
+            entered = self.entrance.enter(stream, peer, &self.dispatch, &self.context.metrics) => entered,
         };
         match entered {
             Some(Entered::Plain(stream, arrival)) => self.serve(stream, arrival).await,
             Some(Entered::Tls(stream, arrival)) => self.serve(*stream, arrival).await,
+            Some(Entered::Passed(stream, peer, to)) => {
+                let Ok(stream) = stream.into_std() else { return };
+                let kept = (permit, self.metrics.connection());
+                Relaying::new(self.dispatch, self.context).start(stream, peer, to, kept);
+            }
             None => {}
         }
     }

@@ -24,13 +24,10 @@ pub(super) async fn serve<S: VisitorStream>(
     context: Context,
 ) {
     let io = Guarded::new(io, state.clone(), context.metrics.clone());
-    let visitor = Arc::new(visitor);
-    let drain = context.drain.clone();
-    let service = service_fn(move |request| {
+    let drain = context.drain.apart();
+    let service = service_fn(|request| {
         // Now, not when the future is polled: hyper may look for the visitor's end before.
-        let visiting = Visiting::begin(&state);
-        let (context, dispatch, visitor) = (context.clone(), dispatch.clone(), visitor.clone());
-        async move { answer(&context, &dispatch, &visitor, visiting, request).await }
+        answer(&context, &dispatch, &visitor, Visiting::begin(&state), request)
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()

@@ -1,5 +1,7 @@
 //! Listeners for visitors.
 
+mod ahead;
+mod alert;
 mod client_hello;
 mod connection;
 mod entrance;
@@ -10,9 +12,11 @@ mod http2;
 mod protocol;
 mod proxy_header;
 mod redirect;
+mod relaying;
 mod stream;
 mod streams;
 mod tcp;
+mod tls;
 mod visitor;
 
 pub use entrance::{Covers, Entrance, TlsEntrance};
@@ -20,5 +24,6 @@ pub use http::{Arrival, HttpIngress};
 pub use protocol::Protocol;
 pub(crate) use stream::Stream;
 pub use tcp::TcpIngress;
+pub use tls::TlsIngress;
 pub(crate) use visitor::Visiting;
 pub use visitor::VisitorStream;

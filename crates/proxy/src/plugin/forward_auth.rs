@@ -2,12 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
-use ops::spawn::Spawner;
 
 use super::{Call, Flow, Options, Plugin, PluginError, Reply, RequestHead};
 use crate::context::Context;
@@ -38,7 +36,7 @@ struct ForwardAuth {
     /// The field of its answer that says who the visitor is.
     principal: Option<HeaderName>,
     /// None until it is started.
-    client: OnceLock<(HttpPool, Spawner)>,
+    client: OnceLock<HttpPool>,
 }
 
 pub(super) fn build(options: &mut Options) -> Option<Arc<dyn Plugin>> {
@@ -101,22 +99,20 @@ impl ForwardAuth {
         headers.insert(HOST, value(request.host().as_str())?);
         headers.insert(URI, value(request.path.as_str())?);
         headers.insert(FOR, value(&request.visitor().ip().to_string())?);
-        // The pool dials one address, whatever stands here.
-        let uri = Uri::builder().scheme("http").authority("service").path_and_query(self.path.clone());
         let mut question = Request::new(RequestBody::empty());
         *question.method_mut() = Method::GET;
-        *question.uri_mut() = uri.build().map_err(|_| unfit())?;
+        *question.uri_mut() = Uri::from(self.path.clone());
         *question.version_mut() = Version::HTTP_11;
         *question.headers_mut() = headers;
         Ok(question)
     }
 
     async fn decide(&self, request: &mut RequestHead) -> Result<Flow, PluginError> {
-        let (pool, spawner) = self.client.get().ok_or(PluginError::new("it was not started"))?;
-        let asked = pool.client(spawner.here()).request(self.question(request)?).await;
+        let pool = self.client.get().ok_or(PluginError::new("it was not started"))?;
+        let asked = pool.ask(self.question(request)?, ANSWER_MAX).await;
         let answer = asked.map_err(|_| PluginError::new("the service that decides can not be asked"))?;
         if !answer.status().is_success() {
-            return Ok(Flow::Answer(Box::new(denial(answer).await?)));
+            return Ok(Flow::Answer(Box::new(denial(answer)?)));
         }
         for name in self.copied.iter().chain(&self.principal) {
             // Whatever the visitor has put there is not what the service said.
@@ -134,14 +130,12 @@ impl ForwardAuth {
             request.principal = Some(text.into());
             request.headers.insert(name, who.clone());
         }
-        // So that the connection can be used again.
-        let _ = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
         Ok(Flow::Pass)
     }
 }
 
 /// The answer of the service, for the visitor.
-async fn denial(answer: Response<Incoming>) -> Result<Reply, PluginError> {
+fn denial(answer: Response<Option<Bytes>>) -> Result<Reply, PluginError> {
     let (parts, body) = answer.into_parts();
     if parts.status.is_informational() {
         return Err(PluginError::new("the service that decides gave no answer"));
@@ -154,16 +148,15 @@ async fn denial(answer: Response<Incoming>) -> Result<Reply, PluginError> {
         }
     }
     headers.remove(header::CONTENT_LENGTH);
-    let body = Limited::new(body, ANSWER_MAX).collect().await;
-    let body = body.map_err(|_| PluginError::new("the answer of the service is too long, or cut"))?;
-    Ok(Reply::given(parts.status, headers, body.to_bytes()))
+    let body = body.ok_or(PluginError::new("the answer of the service is too long, or cut"))?;
+    Ok(Reply::given(parts.status, headers, body))
 }
 
 impl Plugin for ForwardAuth {
     fn start(&self, context: &Context) {
         match HttpPool::to(self.target.clone(), context) {
             // It is started once.
-            Ok(pool) => drop(self.client.set((pool, context.spawner.clone()))),
+            Ok(pool) => drop(self.client.set(pool)),
             // Every call fails then.
             Err(error) => tracing::error!(service = %self.target, %error, "forward-auth can not be started"),
         }

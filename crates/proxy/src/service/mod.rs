@@ -6,7 +6,8 @@
 //! | `configured` | a service as it is written, made ready |
 //! | `servers`, `server` | which server gets a request, how fit it is, the HTTP it is sent with |
 //! | `link`, `dial`, `trust`, `proxy_header` | a connection to a server |
-//! | `pool`, `multiplexed` | connections of HTTP/1.1 and HTTP/2 that are used again |
+//! | `http1`, `pool` | connections of HTTP/1.1, and those that wait for another request |
+//! | `multiplexed` | connections of HTTP/2, shared by many requests |
 //! | `probe`, `grpc_health` | active probes |
 //! | `table` | what the peer of a session may ask for |
 
@@ -16,6 +17,7 @@ mod connection;
 mod dial;
 mod executor;
 mod grpc_health;
+mod http1;
 mod http2_request;
 mod link;
 mod multiplexed;
@@ -32,12 +34,12 @@ mod unanswered;
 
 pub use address::{Address, AddressError, HostName};
 pub use configured::{Offer, Service, ServiceError};
-pub(crate) use connection::{ServiceTap, Turn};
+pub(crate) use connection::ServiceIo;
 pub use dial::{DialError, dial};
-pub(crate) use multiplexed::Lease;
+pub(crate) use http1::Http1Request;
 pub use of_part::{dialled, labels_of};
 pub(crate) use pool::HttpPool;
-pub(crate) use server::Carried;
+pub(crate) use server::{Carried, Carrier};
 pub(crate) use servers::{TRIES_MAX, Tried};
 pub use table::{Offered, ServiceTable};
 pub use target::{ServiceTarget, Speech};

@@ -85,7 +85,7 @@ async fn probe(server: &Server, check: &HealthCheck, spawner: &Spawner) -> Optio
 fn request(link: &Link, method: Method, path: &str) -> Option<Request<RequestBody>> {
     let mut request = Request::new(RequestBody::empty());
     *request.method_mut() = method;
-    *request.uri_mut() = format!("http://service{path}").parse::<Uri>().ok()?;
+    *request.uri_mut() = path.parse::<Uri>().ok()?;
     let host = HeaderValue::from_str(&link.authority()).ok()?;
     request.headers_mut().insert(header::HOST, host);
     request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("tunnel-probe"));
@@ -109,8 +109,6 @@ async fn ask(
         sender.send_request(request).await.ok()
     } else {
         let (mut sender, connection) = http1::handshake(io).await.ok()?;
-        // What is asked of it is relative (RFC 9112 section 3.2.1).
-        *request.uri_mut() = request.uri().path_and_query()?.as_str().parse().ok()?;
         spawner.spawn(spawner.here(), name, async move { drop(connection.await) });
         sender.send_request(request).await.ok()
     }

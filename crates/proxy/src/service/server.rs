@@ -1,11 +1,11 @@
 //! One server of a service.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
-use http::uri::Authority;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use ops::metrics::{GaugeGuard, ServerState, ServiceMetrics};
@@ -16,10 +16,11 @@ use policy::server_choice::Candidate;
 use policy::server_health::{ServerHealth, Standing};
 use transport::relay::LocalStream;
 
+use super::http1::{Http1, Http1Request};
 use super::http2_request::into_http2;
 use super::link::Link;
 use super::multiplexed::{Lease, Leased, Multiplexed};
-use super::pool::{HttpClient, HttpPool};
+use super::pool::HttpPool;
 use super::unanswered::{Progress, Unanswered};
 use super::{DialError, Speech};
 use crate::exchange::RequestBody;
@@ -54,6 +55,15 @@ struct Record {
 /// A request or a connection that a server carries, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Carried<'a>(pub(crate) &'a Server);
+
+/// What carries the rest of an exchange whose response has begun.
+#[derive(Debug)]
+pub(crate) enum Carrier<'a> {
+    /// A connection of HTTP/1.1, which is to be driven.
+    Http1(Http1Request<'a>),
+    /// A place on a connection of HTTP/2.
+    Http2(#[expect(dead_code, reason = "held to the end of the exchange")] Lease),
+}
 
 impl Drop for Carried<'_> {
     fn drop(&mut self) {
@@ -143,47 +153,39 @@ impl Server {
         self.link.raw(visitor).await
     }
 
-    /// The pool that requests go to right away: as long as HTTP/1.1 is what it speaks.
-    pub(crate) fn http1(&self) -> Option<&HttpClient> {
-        let only = self.multiplexed.is_none() || self.is_http1.load(Ordering::Relaxed);
-        only.then(|| self.pool.client(self.spawner.here()))
+    /// Whether HTTP/1.1 is what it speaks.
+    pub(crate) fn is_http1(&self) -> bool {
+        self.multiplexed.is_none() || self.is_http1.load(Ordering::Relaxed)
     }
 
-    /// Tells the server who the visitor is, if it wants to know.
-    pub(crate) fn introduce(&self, visitor: Option<SocketAddr>, request: &mut Request<RequestBody>) {
-        let authority = visitor.filter(|_| self.link.send_proxy.is_some());
-        let authority = authority.and_then(|visitor| visitor.to_string().parse::<Authority>().ok());
-        if authority.is_some() {
-            let mut parts = std::mem::take(request.uri_mut()).into_parts();
-            parts.authority = authority;
-            *request.uri_mut() = http::Uri::from_parts(parts).unwrap_or_default();
-        }
+    /// Sends a request with HTTP/1.1.
+    pub(crate) fn send_http1(
+        &self,
+        visitor: Option<SocketAddr>,
+        request: Request<RequestBody>,
+    ) -> Http1Request<'_> {
+        self.pool.send(visitor, request)
     }
 
-    /// Sends a request with whatever HTTP both know. What comes with the response holds its place on the connection.
+    /// Sends a request with whatever HTTP both know. What comes with the response carries the rest of it.
     pub(crate) async fn send(
         &self,
         visitor: Option<SocketAddr>,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Option<Lease>), Unanswered> {
-        let worker = self.spawner.here();
-        let leased = match &self.multiplexed {
-            Some(multiplexed) => {
-                multiplexed.lease(worker, visitor).await.map_err(|error| Unanswered::from(&error))?
-            }
-            None => return self.send_http1(request).await,
+    ) -> Result<(Response<Incoming>, Carrier<'_>), Unanswered> {
+        let Some(multiplexed) = &self.multiplexed else {
+            return answered(self.send_http1(visitor, request)).await;
         };
-        let lease = match leased {
+        let lease = match multiplexed.lease(self.spawner.here(), visitor).await? {
             Leased::Http1(io) => {
                 self.is_http1.store(true, Ordering::Relaxed);
-                self.pool.park(worker, io);
-                return self.send_http1(request).await;
+                return answered(Http1Request::on(&self.pool, Http1::new(io).await?, request)).await;
             }
             Leased::Http2(lease) => lease,
         };
         if request.headers().contains_key(http::header::UPGRADE) && !lease.is_extended() {
             drop(lease);
-            return self.send_http1(request).await;
+            return answered(self.send_http1(visitor, request)).await;
         }
         let https = self.link.tls.is_some();
         let upgrade = into_http2(&mut request, https).ok_or(Unanswered::unfit())?;
@@ -192,7 +194,7 @@ impl Server {
                 if let Some(upgrade) = upgrade {
                     upgrade.answered(&mut response);
                 }
-                Ok((response, Some(lease)))
+                Ok((response, Carrier::Http2(lease)))
             }
             Err(mut error) => {
                 let unanswered = match error.take_message() {
@@ -207,14 +209,11 @@ impl Server {
             }
         }
     }
+}
 
-    async fn send_http1(
-        &self,
-        request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Option<Lease>), Unanswered> {
-        let response = self.pool.client(self.spawner.here()).request(request).await;
-        Ok((response.map_err(|error| Unanswered::from(&error))?, None))
-    }
+async fn answered(mut request: Http1Request<'_>) -> Result<(Response<Incoming>, Carrier<'_>), Unanswered> {
+    let response = poll_fn(|cx| request.poll(cx)).await?;
+    Ok((response, Carrier::Http1(request)))
 }
 
 impl Record {

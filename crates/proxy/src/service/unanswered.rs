@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io;
 
-use hyper_util::client::legacy;
 use protocol::code::Code;
 
 use super::DialError;
@@ -39,6 +38,11 @@ impl Unanswered {
         Self { code: Code::SERVICE_CUT, text, progress }
     }
 
+    /// A request that left on a connection of HTTP/1.1.
+    pub(super) fn of_http1(error: &hyper::Error) -> Self {
+        Self::cut(if is_closed(error) { Progress::Closed } else { Progress::Unknown })
+    }
+
     /// The request can not be said in HTTP/2.
     pub(super) const fn unfit() -> Self {
         let text = "the request head is not valid HTTP";
@@ -46,23 +50,9 @@ impl Unanswered {
     }
 }
 
-impl From<&DialError> for Unanswered {
-    fn from(error: &DialError) -> Self {
+impl From<DialError> for Unanswered {
+    fn from(error: DialError) -> Self {
         Self { code: error.code(), text: error.text(), progress: Progress::NotConnected }
-    }
-}
-
-impl From<&legacy::Error> for Unanswered {
-    fn from(error: &legacy::Error) -> Self {
-        if error.is_connect() {
-            let refused = Self {
-                code: Code::SERVICE_REFUSED,
-                text: "the service could not be connected to",
-                progress: Progress::NotConnected,
-            };
-            return find::<DialError>(error).map_or(refused, Self::from);
-        }
-        Self::cut(if is_closed(error) { Progress::Closed } else { Progress::Unknown })
     }
 }
 
@@ -93,10 +83,7 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
 }
 
 /// Whether a connection ended before the first byte of the response.
-fn is_closed(error: &legacy::Error) -> bool {
-    let Some(error) = error.source().and_then(|source| source.downcast_ref::<hyper::Error>()) else {
-        return false;
-    };
+fn is_closed(error: &hyper::Error) -> bool {
     let closed = |error: &io::Error| {
         matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
     };

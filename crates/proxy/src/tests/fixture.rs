@@ -23,7 +23,7 @@ use transport::session::{Inbound, Liveness, ProcessBudget, ReadAhead, Role, Sess
 use crate::access::{AccessLine, RequestSink};
 use crate::concurrency::Limits;
 use crate::context::{Context, Timeouts};
-use crate::directory::{Directory, Lookup, Route, RouteLabels, Target};
+use crate::directory::{Connecting, Directory, Lookup, Public, Route, RouteLabels, Target};
 use crate::dispatch::Dispatch;
 use crate::ingress::{HttpIngress, TcpIngress};
 use crate::plugin::Chain;
@@ -93,8 +93,8 @@ impl Directory for Names {
         self.http.lock().get(asked.host.as_str()).cloned().unwrap_or(Lookup::Unknown)
     }
 
-    fn tcp(&self, port: u16) -> Lookup {
-        self.tcp.lock().get(&port).cloned().unwrap_or(Lookup::Unknown)
+    fn connection(&self, asked: &Connecting<'_>) -> Lookup {
+        self.tcp.lock().get(&asked.to.port()).cloned().unwrap_or(Lookup::Unknown)
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -179,7 +179,7 @@ pub(super) fn target(session: &Session, service: u32) -> Target {
 
 pub(super) fn found(context: &Context, targets: Vec<Target>) -> Lookup {
     let (labels, allow, plugins) = (labels(context), Arc::from([]), Chain::default());
-    Lookup::Found(Route { labels, targets, allow, treatment: None, plugins })
+    Lookup::Found(Route { labels, targets, allow, treatment: None, plugins, idle_timeout: None })
 }
 
 /// Runs a test against both ends, with the HTTP service and the TCP service at `service`.
@@ -233,7 +233,7 @@ pub(super) fn run_limited<F>(
         let (stop, places) = (server.drain.start.child_token(), permits.clone());
         // Listeners belong to the runtime of this thread, where they are polled as well.
         let accepting = async move { ingress.run(http_listener, places, stop).await };
-        let ingress = TcpIngress::new("tcp", PORT, dispatch, server.clone());
+        let ingress = TcpIngress::new("tcp", Public::Port(PORT), dispatch, server.clone());
         let stop = server.drain.start.child_token();
         let accepting_tcp = async move { ingress.run(tcp_listener, permits, stop).await };
 

@@ -10,6 +10,8 @@ use proxy::plugin::Plugins;
 use proxy::routes::RouteCause;
 
 use super::*;
+use crate::config::Relayed;
+use crate::registry::Relays;
 
 fn rule(name: &str, host: &str, action: Action) -> Rule {
     let host = Some(HostPattern::parse(host).unwrap());
@@ -169,4 +171,107 @@ fn rules_that_can_not_be_followed_are_all_named() {
     assert_eq!(names, ["field", "moved", "nobody"]);
     assert_eq!(errors[2].cause, RouteCause::NoTarget);
     assert_eq!(errors[2].to_string(), "rule nobody: none of its targets has any weight");
+}
+
+fn relayed(to: &str, allow: &[&str]) -> Relayed {
+    let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
+    Relayed { to: to.parse().unwrap(), allow, idle_timeout: Some(Duration::from_secs(7)) }
+}
+
+/// Connections to `[::]:1` go to `web/app`, to `[::]:2` to the service next to the server.
+fn relay(world: &World, balance: Balance) -> [Public; 2] {
+    let listeners = ["[::]:1".parse().unwrap(), "[::]:2".parse().unwrap()];
+    let mut relays = Relays::default();
+    let metrics = Metrics::new("0");
+    relays.add_tcp(listeners[0], &relayed("web/app", &["10.0.0.0/8"]), &metrics);
+    relays.add_tcp(listeners[1], &relayed("billing", &[]), &metrics);
+    let balances = HashMap::from([(Arc::from("web"), balance)]);
+    let routing = Routing::new(Vec::new(), balances, &Plugins::default(), &metrics).unwrap();
+    world.registry.route_by(routing.with_relays(relays));
+    listeners.map(Public::Listener)
+}
+
+fn carried(world: &World, to: &Public, client: [u8; 4]) -> Route {
+    match world.registry.connection(&Connecting { to, client: client.into() }) {
+        Lookup::Found(route) => route,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_configured_listener_leads_to_the_members_of_a_group() {
+    let (world, [bob, mallory]) = two_members();
+    let [web, _] = relay(&world, Balance::RoundRobin);
+    let route = carried(&world, &web, [10, 1, 1, 1]);
+    assert_eq!((route.targets.len(), route.idle_timeout), (2, Some(Duration::from_secs(7))));
+    assert!(route.admits([10, 9, 9, 9].into()) && !route.admits([192, 0, 2, 1].into()));
+    assert_eq!((&*route.labels.route, &*route.labels.service), ("tcp:1", "app"));
+    let next = carried(&world, &web, [10, 1, 1, 1]);
+    assert!(!next.targets[0].session.is_same(&route.targets[0].session), "round-robin");
+
+    detach(&world, &bob);
+    detach(&world, &mallory);
+    assert!(matches!(connection(&world, &web), Lookup::Reserved(..)));
+    assert!(matches!(connection(&world, &Public::Listener("[::]:3".parse().unwrap())), Lookup::Unknown));
+}
+
+#[test]
+fn a_hash_is_of_the_address_for_connections_whatever_it_is_of_for_requests() {
+    for key in [HashKey::ClientIp, HashKey::Path, HashKey::Header("x".to_owned())] {
+        let (world, [bob, _]) = two_members();
+        let [web, _] = relay(&world, Balance::Hash(key));
+        let first = |client| carried(&world, &web, client).targets[0].session.is_same(bob.link());
+        let firsts: Vec<bool> = (0..64).map(|last| first([10, 0, 0, last])).collect();
+        assert!(firsts.contains(&true) && firsts.contains(&false), "{firsts:?}");
+        assert!((0..64).all(|last| first([10, 0, 0, last]) == firsts[usize::from(last)]));
+    }
+}
+
+#[test]
+fn whom_the_members_do_not_let_in_the_listener_does_not_either() {
+    let (world, _members) = two_members();
+    let live = world.client("bob", 3, 3);
+    world.invite("bob", &["three".to_owned()], &[], &["web".to_owned()], &[], None);
+    let mut item = serving("app", "three");
+    item.allow = vec!["10.1.0.0/16".to_owned()];
+    world.register(&live, item).unwrap();
+    let [web, _] = relay(&world, Balance::RoundRobin);
+    for (client, expected) in [([10, 1, 0, 1], true), ([10, 2, 0, 1], false), ([192, 0, 2, 1], false)] {
+        assert_eq!(carried(&world, &web, client).admits(client.into()), expected, "{client:?}");
+    }
+}
+
+#[test]
+fn a_configured_listener_leads_next_to_the_server() {
+    let world = World::new();
+    let [_, billing] = relay(&world, Balance::RoundRobin);
+    // Its session is up in a moment.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let found =
+        || matches!(connection(&world, &billing), Lookup::Found(route) if route.labels.group.is_empty());
+    while !found() {
+        assert!(Instant::now() < deadline, "nothing leads there");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_port_of_the_configuration_is_nobodys() {
+    let world = World::new();
+    world.invite("ann", &[], &["2200-2201".to_owned()], &[], &[], None);
+    let ann = world.client("ann", 9, 9);
+    assert!(world.register(&ann, tcp(0, Some(2200))).unwrap_err().starts_with("NAME_IN_USE"));
+    // Nor is it picked for somebody, whichever comes first in its order.
+    assert_ne!(world.register(&ann, tcp(1, None)).as_deref(), Ok("2200"));
+}
+
+#[test]
+fn what_the_configuration_has_by_now_is_not_reserved_after_a_restart() {
+    let world = World::new();
+    let kept = r#"{"names":[{"name":"http:rules.t.example.com","principal":"bob","group":"~1","tunnel":"web"},
+                   {"name":"http:other.t.example.com","principal":"bob","group":"~1","tunnel":"web"}]}"#;
+    world.state.write_atomic("names.json", kept.as_bytes()).unwrap();
+    let world = world.restart();
+    assert!(is_unknown(&world, "rules.t.example.com"));
+    assert!(is_reserved(&world, "other.t.example.com"));
 }

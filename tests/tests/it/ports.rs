@@ -1,0 +1,242 @@
+//! Configured TCP ports: `[[tcp]]`.
+
+use std::collections::BTreeSet;
+
+use rustix::process::Signal;
+use tests::fixture::TcpService;
+use tests::pattern;
+use tests::program::{Program, command};
+use tests::tls;
+use tests::tunnelc::{Home, SESSIONS};
+use tests::tunneld::Tunneld;
+use tests::visitor::{End, Raw};
+use tests::wait::{SOON, until};
+
+/// A server whose port leads to `service` of the group `web`; `more` are further keys of the port.
+async fn server(service: &TcpService, balance: &str, more: &str) -> Tunneld {
+    let config = format!(
+        "timeouts = {{ member = \"300ms\" }}\n\
+         trusted_proxies = [\"127.0.0.1\"]\n\
+         principal = [{{ name = \"edge\", groups = [\"web\"], ports = [\"1024-65535\"] }}]\n\
+         tcp = [{{ listen = \"127.0.0.1:0\", to = \"web/db\", {more} }}]\n\
+         [[group]]\n\
+         name = \"web\"\n\
+         balance = \"{balance}\"\n\
+         service = [{{ name = \"db\", servers = [{{ address = \"{}\" }}] }}]\n",
+        service.addr()
+    );
+    Tunneld::configured(|_| config, &[]).await
+}
+
+/// A member of the group, that is there.
+async fn member(server: &Tunneld, home: &Home, join: &str, name: &str, service: &TcpService) -> Program {
+    let config = format!("name = \"{name}\"\n[allow]\ndial = [\"{}\"]\n", service.addr());
+    let member = home.run(join, &config);
+    let ready = async || {
+        let status = server.status().await;
+        let members = status["ingresses"][0]["members"].as_array()?;
+        members.iter().any(|member| member["name"] == name && member["state"] == "ready").then_some(())
+    };
+    until(&format!("{name} is ready"), SOON, ready).await;
+    member
+}
+
+/// The members of the access lines of the server so far, in order.
+fn carried_by(server: &Tunneld) -> Vec<String> {
+    let lines = server.program.stderr();
+    let lines = lines.iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    lines.filter_map(|line| line["member"].as_str().map(str::to_owned)).collect()
+}
+
+/// Sends bytes both ways to both ends.
+async fn is_served(server: &Tunneld) {
+    let mut raw = Raw::open(server.ingress(0).await).await;
+    raw.send("ping").await;
+    raw.finish().await;
+    assert_eq!(raw.rest(SOON).await, (b"ping".to_vec(), End::Fin));
+}
+
+#[tokio::test]
+async fn a_configured_port_leads_to_a_groups_service_and_keeps_half_close() {
+    let service = TcpService::after_fin().await;
+    let server = server(&service, "round-robin", "").await;
+    let (join, home) = (server.invite("edge", &[]).await, Home::new());
+    let _member = member(&server, &home, &join, "edge-1", &service).await;
+    let mut raw = Raw::open(server.ingress(0).await).await;
+    raw.send(pattern::all(500_000)).await;
+    raw.finish().await;
+    let (answer, end) = raw.rest(SOON).await;
+    assert_eq!(String::from_utf8(answer).unwrap(), "500000 bytes, intact: true\n");
+    assert_eq!(end, End::Fin);
+    let told = server.admin(&["status", "db"]).await;
+    assert!(told.stdout.contains(" to web/db\n  member edge-1 "), "{}", told.text());
+    let route = format!("\"route\":\"tcp:{}\"", server.ingress(0).await.port());
+    server.program.says(&route, SOON).await;
+}
+
+#[tokio::test]
+async fn connections_are_shared_out_and_go_to_the_others_when_a_member_is_lost() {
+    for balance in ["round-robin", "least-connections", "hash"] {
+        let service = TcpService::echo().await;
+        let server = server(&service, balance, "").await;
+        let (join, homes) = (server.invite("edge", &[]).await, [Home::new(), Home::new()]);
+        let _first = member(&server, &homes[0], &join, "edge-1", &service).await;
+        let mut second = member(&server, &homes[1], &join, "edge-2", &service).await;
+        for _ in 0..8 {
+            is_served(&server).await;
+        }
+        let all = async || Some(carried_by(&server)).filter(|members| members.len() == 8);
+        let (members, _) = until("eight access lines", SOON, all).await;
+        let different: BTreeSet<_> = members.iter().collect();
+        match balance {
+            // One visitor's address.
+            "hash" => assert_eq!(different.len(), 1, "{members:?}"),
+            "round-robin" => {
+                assert!(members.windows(2).all(|pair| pair[0] != pair[1]), "{members:?}");
+            }
+            _ => assert_eq!(different.len(), 2, "{members:?}"),
+        }
+
+        second.kill();
+        server.has_sessions(SESSIONS, SOON).await;
+        for _ in 0..4 {
+            is_served(&server).await;
+        }
+        let all = async || Some(carried_by(&server)).filter(|members| members.len() == 12);
+        let (members, _) = until("twelve access lines", SOON, all).await;
+        assert!(members[8..].iter().all(|member| member == "edge-1"), "{members:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_member_there_is_a_reset_after_the_wait_and_with_one_within_it_none() {
+    let service = TcpService::echo().await;
+    let server = server(&service, "round-robin", "").await;
+    let began = std::time::Instant::now();
+    assert_eq!(Raw::knock(server.ingress(0).await, SOON).await, (Vec::new(), End::Reset));
+    assert!(began.elapsed().as_millis() >= 300, "{:?}", began.elapsed());
+    let metrics = tests::visitor::get(server.listen().ops, "localhost", "/metrics").await.text();
+    let route = format!("route=\"tcp:{}\"", server.ingress(0).await.port());
+    let failed =
+        |line: &&str| line.starts_with("tunnel_errors_total{kind=\"no-member\"") && line.contains(&route);
+    assert!(metrics.lines().any(|line| failed(&line)), "{metrics}");
+
+    let (join, home) = (server.invite("edge", &[]).await, Home::new());
+    let mut only = member(&server, &home, &join, "edge-1", &service).await;
+    let mut raw = Raw::open(server.ingress(0).await).await;
+    raw.send("ping").await;
+    assert_eq!(raw.exactly(4).await, b"ping");
+    only.kill();
+    assert_eq!(raw.rest(SOON).await, (Vec::new(), End::Reset), "its member is dead");
+}
+
+#[tokio::test]
+async fn only_allowed_visitors_get_in_and_silent_ones_do_not_stay() {
+    let service = TcpService::echo().await;
+    let shut = server(&service, "round-robin", "allow = [\"203.0.113.0/24\"]").await;
+    let (join, home) = (shut.invite("edge", &[]).await, Home::new());
+    let _member = member(&shut, &home, &join, "edge-1", &service).await;
+    assert_eq!(Raw::knock(shut.ingress(0).await, SOON).await, (Vec::new(), End::Reset));
+    shut.program.says("\"error\":\"not-allowed\"", SOON).await;
+    assert_eq!(service.bytes_in(), 0);
+
+    let short = server(&service, "round-robin", "idle_timeout = \"300ms\"").await;
+    let (join, home) = (short.invite("edge", &[]).await, Home::new());
+    let _member = member(&short, &home, &join, "edge-1", &service).await;
+    let mut raw = Raw::open(short.ingress(0).await).await;
+    raw.send("ping").await;
+    assert_eq!(raw.exactly(4).await, b"ping");
+    assert_eq!(raw.rest(SOON).await, (Vec::new(), End::Reset));
+}
+
+#[tokio::test]
+async fn proxy_headers_come_in_and_go_out() {
+    let service = TcpService::echo().await;
+    let config = format!(
+        "trusted_proxies = [\"127.0.0.1\"]\n\
+         service = [{{ name = \"db\", servers = [{{ address = \"{}\", send_proxy = \"v1\" }}] }}]\n\
+         tcp = [{{ listen = {{ address = \"127.0.0.1:0\", proxy_protocol = true }}, to = \"db\", allow = [\"192.0.2.0/24\"] }}]\n",
+        service.addr()
+    );
+    let server = Tunneld::configured(|_| config, &[]).await;
+    let mut raw = Raw::open(server.ingress(0).await).await;
+    for piece in ["PROXY TCP4 192.0.2.7 198.51", ".100.1 5000 5432\r\nhel", "lo"] {
+        raw.send(piece).await;
+    }
+    let header = "PROXY TCP4 192.0.2.7 ";
+    assert_eq!(raw.exactly(header.len()).await, header.as_bytes());
+    raw.finish().await;
+    let (rest, end) = raw.rest(SOON).await;
+    assert!(rest.ends_with(b"\r\nhello") && end == End::Fin, "{}", String::from_utf8_lossy(&rest));
+    // One that is no header is no visitor.
+    let mut raw = Raw::open(server.ingress(0).await).await;
+    raw.send("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(raw.rest(SOON).await, (Vec::new(), End::Reset));
+}
+
+#[tokio::test]
+async fn its_port_is_nobodys_to_claim() {
+    let service = TcpService::echo().await;
+    let server = server(&service, "round-robin", "").await;
+    let (join, home) = (server.invite("edge", &[]).await, Home::new());
+    let port = server.ingress(0).await.port().to_string();
+    let done = home.command(&["tcp", "22", "--port", &port, "--join", &join]).await;
+    assert_eq!(done.code, Some(3), "{}", done.text());
+    assert!(done.text().contains("NAME_IN_USE"), "{}", done.text());
+}
+
+#[tokio::test]
+async fn a_port_in_use_keeps_nothing_else_from_starting_and_opens_when_it_is_free() {
+    let service = TcpService::echo().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = format!(
+        "service = [{{ name = \"db\", servers = [{{ address = \"{}\" }}] }}]\n\
+         tcp = [{{ listen = \"{address}\", to = \"db\" }}]",
+        service.addr()
+    );
+    let server = Tunneld::configured(|_| config, &[]).await;
+    let told = server.admin(&["status"]).await;
+    assert!(told.stdout.contains(&format!("cannot listen on {address}")), "{}", told.text());
+    server.program.says("a listener is down, and tried again", SOON).await;
+    drop(taken);
+    server.program.says("a listener that was down is up", SOON).await;
+    is_served(&server).await;
+    let told = server.admin(&["status"]).await;
+    assert!(!told.stdout.contains("cannot listen"), "{}", told.text());
+}
+
+#[tokio::test]
+async fn the_reference_example_is_good() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("tls")).unwrap();
+    tls::certificate(&home.path().join("tls"), "wildcard", &["*.t.example.com"]);
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../server/examples/tunneld.toml");
+    let file = home.path().join("tunneld.toml");
+    std::fs::copy(example, &file).unwrap();
+    let mut tunneld = command("tunneld", home.path());
+    tunneld.args(["check", file.to_str().unwrap()]);
+    let done = Program::start(tunneld).finished(SOON).await;
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{}", done.text());
+    assert!(done.stdout.contains("1 tcp ingress"), "{}", done.stdout);
+}
+
+#[tokio::test]
+async fn it_drains() {
+    let service = TcpService::echo().await;
+    let mut server = server(&service, "round-robin", "").await;
+    let (join, home) = (server.invite("edge", &[]).await, Home::new());
+    let _member = member(&server, &home, &join, "edge-1", &service).await;
+    let door = server.ingress(0).await;
+    let mut raw = Raw::open(door).await;
+    raw.send("ping").await;
+    assert_eq!(raw.exactly(4).await, b"ping");
+    server.program.signal(Signal::TERM);
+    let closed = async || tokio::net::TcpStream::connect(door).await.is_err().then_some(());
+    until("the port is closed", SOON, closed).await;
+    raw.send("more").await;
+    assert_eq!(raw.exactly(4).await, b"more", "what is there goes on");
+    raw.finish().await;
+    assert_eq!(raw.rest(SOON).await, (Vec::new(), End::Fin));
+    server.program.ended(SOON).await;
+}
