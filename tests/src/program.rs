@@ -70,7 +70,7 @@ struct Lines {
 
 impl Lines {
     fn follow(&self, source: impl Read + Send + 'static) {
-        let Self { lines, ended } = self.clone();
+        let lines = self.clone();
         std::thread::spawn(move || {
             let mut source = BufReader::new(source);
             let mut line = Vec::new();
