@@ -44,7 +44,7 @@ target/peers/complete: tests/peers/requirements.txt
 	touch $@
 
 programs:
-	cargo build -p server -p client
+	cargo build -p server -p client -p plugin-agents
 
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install cargo-nextest --locked || echo 'no cargo-nextest: cargo test it is'

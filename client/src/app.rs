@@ -21,6 +21,7 @@ use protocol::id::{InstanceId, Slot};
 use protocol::service_name::ServiceName;
 use proxy::context::{Context, Timeouts};
 use proxy::directory::RouteLabels;
+use proxy::plugin::Plugins;
 use proxy::service::{Service, ServiceTable, labels_of};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -36,7 +37,7 @@ use crate::forward::Forward;
 use crate::groups::Groups;
 use crate::hints::HostHints;
 use crate::identity::{Hold, Identity};
-use crate::ingress::{Door, let_in};
+use crate::ingress::{Door, Leads, let_in};
 use crate::instance::{Instance, host_name};
 use crate::requests::Requests;
 use crate::sessions::Sessions;
@@ -111,8 +112,11 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
     on_hangup(settings.mode, &shutdown, &spawner).await?;
     let sessions = Arc::new(Sessions::new(settings.connections));
     let services = Arc::new(services(&settings.tunnels, &context)?);
-    let _open = forward(&settings.forwards, &sessions, &context, &events)?;
-    let groups = Groups::new(settings.allow, services.clone(), sessions.clone(), context.clone());
+    let plugins = Plugins::of(&settings.plugins, &settings.kinds).map_err(Exit::usage)?;
+    plugins.start(&context);
+    let _open = forward(&settings.forwards, &plugins, &sessions, &context, &events)?;
+    let groups =
+        Groups::new(settings.allow, settings.kinds, services.clone(), sessions.clone(), context.clone());
     let (refused, mut refusal) = mpsc::channel(1);
     let budget = ProcessBudget::of_memory(ops::memory::available());
     let held = budget.clone();
@@ -248,15 +252,18 @@ fn greet(settings: &Settings, identity: &Identity, events: &Events) {
 /// Opens the listeners that lead to services next to the server, for as long as what it returns lives.
 fn forward(
     forwards: &[Forward],
+    plugins: &Plugins,
     sessions: &Arc<Sessions>,
     context: &Context,
     events: &Events,
 ) -> Result<Vec<DropGuard>, Exit> {
-    let open = |Forward { name, kind, listen, to }: &Forward| {
+    let open = |Forward { name, kind, listen, to, plugins: named }: &Forward| {
         let door = Door::open(*listen).map_err(Exit::failed)?;
         let labels = RouteLabels { route: name.as_str().into(), ..labels_of("", to, context) };
         let labels = RouteLabels { metrics: context.metrics.route(name, "", to), ..labels };
-        let open = let_in(&door, *kind, labels, sessions, context).map_err(Exit::failed)?;
+        let plugins = plugins.chain(named).map_err(Exit::usage)?;
+        let leads = Leads { rules: Arc::default(), rest: labels, plugins };
+        let open = let_in(&door, *kind, leads, sessions, context).map_err(Exit::failed)?;
         let url = match kind {
             IngressKind::Http => format!("http://{}", door.address),
             IngressKind::Tcp => format!("tcp://{}", door.address),

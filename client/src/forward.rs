@@ -17,6 +17,8 @@ pub struct Forward {
     pub listen: SocketAddr,
     /// The service next to the server.
     pub to: String,
+    /// What requests go through first, in order; none for connections.
+    pub plugins: Vec<String>,
 }
 
 /// Why a word of a forward is wrong. The user is at fault.

@@ -6,26 +6,30 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use policy::consent::{Consent, Endpoint, PlaceName};
-use policy::part::{GroupPart, IngressPart};
+use policy::part::{GroupPart, IngressKind, IngressPart};
 use protocol::control::{PartId, WholePart};
 use protocol::service_name::{ServiceName, is_name};
 use protocol::text::Text;
 use proxy::context::Context;
+use proxy::plugin::{Kinds, Plugins, PluginsError};
+use proxy::routes::Routes;
 use proxy::service::{Address, HostName, Offer, Service, ServiceTable, dialled, labels_of};
 use tokio_util::sync::DropGuard;
 use transport::digest::sha256;
 
-use crate::ingress::{Door, let_in};
+use crate::ingress::{Door, Leads, let_in};
 use crate::sessions::Sessions;
 
-/// Services of one part, and listeners.
+/// Services of one part, listeners, and plugins.
 const SERVICES_MAX: usize = 1_024;
 const INGRESSES_MAX: usize = 64;
+const PLUGINS_MAX: usize = 1_024;
 
 /// What this instance serves of its groups.
 #[derive(Debug)]
 pub struct Groups {
     consent: Consent,
+    kinds: Kinds,
     services: Arc<ServiceTable>,
     sessions: Arc<Sessions>,
     context: Context,
@@ -47,7 +51,7 @@ struct Held {
     of: PartId,
     digest: [u8; 32],
     services: Vec<(ServiceName, Arc<Service>)>,
-    doors: Vec<(IngressPart, Door)>,
+    entrances: Vec<Entrance>,
     /// Its listeners let visitors in, once it is in use.
     open: Option<Vec<DropGuard>>,
 }
@@ -56,6 +60,14 @@ struct Held {
 struct Refused {
     revision: u64,
     reason: Text,
+}
+
+/// A listener that is ready.
+#[derive(Debug)]
+struct Entrance {
+    kind: IngressKind,
+    door: Door,
+    leads: Leads,
 }
 
 /// What became of a part.
@@ -87,11 +99,12 @@ impl Groups {
     #[must_use]
     pub fn new(
         consent: Consent,
+        kinds: Kinds,
         services: Arc<ServiceTable>,
         sessions: Arc<Sessions>,
         context: Context,
     ) -> Self {
-        Self { consent, services, sessions, context, state: Mutex::default() }
+        Self { consent, kinds, services, sessions, context, state: Mutex::default() }
     }
 
     /// Makes a part ready: checks it against the consent, makes its services, binds its listeners. What was there stays.
@@ -170,7 +183,7 @@ impl Groups {
             of.revision = Some(held.of.revision);
             of.services =
                 held.services.iter().map(|(_, service)| service.labels.service.to_string()).collect();
-            of.listens = held.doors.iter().map(|(_, door)| door.address).collect();
+            of.listens = held.entrances.iter().map(|entrance| entrance.door.address).collect();
         }
         for (group, refused) in &state.refused {
             let of = groups.entry(group).or_insert_with(|| empty(group));
@@ -185,10 +198,14 @@ impl Groups {
         }
         let part: GroupPart = serde_json::from_slice(&whole.bytes)
             .map_err(|error| format!("this version can not read it: {error}"))?;
-        if part.services.len() > SERVICES_MAX || part.ingresses.len() > INGRESSES_MAX {
-            return Err(format!("more than {SERVICES_MAX} services or {INGRESSES_MAX} ingresses"));
+        let (services, ingresses) = (part.services.len(), part.ingresses.len());
+        if services > SERVICES_MAX || ingresses > INGRESSES_MAX || part.plugins.len() > PLUGINS_MAX {
+            return Err(format!(
+                "more than {SERVICES_MAX} services, {INGRESSES_MAX} ingresses or {PLUGINS_MAX} plugins"
+            ));
         }
-        let listens = self.consented(&part)?;
+        let plugins = Plugins::of(&part.plugins, &self.kinds).map_err(|error| whose(&part, &error))?;
+        let listens = self.consented(&part, &plugins)?;
         let group = &whole.of.group;
         let mut services = Vec::new();
         for service in &part.services {
@@ -198,25 +215,45 @@ impl Groups {
             let name = ServiceName::Grouped { group: group.clone(), service: service.name.clone() };
             let labels = labels_of(group, &service.name, &self.context);
             let made = Service::new(service, Offer::Configured, labels, None, &self.context);
+            let chain = plugins.chain(&service.plugins);
+            let chain = chain.map_err(|error| format!("service {:?}: {error}", service.name))?;
             let made = made.map_err(|error| error.to_string())?;
-            services.push((name, Arc::new(made)));
+            services.push((name, Arc::new(made.plugged(chain))));
         }
-        let mut doors: Vec<(IngressPart, Door)> = Vec::new();
+        let mut entrances: Vec<Entrance> = Vec::new();
         for (ingress, address) in part.ingresses.into_iter().zip(listens) {
             if !is_name(&ingress.to) {
                 return Err(format!("{:?} is not the name of a service next to the server", ingress.to));
             }
-            if doors.iter().any(|(_, door)| door.address == address) {
+            if entrances.iter().any(|entrance| entrance.door.address == address) {
                 return Err(format!("two ingresses listen on {address}"));
             }
-            doors.push((ingress, door(state, group, address)?));
+            let kind = ingress.kind;
+            let leads = self.leads(group, ingress, &plugins);
+            let leads = leads.map_err(|error| format!("the ingress {address}: {error}"))?;
+            entrances.push(Entrance { kind, door: door(state, group, address)?, leads });
         }
-        Ok(Held { of: whole.of.clone(), digest: whole.digest, services, doors, open: None })
+        plugins.start(&self.context);
+        Ok(Held { of: whole.of.clone(), digest: whole.digest, services, entrances, open: None })
+    }
+
+    /// Where the visitors of an ingress go.
+    fn leads(&self, group: &str, ingress: IngressPart, plugins: &Plugins) -> Result<Leads, String> {
+        let chain = plugins.chain(&ingress.plugins).map_err(|error| error.to_string())?;
+        if ingress.kind == IngressKind::Tcp && !(chain.is_empty() && ingress.rules.is_empty()) {
+            return Err("rules and plugins are for HTTP".to_owned());
+        }
+        let rest = labels_of(group, &ingress.to, &self.context);
+        let rules = Routes::new(ingress.rules, group, plugins, &self.context.metrics).map_err(|errors| {
+            let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            lines.join("; ")
+        })?;
+        Ok(Leads { rules: Arc::new(rules), rest, plugins: chain })
     }
 
     /// Where the ingresses listen, if nothing that the part asks for is beyond the consent.
-    fn consented(&self, part: &GroupPart) -> Result<Vec<SocketAddr>, String> {
-        let mut dial = Vec::new();
+    fn consented(&self, part: &GroupPart, plugins: &Plugins) -> Result<Vec<SocketAddr>, String> {
+        let mut dial: Vec<_> = plugins.dials().map(|address| dials(&address)).collect();
         for service in &part.services {
             let addresses = dialled(service).map_err(|error| error.to_string())?;
             dial.extend(addresses.iter().map(dials));
@@ -242,9 +279,8 @@ impl Groups {
     }
 
     fn let_all_in(&self, held: &Held, problems: &mut Vec<String>) -> Vec<DropGuard> {
-        let open = held.doors.iter().filter_map(|(ingress, door)| {
-            let labels = labels_of(&held.of.group, &ingress.to, &self.context);
-            match let_in(door, ingress.kind, labels, &self.sessions, &self.context) {
+        let open = held.entrances.iter().filter_map(|Entrance { kind, door, leads }| {
+            match let_in(door, *kind, leads.clone(), &self.sessions, &self.context) {
                 Ok(open) => Some(open),
                 Err(error) => {
                     problems.push(format!("cannot listen on {}: {error}", door.address));
@@ -276,13 +312,23 @@ impl Groups {
 /// The socket for this address: the one that another part of the group has, or a new one.
 fn door(state: &State, group: &str, address: SocketAddr) -> Result<Door, String> {
     let holder = state.held.iter().find_map(|held| {
-        let (_, door) = held.doors.iter().find(|(_, door)| door.address == address)?;
-        Some((&held.of.group, door))
+        let entrance = held.entrances.iter().find(|entrance| entrance.door.address == address)?;
+        Some((&held.of.group, &entrance.door))
     });
     match holder {
         Some((holder, door)) if holder == group => Ok(door.clone()),
         Some((holder, _)) => Err(format!("{address} is listened on for the group {holder:?}")),
         None => Door::open(address).map_err(|error| error.to_string()),
+    }
+}
+
+/// What is wrong with the plugins of a part, and what it keeps from being served.
+fn whose(part: &GroupPart, error: &PluginsError) -> String {
+    let PluginsError::NotBuilt { name, .. } = error else { return error.to_string() };
+    let service = part.services.iter().find(|service| service.plugins.contains(name));
+    match service {
+        Some(service) => format!("service {:?}: {error}", service.name),
+        None => error.to_string(),
     }
 }
 

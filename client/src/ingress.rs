@@ -7,13 +7,13 @@ use std::sync::Arc;
 use policy::host::Host;
 use policy::part::IngressKind;
 use policy::rule::Asked;
-use protocol::id::InstanceId;
 use protocol::service_name::ServiceName;
 use proxy::context::Context;
 use proxy::directory::{Connecting, Directory, Lookup, Public, Route, RouteLabels, Target};
 use proxy::dispatch::Dispatch;
 use proxy::ingress::{Entrance, HttpIngress, TcpIngress};
 use proxy::plugin::Chain;
+use proxy::routes::{Members, Routes};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::DropGuard;
@@ -51,18 +51,18 @@ impl Door {
     }
 }
 
-/// Lets visitors of `door` in until the guard is dropped or the drain starts; they go to the service of `labels` next to the
-/// server, over any of the `sessions`.
+/// Lets visitors of `door` in until the guard is dropped or the drain starts; they go where `leads` says, over any of the
+/// `sessions`.
 pub(crate) fn let_in(
     door: &Door,
     kind: IngressKind,
-    labels: RouteLabels,
+    leads: Leads,
     sessions: &Arc<Sessions>,
     context: &Context,
 ) -> io::Result<DropGuard> {
     let socket = door.socket.try_clone()?;
-    let (route, port) = (labels.route.clone(), door.address.port());
-    let to_server = ToServer { sessions: sessions.clone(), labels };
+    let (route, port) = (leads.rest.route.clone(), door.address.port());
+    let to_server = ToServer { sessions: sessions.clone(), leads };
     let dispatch = Dispatch::new(Arc::new(to_server), context.timeouts.member, context.metrics.clone());
     let (dispatch, context) = (Arc::new(dispatch), context.clone());
     let stop = context.drain.start.child_token();
@@ -75,7 +75,7 @@ pub(crate) fn let_in(
         };
         match kind {
             IngressKind::Http => {
-                // All hosts lead to one service, and who uses it may well call it by its address.
+                // Who uses it may well call it by its address.
                 let entrance = Entrance { by_address: Host::parse("localhost").ok(), ..Entrance::default() };
                 let ingress = HttpIngress::new(&route, dispatch, context, Arc::new(entrance));
                 ingress.run(listener, permits, stopped).await;
@@ -89,45 +89,52 @@ pub(crate) fn let_in(
     Ok(stop.drop_guard())
 }
 
-/// Leads everything to one service next to the server.
+/// Where the visitors of a listener go: to services next to the server.
+#[derive(Debug, Clone)]
+pub(crate) struct Leads {
+    /// Requests, by rules.
+    pub(crate) rules: Arc<Routes>,
+    /// Whatever no rule takes.
+    pub(crate) rest: RouteLabels,
+    /// What requests that no rule takes go through first.
+    pub(crate) plugins: Chain,
+}
+
+/// Leads visitors to services next to the server, over whatever sessions there are.
 struct ToServer {
     sessions: Arc<Sessions>,
-    labels: RouteLabels,
+    leads: Leads,
 }
 
 impl ToServer {
-    fn lookup(&self) -> Lookup {
-        let service = Arc::new(ServiceName::Plain(self.labels.service.to_string()));
-        let target = |session| Target {
-            // Of the server it is not known which of its processes it is, and all sessions lead to one.
-            member: InstanceId([0; 16]),
-            member_name: "server".into(),
-            session,
-            service: service.clone(),
-            labels: None,
-        };
-        let targets: Vec<_> = self.sessions.links().into_iter().map(target).collect();
+    fn targets(&self, service: &str) -> Vec<Target> {
+        Target::next_to_the_server(service, self.sessions.links())
+    }
+
+    fn rest(&self) -> Lookup {
+        let Leads { rest, plugins, .. } = &self.leads;
+        let (labels, plugins, targets) = (rest.clone(), plugins.clone(), self.targets(&rest.service));
         match targets.is_empty() {
-            true => Lookup::Reserved(self.labels.clone()),
-            false => Lookup::Found(Route {
-                labels: self.labels.clone(),
-                targets,
-                plugins: Chain::default(),
-                allow: [].into(),
-                treatment: None,
-                idle_timeout: None,
-            }),
+            true => Lookup::Reserved(labels, plugins),
+            false => {
+                let (allow, treatment, idle_timeout) = ([].into(), None, None);
+                Lookup::Found(Route { labels, targets, plugins, allow, treatment, idle_timeout })
+            }
         }
     }
 }
 
 impl Directory for ToServer {
-    fn http(&self, _: &Asked<'_>) -> Lookup {
-        self.lookup()
+    fn http(&self, asked: &Asked<'_>) -> Lookup {
+        let by_rule = self.leads.rules.lookup(asked, |service| match service {
+            ServiceName::Plain(service) => Some(Members { targets: self.targets(service), allow: [].into() }),
+            ServiceName::Grouped { .. } | ServiceName::Own(_) => None,
+        });
+        by_rule.unwrap_or_else(|| self.rest())
     }
 
     fn connection(&self, _: &Connecting<'_>) -> Lookup {
-        self.lookup()
+        self.rest()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

@@ -30,8 +30,9 @@ mod session;
 mod supervisor;
 mod view;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
+
+use proxy::plugin::Kinds;
 
 /// The name of the program.
 pub const PROGRAM: &str = "tunnelc";
@@ -40,7 +41,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The program and its version, as it tells the server.
 pub const AGENT: &str = concat!("tunnelc/", env!("CARGO_PKG_VERSION"));
 
-/// The whole program: `argv` with the program's path first.
-pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
-    cli::run(argv).report()
+/// Runs `tunnelc` with the arguments of this process. A program of its own that links further kinds of plugins calls it with
+/// those.
+pub fn main_with(kinds: &Kinds) -> ExitCode {
+    cli::run(std::env::args_os(), kinds).report()
 }

@@ -5,5 +5,5 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    client::main(std::env::args_os())
+    client::main_with(&proxy::plugin::Kinds::built_in())
 }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use ops::log::LogFormat;
 use ops::state_dir::StateDir;
 use policy::consent::Consent;
+use policy::part::PluginPart;
 use protocol::join::{HostPort, JoinString};
+use proxy::plugin::Kinds;
 use transport::tls::Trust;
 
 use crate::forward::Forward;
@@ -35,8 +37,12 @@ pub struct Settings {
     pub tunnels: Vec<Tunnel>,
     /// Listeners here that lead to services next to the server.
     pub forwards: Vec<Forward>,
+    /// The plugins that these name.
+    pub plugins: Vec<PluginPart>,
     /// What the server may hand over.
     pub allow: Consent,
+    /// The kinds of plugins that there are, here and in what it hands over.
+    pub kinds: Kinds,
     /// How to take refusals.
     pub mode: Mode,
     /// The configuration file, if there is one.

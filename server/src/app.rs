@@ -193,7 +193,8 @@ impl Parts {
         };
         let budget = ProcessBudget::of_memory(ops::memory::available());
         let document = &self.settings.document;
-        let nearby = Nearby::new(&document.services, data_plane.clone(), &budget).map_err(Exit::usage)?;
+        let nearby = Nearby::new(&document.services, &plugins, data_plane.clone(), &budget);
+        let nearby = nearby.map_err(Exit::usage)?;
         let configured = Configured::of(document, nearby, self.ingresses.ports()).map_err(Exit::usage)?;
         let visitors = Visitors::new(data_plane, self.descriptors);
         let addresses = self.http.addresses.iter().map(SocketAddr::ip).collect();

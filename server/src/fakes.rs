@@ -19,6 +19,7 @@ use protocol::handshake::PeerLimits;
 use protocol::id::{ClientId, CredentialId, InstanceId, SessionId, Slot};
 use proxy::access::LogSink;
 use proxy::context::{Context as DataPlane, Timeouts};
+use proxy::plugin::Plugins;
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
 use transport::login_key::LoginKey;
@@ -199,7 +200,7 @@ fn nearby(spawner: &Spawner) -> Nearby {
     };
     let part = serde_json::json!([{ "name": "billing", "servers": [{ "address": "127.0.0.1:9" }] }]);
     let parts: Vec<ServicePart> = serde_json::from_value(part).unwrap();
-    Nearby::new(&parts, context, &ProcessBudget::new(1 << 30)).unwrap()
+    Nearby::new(&parts, &Plugins::default(), context, &ProcessBudget::new(1 << 30)).unwrap()
 }
 
 pub(crate) fn joins() -> JoinMaker {

@@ -32,7 +32,7 @@ pub fn folder() -> PathBuf {
 #[must_use]
 pub fn command(program: &str, home: &Path) -> Command {
     let path = folder().join(program);
-    assert!(path.exists(), "{} is not built: cargo build -p server -p client", path.display());
+    assert!(path.exists(), "{} is not built: make programs", path.display());
     let mut command = Command::new(path);
     command.env_clear().env("HOME", home).env("XDG_STATE_HOME", home.join("xdg")).current_dir(home);
     for kept in ["PATH", "TUNNEL_RUNTIME", "RUST_BACKTRACE"] {

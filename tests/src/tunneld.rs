@@ -11,6 +11,8 @@ use crate::program::{Finished, Program, command};
 use crate::visitor;
 use crate::wait::{SOON, until};
 
+const TUNNELD: &str = "tunneld";
+
 /// Where the server listens.
 #[derive(Debug, Clone, Copy)]
 pub struct Listen {
@@ -27,6 +29,7 @@ pub struct Listen {
 /// A running server.
 #[derive(Debug)]
 pub struct Tunneld {
+    name: &'static str,
     /// The process.
     pub program: Program,
     home: TempDir,
@@ -44,6 +47,14 @@ impl Tunneld {
     pub async fn with(flags: &[&str]) -> Self {
         let flags = flags.iter().map(ToString::to_string).collect();
         Self::at(tempfile::tempdir().unwrap(), flags).await
+    }
+
+    /// Starts another program that is a server too, with this configuration.
+    pub async fn other(name: &'static str, config: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("tunneld.toml");
+        std::fs::write(&path, config).unwrap();
+        Self::called(name, home, vec!["--config".to_owned(), path.display().to_string()]).await
     }
 
     /// Starts a server with the configuration that `write` returns, which may put other files into the folder it is given. The listeners of the quick start
@@ -65,15 +76,20 @@ impl Tunneld {
     }
 
     async fn at(home: TempDir, flags: Vec<String>) -> Self {
+        Self::called(TUNNELD, home, flags).await
+    }
+
+    async fn called(name: &'static str, home: TempDir, flags: Vec<String>) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let program = launch(home.path(), Listen { tunnel: any, http: any, https: None, ops: any }, &flags);
+        let program =
+            launch(name, home.path(), Listen { tunnel: any, http: any, https: None, ops: any }, &flags);
         let listen = announced(home.path()).await;
-        Self { program, home, listen, flags }
+        Self { name, program, home, listen, flags }
     }
 
     /// Starts it again on the same state and the same addresses; the old process must be gone.
     pub async fn start_again(&mut self) {
-        self.program = launch(self.home.path(), self.listen, &self.flags);
+        self.program = launch(self.name, self.home.path(), self.listen, &self.flags);
         announced(self.home.path()).await;
     }
 
@@ -180,8 +196,8 @@ fn state(home: &Path) -> PathBuf {
     home.join("state")
 }
 
-fn launch(home: &Path, listen: Listen, flags: &[String]) -> Program {
-    let mut tunneld = command("tunneld", home);
+fn launch(program: &str, home: &Path, listen: Listen, flags: &[String]) -> Program {
+    let mut tunneld = command(program, home);
     tunneld.arg("--state").arg(state(home));
     tunneld.args(["--tunnel", &listen.tunnel.to_string(), "--http", &listen.http.to_string()]);
     tunneld.args(["--ops", &listen.ops.to_string()]).args(flags);
@@ -189,7 +205,7 @@ fn launch(home: &Path, listen: Listen, flags: &[String]) -> Program {
 }
 
 async fn admin(home: &Path, arguments: &[&str]) -> Finished {
-    let mut tunneld = command("tunneld", home);
+    let mut tunneld = command(TUNNELD, home);
     tunneld.arg("--state").arg(state(home)).args(arguments);
     Program::start(tunneld).finished(SOON).await
 }

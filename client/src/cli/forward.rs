@@ -38,6 +38,7 @@ impl ForwardTo {
             listen: parse_listen(&self.listen).map_err(|error| wrong("LISTEN", error))?,
             to: parse_service(&self.service).map_err(|error| wrong("SERVICE", error))?,
             name: self.service,
+            plugins: Vec::new(),
         };
         run_ad_hoc(Vec::new(), vec![forward], globals)
     }

@@ -5,18 +5,21 @@ use std::path::PathBuf;
 use ops::cli::Exit;
 use ops::log::LogFormat;
 use ops::state_dir::{Program, StateDir};
+use proxy::plugin::Kinds;
 
 use super::wrong;
 use crate::join_source::{Given, JoinSource};
 
 /// The options that every command has.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Globals {
     pub(super) join: Option<String>,
     pub(super) join_file: Option<PathBuf>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) log: Option<LogFormat>,
     pub(super) state: Option<PathBuf>,
+    /// The plugins that a server may hand over.
+    pub(super) kinds: Kinds,
 }
 
 impl Globals {

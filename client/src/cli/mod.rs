@@ -13,6 +13,7 @@ use std::ffi::OsString;
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::{Exit, parse, usage};
+use proxy::plugin::Kinds;
 
 use globals::Globals;
 
@@ -68,15 +69,15 @@ enum Command {
 }
 
 /// Parses `argv`, whose first word is the program's path, and runs the command to its end.
-pub(crate) fn run(argv: impl IntoIterator<Item = OsString>) -> Exit {
+pub(crate) fn run(argv: impl IntoIterator<Item = OsString>, kinds: &Kinds) -> Exit {
     match parse::<Tunnelc>(crate::PROGRAM, argv, &LATER) {
-        Ok(tunnelc) => tunnelc.run().unwrap_or_else(|exit| exit),
+        Ok(tunnelc) => tunnelc.run(kinds).unwrap_or_else(|exit| exit),
         Err(exit) => exit,
     }
 }
 
 impl Tunnelc {
-    fn run(self) -> Result<Exit, Exit> {
+    fn run(self, kinds: &Kinds) -> Result<Exit, Exit> {
         let Some(command) = self.command else {
             return Err(Exit::usage(usage::<Self>(crate::PROGRAM)));
         };
@@ -86,6 +87,7 @@ impl Tunnelc {
             ca_file: self.ca_file.map(Into::into),
             log: self.log.map(|word| word.parse().map_err(|error| wrong("--log", error))).transpose()?,
             state: self.state.map(Into::into),
+            kinds: kinds.clone(),
         };
         match command {
             Command::Http(command) => command.run(&globals),
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
 
     fn exit(line: &str) -> Exit {
-        run(line.split_whitespace().map(OsString::from))
+        run(line.split_whitespace().map(OsString::from), &Kinds::built_in())
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
         let path = self.config.map_or_else(default_config, |path| Ok(path.into()))?;
-        let file = config::load(&path, &|name| std::env::var(name).ok()).map_err(Exit::usage)?;
+        let file =
+            config::load(&path, &globals.kinds, &|name| std::env::var(name).ok()).map_err(Exit::usage)?;
         let state = globals.state_dir()?;
         let join = globals.join(file.join_file, &state)?;
         let ca_file = globals.ca_file.clone().or(file.ca_file);
@@ -55,7 +56,9 @@ impl Run {
             ops: file.ops,
             tunnels: file.tunnels,
             forwards: file.forwards,
+            plugins: file.plugins,
             allow: file.allow,
+            kinds: globals.kinds.clone(),
             mode: Mode::Service { fail_fast: self.fail_fast },
             config: Some(path),
             state,

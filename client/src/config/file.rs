@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use ops::config::{self, ConfigError, Problems, Section};
 use policy::consent::Consent;
+use policy::part::PluginPart;
 use protocol::join::HostPort;
 use protocol::limits::{NAME_MAX, REGISTRATIONS_MAX};
+use proxy::plugin::Kinds;
 
 use super::forward::{allow, forward};
+use super::plugin::plugins;
 use super::tunnel::tunnel;
 use crate::forward::Forward;
 use crate::settings;
@@ -39,19 +42,26 @@ pub struct FileConfig {
     pub tunnels: Vec<Tunnel>,
     /// `forward`.
     pub forwards: Vec<Forward>,
+    /// `plugin`.
+    pub plugins: Vec<PluginPart>,
     /// `allow`.
     pub allow: Consent,
 }
 
-/// Reads and checks the file at `path`; `env` looks up the variables of `${…}`. Blocks for as long as the disk does.
+/// Reads and checks the file at `path`; `env` looks up the variables of `${…}`. Plugins are of `kinds`. Blocks for as
+/// long as the disk does.
 ///
 /// # Errors
 /// It cannot be read, or anything in it is wrong: then all of it is in the report.
-pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<FileConfig, ConfigError> {
-    config::load(path, env, document)
+pub fn load(
+    path: &Path,
+    kinds: &Kinds,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<FileConfig, ConfigError> {
+    config::load(path, env, |top, problems| document(top, kinds, problems))
 }
 
-fn document(mut top: Section<'_>, problems: &mut Problems) -> Option<FileConfig> {
+fn document(mut top: Section<'_>, kinds: &Kinds, problems: &mut Problems) -> Option<FileConfig> {
     let join_file = top.path("join_file", problems).map(|path| path.value);
     let ca_file = top.path("ca_file", problems).map(|path| path.value);
     let name = top.text("name", problems).and_then(|text| text.parse(display_name, problems));
@@ -64,6 +74,7 @@ fn document(mut top: Section<'_>, problems: &mut Problems) -> Option<FileConfig>
         let address = |text: &str| text.parse().map_err(|_| "write ADDRESS:PORT, for example 127.0.0.1:7481");
         text.parse(address, problems)
     });
+    let plugins = plugins(top.sections("plugin", problems), kinds, problems);
     let sections = top.sections("tunnel", problems);
     if let Some(extra) = sections.get(REGISTRATIONS_MAX) {
         problems.add(extra.span.clone(), format_args!("more than {REGISTRATIONS_MAX} tunnels"));
@@ -76,11 +87,23 @@ fn document(mut top: Section<'_>, problems: &mut Problems) -> Option<FileConfig>
         problems.add(extra.span.clone(), format_args!("more than {FORWARDS_MAX} forwards"));
     }
     let mut names = HashSet::new();
-    let forwards = sections.into_iter().filter_map(|section| forward(section, &mut names, problems));
+    let forwards =
+        sections.into_iter().filter_map(|section| forward(section, &plugins, &mut names, problems));
     let forwards = forwards.collect();
     let allow = top.section("allow", problems).map_or_else(Consent::default, |it| allow(it, problems));
     top.finish(&[], problems);
-    Some(FileConfig { join_file, ca_file, name, servers, connections, ops, tunnels, forwards, allow })
+    Some(FileConfig {
+        join_file,
+        ca_file,
+        name,
+        servers,
+        connections,
+        ops,
+        tunnels,
+        forwards,
+        plugins,
+        allow,
+    })
 }
 
 fn display_name(name: &str) -> Result<String, &'static str> {
@@ -96,13 +119,17 @@ mod tests {
         (name == "CREDENTIALS_DIRECTORY").then(|| "/run/credentials".to_owned())
     }
 
+    fn read(top: Section<'_>, problems: &mut Problems) -> Option<FileConfig> {
+        document(top, &Kinds::built_in(), problems)
+    }
+
     fn good(source: &str) -> FileConfig {
-        config::read(Path::new("/etc/tunnel/tunnelc.toml"), source, &env, document).unwrap()
+        config::read(Path::new("/etc/tunnel/tunnelc.toml"), source, &env, read).unwrap()
     }
 
     /// `line:column message` of everything that is wrong.
     fn wrong(source: &str) -> Vec<String> {
-        let problems = config::read(Path::new("t.toml"), source, &env, document).unwrap_err().found;
+        let problems = config::read(Path::new("t.toml"), source, &env, read).unwrap_err().found;
         let mut found: Vec<_> = problems
             .iter()
             .map(|problem| {
@@ -142,6 +169,7 @@ mod tests {
             kind: policy::part::IngressKind::Http,
             listen: "127.0.0.1:9000".parse().unwrap(),
             to: "billing".to_owned(),
+            plugins: Vec::new(),
         };
         assert_eq!(config.forwards, [billing]);
         assert_eq!((config.allow.dial.len(), config.allow.listen.len()), (2, 1));
@@ -220,6 +248,32 @@ speak = []
     }
 
     #[test]
+    fn a_forward_names_plugins_of_the_file() {
+        let source = r#"plugin = [{ name = "few", kind = "rate-limit", rate = "20/s" }]
+forward = [{ name = "f", kind = "http", listen = "9000", to = "billing", plugins = ["few"] }]"#;
+        let config = good(source);
+        assert_eq!(
+            (config.forwards[0].plugins.as_slice(), config.plugins.len()),
+            (&["few".to_owned()][..], 1)
+        );
+        assert_eq!(wrong(&source.replace("[\"few\"]", "[\"fewer\"]")), ["2:85 there is no plugin \"fewer\""]);
+        assert_eq!(
+            wrong(&source.replace("\"http\"", "\"tcp\"")),
+            ["2:84 `plugins` is for forwards of kind \"http\""]
+        );
+        assert_eq!(
+            wrong(
+                r#"plugin = [{ name = "a", kind = "wings" }, { name = "b", kind = "rate-limit" }, { name = "b", kind = "rate-limit", rate = "1/s" }]"#
+            ),
+            [
+                "1:32 \"wings\" is no `kind`: there is basic-auth, cors, forward-auth, headers, ip-allow, rate-limit",
+                "1:43 `rate` is missing: add rate = \"20/s\"",
+                "1:89 there is another plugin named \"b\"",
+            ]
+        );
+    }
+
+    #[test]
     fn broken_syntax_is_said_with_its_place() {
         let found = wrong("name = \"a\"\nname = \"b\"\nconnections = = 2\n");
         assert!(found.len() >= 2 && found[0].starts_with("2:1 "), "{found:?}");
@@ -230,11 +284,11 @@ speak = []
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.toml");
         std::fs::write(&path, "conections = 2\n").unwrap();
-        let report = load(&path, &env).unwrap_err().to_string();
+        let report = load(&path, &Kinds::built_in(), &env).unwrap_err().to_string();
         for part in ["t.toml:1:1", "conections = 2", "^^^^^^^^^^", "did you mean `connections`?"] {
             assert!(report.contains(part), "{report}");
         }
-        let error = load(&dir.path().join("not.toml"), &env).unwrap_err().to_string();
+        let error = load(&dir.path().join("not.toml"), &Kinds::built_in(), &env).unwrap_err().to_string();
         assert!(error.starts_with("cannot read the configuration"), "{error}");
     }
 }

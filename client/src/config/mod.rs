@@ -2,6 +2,7 @@
 
 mod file;
 mod forward;
+mod plugin;
 mod tunnel;
 
 pub use file::{FileConfig, load};

@@ -29,7 +29,8 @@ impl Scene {
             timeouts: Timeouts::default(),
         };
         let services = Arc::new(ServiceTable::new());
-        let groups = Groups::new(consent, services.clone(), Arc::new(Sessions::new(1)), context);
+        let groups =
+            Groups::new(consent, Kinds::built_in(), services.clone(), Arc::new(Sessions::new(1)), context);
         Self { groups, services, _workers: workers }
     }
 
@@ -121,6 +122,73 @@ fn the_same_refusal_is_told_once() {
     let part = whole(1, &serving("app", "127.0.0.1:3000"));
     assert!(scene.groups.prepare(&part).news);
     assert!(!scene.groups.prepare(&part).news, "the other slot is handed the same");
+}
+
+/// A part with one service that names these plugins.
+fn plugged(plugins: &Value) -> Value {
+    let names: Vec<_> = plugins.as_array().unwrap().iter().map(|plugin| plugin["name"].clone()).collect();
+    json!({
+        "services": [{ "name": "app", "servers": [{ "address": "127.0.0.1:3000" }], "plugins": names }],
+        "plugins": plugins,
+    })
+}
+
+#[test]
+fn a_plugin_of_an_unknown_kind_is_refused_with_the_service_that_it_keeps_away() {
+    let scene = Scene::allowing(&["127.0.0.1:3000"], &[]);
+    assert_eq!(scene.prepare(1, &serving("app", "127.0.0.1:3000")), None);
+    scene.groups.stand(&[id(1)]);
+    let wings = plugged(&json!([{ "name": "fly", "kind": "wings", "settings": {} }]));
+    let refusal = scene.prepare(2, &wings).unwrap();
+    let expected = r#"service "app": plugin "fly": "wings" is no kind of plugin (kinds are: basic-auth, "#;
+    assert!(refusal.starts_with(expected), "{refusal}");
+    scene.groups.stand(&[id(2)]);
+    assert_eq!(scene.groups.states()[0].refused.as_ref().unwrap().1.to_string(), refusal);
+    assert!(scene.address_of("app").is_some(), "the last good part stays");
+    let settings = json!([{ "name": "r", "kind": "rate-limit", "settings": { "rate": "secret" } }]);
+    let refusal = scene.prepare(3, &plugged(&settings)).unwrap();
+    assert!(refusal.contains("`rate` is a number") && !refusal.contains("secret"), "{refusal}");
+    let nobody = json!({
+        "services": [{ "name": "app", "servers": [{ "address": "127.0.0.1:3000" }], "plugins": ["gone"] }],
+    });
+    let refusal = scene.prepare(4, &nobody).unwrap();
+    assert!(refusal.starts_with(r#"service "app": there is no plugin called "gone""#), "{refusal}");
+}
+
+#[test]
+fn where_a_plugin_connects_to_must_be_allowed() {
+    let ask = json!({ "url": "http://auth.lan:9091/verify" });
+    let part = plugged(&json!([{ "name": "ask", "kind": "forward-auth", "settings": ask }]));
+    let scene = Scene::allowing(&["127.0.0.1:3000"], &[]);
+    assert_eq!(scene.prepare(1, &part).unwrap(), r#"add to [allow]: dial = ["auth.lan:9091"]"#);
+    let scene = Scene::allowing(&["127.0.0.1:3000", "auth.lan:9091"], &[]);
+    assert_eq!(scene.prepare(1, &part), None);
+}
+
+#[test]
+fn rules_and_plugins_of_an_ingress_are_checked_before_it_opens() {
+    let scene = Scene::allowing(&[], &["127.0.0.1:1-65535"]);
+    let door = free();
+    let part = |kind: &str, more: Value| {
+        let mut ingress = json!({ "listen": door.to_string(), "kind": kind, "to": "billing" });
+        ingress.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let limit = json!([{ "name": "r", "kind": "rate-limit", "settings": { "rate": "1/h" } }]);
+        json!({ "ingresses": [ingress], "plugins": limit })
+    };
+    let rule = |plugin: &str| {
+        let action = json!({ "forward": [{ "target": "payroll", "weight": 1 }] });
+        json!({ "rules": [{ "name": "pay", "action": action, "treatment": { "plugins": [plugin] } }] })
+    };
+    for (kind, more, wrong) in [
+        ("tcp", json!({ "plugins": ["r"] }), "are for HTTP"),
+        ("tcp", rule("r"), "are for HTTP"),
+        ("http", json!({ "plugins": ["q"] }), "there is no plugin called \"q\""),
+        ("http", rule("q"), "rule pay: there is no plugin called \"q\""),
+    ] {
+        let refusal = scene.prepare(1, &part(kind, more)).unwrap();
+        assert!(refusal.contains(wrong), "{refusal}");
+    }
+    assert_eq!(scene.prepare(1, &part("http", rule("r"))), None);
 }
 
 #[test]

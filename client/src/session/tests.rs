@@ -18,6 +18,7 @@ use protocol::join::Pin;
 use protocol::limits::{CONTROL_FRAME_MAX, DEAD_AFTER};
 use proxy::access::LogSink;
 use proxy::context::{Context, Timeouts};
+use proxy::plugin::Kinds;
 use proxy::service::ServiceTable;
 use tokio::io::duplex;
 use tokio::sync::mpsc;
@@ -81,6 +82,7 @@ fn instance(spawner: &Spawner, mode: Mode) -> (Arc<Instance>, Watched, mpsc::Rec
         tunnels: Tunnels::new(vec![tunnel]),
         groups: Groups::new(
             Consent::default(),
+            Kinds::built_in(),
             Arc::new(ServiceTable::new()),
             Arc::new(Sessions::new(1)),
             context.clone(),

@@ -26,3 +26,4 @@ pub mod server_health;
 pub mod subdomain;
 pub mod throttle;
 pub mod weighted;
+mod written;

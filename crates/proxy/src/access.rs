@@ -177,6 +177,14 @@ impl Record {
         self.line.error.get_or_insert(kind);
     }
 
+    /// The visitor gets an answer of ours with this status; `kind` says what failed, if something did.
+    pub(crate) fn answered(&mut self, status: u16, kind: Option<ErrorKind>) {
+        if let Some(kind) = kind {
+            self.failed(kind);
+        }
+        self.line.status = Some(status);
+    }
+
     /// Bytes that went towards the service.
     pub(crate) fn up(&mut self, bytes: u64) {
         self.line.bytes_up = self.line.bytes_up.saturating_add(bytes);

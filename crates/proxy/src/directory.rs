@@ -82,8 +82,8 @@ impl Public {
 pub enum Lookup {
     /// Members that serve it.
     Found(Route),
-    /// It is reserved or configured, and nobody is there who could serve it.
-    Reserved(RouteLabels),
+    /// It is reserved or configured, and nobody is there who could serve it. Its plugins see who asks all the same.
+    Reserved(RouteLabels, Chain),
     /// It is answered at the ingress, if the plugins let it pass.
     Answer(RouteLabels, Arc<RuleAnswer>, Chain),
     /// Nobody has it.
@@ -142,4 +142,22 @@ pub struct Target {
     pub service: Arc<ServiceName>,
     /// Its names, where they are not those of the route: of a further target of the same rule.
     pub labels: Option<Arc<RouteLabels>>,
+}
+
+impl Target {
+    /// A `service` next to the server, over each of these sessions.
+    #[must_use]
+    pub fn next_to_the_server(service: &str, sessions: impl IntoIterator<Item = Session>) -> Vec<Self> {
+        let service = Arc::new(ServiceName::Plain(service.to_owned()));
+        let member_name: Arc<str> = "server".into();
+        let target = |session| Self {
+            // Which of its processes it is nobody needs to know: all sessions lead to the same one.
+            member: InstanceId([0; 16]),
+            member_name: member_name.clone(),
+            session,
+            service: service.clone(),
+            labels: None,
+        };
+        sessions.into_iter().map(target).collect()
+    }
 }

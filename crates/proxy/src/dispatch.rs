@@ -93,9 +93,13 @@ impl Dispatch {
         match self.lookup(ask) {
             Lookup::Found(mut route) => {
                 route.targets.retain(|target| !target.session.is_closed());
-                if route.targets.is_empty() { Err(Unrouted::NoMember(route.labels)) } else { Ok(route) }
+                if route.targets.is_empty() {
+                    Err(Unrouted::NoMember(route.labels, route.plugins))
+                } else {
+                    Ok(route)
+                }
             }
-            Lookup::Reserved(labels) => Err(Unrouted::NoMember(labels)),
+            Lookup::Reserved(labels, plugins) => Err(Unrouted::NoMember(labels, plugins)),
             Lookup::Answer(labels, answer, plugins) => Err(Unrouted::Answer(labels, answer, plugins)),
             Lookup::Unknown => Err(Unrouted::NoRoute),
         }
@@ -119,34 +123,47 @@ pub(crate) struct Tries<'a> {
 pub(crate) enum Unrouted {
     /// Nobody has what was asked for.
     NoRoute,
-    /// It is somebody's, and nobody is there.
-    NoMember(RouteLabels),
+    /// It is somebody's, and nobody is there; what its requests go through.
+    NoMember(RouteLabels, Chain),
     /// Nobody needs to be asked.
     Answer(RouteLabels, Arc<RuleAnswer>, Chain),
 }
 
 impl Tries<'_> {
-    /// The members that serve `ask`, of which at least one was alive a moment ago. Waits for one if the name is known.
+    /// The members that serve `ask`, of which at least one was alive a moment ago. Waits for none.
+    pub(crate) fn look(&self, ask: Ask<'_>) -> Result<Route, Unrouted> {
+        self.dispatch.live(ask)
+    }
+
+    /// As [`look`](Self::look), but waits for a member if the name is known.
     pub(crate) async fn route(&self, ask: Ask<'_>) -> Result<Route, Unrouted> {
-        match self.dispatch.live(ask) {
-            Err(Unrouted::NoMember(labels)) => self.wait(ask, labels).await,
+        match self.look(ask) {
+            Err(Unrouted::NoMember(labels, plugins)) => self.wait(ask, labels, plugins).await,
             other => other,
         }
     }
 
-    async fn wait(&self, ask: Ask<'_>, mut labels: RouteLabels) -> Result<Route, Unrouted> {
-        let Ok(_place) = self.dispatch.waiters.try_acquire() else { return Err(Unrouted::NoMember(labels)) };
+    /// Waits for a member of what is called by `labels`.
+    pub(crate) async fn wait(
+        &self,
+        ask: Ask<'_>,
+        mut labels: RouteLabels,
+        mut plugins: Chain,
+    ) -> Result<Route, Unrouted> {
+        let Ok(_place) = self.dispatch.waiters.try_acquire() else {
+            return Err(Unrouted::NoMember(labels, plugins));
+        };
         let mut changed = self.dispatch.directory.changed();
         loop {
             changed.mark_unchanged();
             match self.dispatch.live(ask) {
-                Err(Unrouted::NoMember(current)) => labels = current,
+                Err(Unrouted::NoMember(now, through)) => (labels, plugins) = (now, through),
                 other => return other,
             }
             match timeout_at(self.wait_until, changed.changed()).await {
                 Ok(Ok(())) => {}
                 // Too late, or the directory is gone.
-                _ => return Err(Unrouted::NoMember(labels)),
+                _ => return Err(Unrouted::NoMember(labels, plugins)),
             }
         }
     }

@@ -8,7 +8,7 @@
 //! | [`exchange`] | one HTTP request with its response on a substream, both ends | 5.6 |
 //! | [`responder`], [`service`] | the end that dials services | 5.7 |
 //! | [`headers`] | which fields pass, which are removed, which are set | 5.6 |
-//! | [`treatment`], [`rule_answer`] | what rules do to requests, and what they answer themselves | 5.3 |
+//! | [`routes`], [`treatment`], [`rule_answer`] | what rules do with requests, do to them, and answer themselves | 5.2, 5.3 |
 //! | [`concurrency`] | how many requests are worked on at once | 5 |
 //! | [`error`], [`page`], [`grpc`] | the one table from what failed to what a visitor is told | 7 |
 //! | [`plugin`] | code that sees heads and outcomes, in the order that a rule names | 5.3 |
@@ -30,6 +30,7 @@ pub mod page;
 pub mod plugin;
 mod poison;
 pub mod responder;
+pub mod routes;
 pub mod rule_answer;
 pub mod service;
 mod trace;

@@ -8,7 +8,7 @@ use http::header::USER_AGENT;
 use proxy::access::AccessLine;
 use proxy::plugin::{Call, Flow, Kinds, OnFailure, Options, Plugin, Reply, RequestHead};
 
-/// The kinds of `tunneld`, and `refuse-agents`.
+/// The kinds of `tunneld` and `tunnelc`, and `refuse-agents`.
 #[must_use]
 pub fn kinds() -> Kinds {
     Kinds::built_in().with("refuse-agents", OnFailure::Open, build)

@@ -328,13 +328,47 @@ pub struct Explain {
     pub from: IpAddr,
 }
 
+/// What a rule does with its requests, as its keys say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Treated {
+    /// Where they go; nowhere, if it answers them itself.
+    pub to: Vec<ExplainedTarget>,
+    /// What they go through first, in order.
+    pub plugins: Vec<String>,
+    /// See `rule`.
+    pub set_host: Option<String>,
+    /// See `rule`.
+    pub strip_prefix: Option<String>,
+    /// The names: values may be secrets.
+    pub set_headers: Vec<String>,
+    /// None: the general limit.
+    pub timeout_ms: Option<u64>,
+    /// None: the general number.
+    pub retries: Option<u8>,
+}
+
+/// One target of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedTarget {
+    /// `GROUP/SERVICE`, or `SERVICE`.
+    pub target: String,
+    /// Its share.
+    pub weight: u32,
+    /// The plugins of that service.
+    pub plugins: Vec<String>,
+}
+
 /// Answer of `POST /v1/explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     /// The canonical host.
     pub host: String,
+    /// The path as rules see it.
+    pub path: String,
     /// The rule that the request gets.
     pub rule: Option<String>,
+    /// What that does with it.
+    pub treated: Option<Treated>,
     /// Without one: the service of the tunnel that has the host.
     pub tunnel: Option<String>,
     /// Where the visitor's TLS ends, if it is not here: then no rule sees the request.

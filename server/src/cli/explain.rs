@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::{Exit, ExitCode, print};
 use ops::metrics::Metrics;
+use protocol::service_name::ServiceName;
 use proxy::plugin::Kinds;
 
 use super::run::read;
@@ -63,7 +64,9 @@ impl Explain {
                 let metrics = Metrics::new(VERSION);
                 let (routing, _) = config::routing(&document, kinds, &metrics).map_err(Exit::usage)?;
                 let relays = passed(&document, Some(https(&document)), &metrics, |it| Some(it.address));
-                let explained = explanation(&routing.with_relays(relays), &asked).map_err(Exit::usage)?;
+                let plugins = |service: &ServiceName| document.plugins_of(service);
+                let explained = explanation(&routing.with_relays(relays), &plugins, &asked);
+                let explained = explained.map_err(Exit::usage)?;
                 serde_json::to_value(explained).map_err(Exit::failed)?
             }
             None => Server::new(flags)?.post("/v1/explain", &asked)?,

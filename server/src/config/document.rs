@@ -5,9 +5,10 @@ use std::path::Path;
 use ipnet::IpNet;
 use ops::config::{self, ConfigError, Problems, Section, Value};
 use policy::host::Host;
-use policy::part::ServicePart;
+use policy::part::{GroupPart, PluginPart, ServicePart, plugins_of};
 use policy::rule::Rule;
 use protocol::join::HostPort;
+use protocol::service_name::ServiceName;
 use proxy::concurrency::Limits;
 
 use super::certificate::{CertificateFiles, certificates};
@@ -18,7 +19,7 @@ use super::names::Names;
 use super::passthrough::{Passthrough, passthroughs};
 use proxy::plugin::Kinds;
 
-use super::plugin::{PluginPart, plugins};
+use super::plugin::plugins;
 use super::principal::{Granting, principals};
 use super::rule::rules;
 use super::service::services;
@@ -61,6 +62,20 @@ pub struct Document {
     pub groups: Vec<Group>,
 }
 
+impl Document {
+    /// The plugins of a service, in order.
+    pub(crate) fn plugins_of(&self, service: &ServiceName) -> Vec<String> {
+        match service {
+            ServiceName::Grouped { group, service } => {
+                let group = self.groups.iter().find(|known| known.name == *group);
+                group.map_or_else(Vec::new, |group| plugins_of(&group.part.services, service))
+            }
+            ServiceName::Plain(service) => plugins_of(&self.services, service),
+            ServiceName::Own(_) => Vec::new(),
+        }
+    }
+}
+
 /// Reads and checks the file at `path`; `env` looks up the variables of `${…}`, and `domain` is the one of the command line,
 /// which wins over that of the file. Plugins are of `kinds`. Blocks for as long as the disk does.
 ///
@@ -95,8 +110,11 @@ pub(crate) fn document(
     let certificates = certificates(top.sections("certificate", problems), problems);
     let principals = principals(top.sections("principal", problems), &under, &mut names, problems);
     let services = services(top.sections("service", problems), "", &mut names, problems);
-    let groups = groups(top.sections("group", problems), &mut names, problems);
+    let mut groups = groups(top.sections("group", problems), &under, &mut names, problems);
     let plugins = plugins(top.sections("plugin", problems), kinds, &mut names, problems);
+    for Group { part, .. } in &mut groups {
+        part.plugins = handed(part, &plugins);
+    }
     let rules = rules(top.sections("rule", problems), &under, &mut names, problems);
     let tcp = entrances(top.sections("tcp", problems), &mut names, problems);
     let tls = passthroughs(top.sections("tls", problems), &under, &mut names, problems);
@@ -119,6 +137,12 @@ pub(crate) fn document(
         tls,
         groups,
     })
+}
+
+/// What a group's members are handed of the plugins: those that its part names.
+fn handed(part: &GroupPart, plugins: &[PluginPart]) -> Vec<PluginPart> {
+    let is_named = |plugin: &&PluginPart| part.named_plugins().any(|name| name == plugin.name);
+    plugins.iter().filter(is_named).cloned().collect()
 }
 
 /// One address or a list of them.

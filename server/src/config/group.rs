@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use ops::config::{Problems, Section};
 use policy::balance::{Balance, HashKey};
+use policy::host::Host;
 use policy::part::{GroupPart, IngressKind, IngressPart};
 
 use super::names::Names;
+use super::rule::reaching;
 use super::service::services;
 
 /// A group of the configuration.
@@ -37,11 +39,21 @@ const BALANCES: [(&str, Word); 4] = [
 ];
 const INGRESSES: [(&str, IngressKind); 2] = [("http", IngressKind::Http), ("tcp", IngressKind::Tcp)];
 
-pub(super) fn groups(sections: Vec<Section<'_>>, names: &mut Names, problems: &mut Problems) -> Vec<Group> {
-    sections.into_iter().filter_map(|section| group(section, names, problems)).collect()
+pub(super) fn groups(
+    sections: Vec<Section<'_>>,
+    domain: &Host,
+    names: &mut Names,
+    problems: &mut Problems,
+) -> Vec<Group> {
+    sections.into_iter().filter_map(|section| group(section, domain, names, problems)).collect()
 }
 
-fn group(mut section: Section<'_>, names: &mut Names, problems: &mut Problems) -> Option<Group> {
+fn group(
+    mut section: Section<'_>,
+    domain: &Host,
+    names: &mut Names,
+    problems: &mut Problems,
+) -> Option<Group> {
     let name = section.text("name", problems);
     let balance = balance(&mut section, problems);
     let service = section.sections("service", problems);
@@ -51,8 +63,11 @@ fn group(mut section: Section<'_>, names: &mut Names, problems: &mut Problems) -
     let name = name.and_then(|name| names.add("group", &name, problems));
     // What is in a group without a name is looked at all the same.
     let services = services(service, name.as_deref().unwrap_or("?"), names, problems);
-    let ingresses: Vec<_> = ingress.into_iter().filter_map(|it| self::ingress(it, names, problems)).collect();
-    Some(Group { name: name?, balance, part: GroupPart { services, ingresses } })
+    let read = |it| self::ingress(it, domain, names, problems);
+    let ingresses = ingress.into_iter().filter_map(read).collect();
+    // Its plugins are read with the others.
+    let part = GroupPart { services, ingresses, plugins: Vec::new() };
+    Some(Group { name: name?, balance, part })
 }
 
 fn balance(section: &mut Section<'_>, problems: &mut Problems) -> Balance {
@@ -70,15 +85,33 @@ fn balance(section: &mut Section<'_>, problems: &mut Problems) -> Balance {
     }
 }
 
-fn ingress(mut section: Section<'_>, names: &mut Names, problems: &mut Problems) -> Option<IngressPart> {
+fn ingress(
+    mut section: Section<'_>,
+    domain: &Host,
+    names: &mut Names,
+    problems: &mut Problems,
+) -> Option<IngressPart> {
     let listen = section.text("listen", problems);
     let kind = section.word("kind", &INGRESSES, problems);
     let to = section.text("to", problems);
+    let plugins = section.texts("plugins", problems);
+    let rules = section.sections("rule", problems);
+    let (plugged, ruled) =
+        (plugins.first().map(|it| it.span.clone()), rules.first().map(|it| it.span.clone()));
     section.require("listen", "\"127.0.0.1:9000\"", problems);
     section.require("kind", "\"http\", or \"tcp\"", problems);
     section.require("to", "\"SERVICE\"", problems);
     section.finish(&[], problems);
     let to = to.map(|to| names.reach(&to));
+    let plugins = plugins.iter().map(|text| names.plugin(text)).collect();
+    let rules = reaching(rules, domain, names, problems);
+    if kind.as_ref().is_some_and(|kind| kind.value == IngressKind::Tcp) {
+        for (key, span) in [("plugins", plugged), ("rule", ruled)] {
+            if let Some(span) = span {
+                problems.add(span, format_args!("`{key}` is for an ingress of kind = \"http\""));
+            }
+        }
+    }
     let address = |text: &str| match text.parse::<SocketAddr>() {
         Ok(address) if address.port() != 0 => Ok(address),
         _ => Err(format!(
@@ -86,5 +119,5 @@ fn ingress(mut section: Section<'_>, names: &mut Names, problems: &mut Problems)
         )),
     };
     let listen = listen?.parse(address, problems)?;
-    Some(IngressPart { listen: listen.to_string(), kind: kind?.value, to: to? })
+    Some(IngressPart { listen: listen.to_string(), kind: kind?.value, to: to?, plugins, rules })
 }

@@ -26,7 +26,6 @@ pub use group::Group;
 pub use listen::{Listener, Listeners};
 pub use ops::config::ConfigError;
 pub use passthrough::Passthrough;
-pub use plugin::PluginPart;
 pub use principal::Granting;
 pub use routing::routing;
 pub use tcp::{RelayListen, Relayed, TcpEntrance};

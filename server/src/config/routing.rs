@@ -13,12 +13,7 @@ use crate::registry::Routing;
 /// # Errors
 /// What is wrong with rules that can not be followed, a line each.
 pub fn routing(document: &Document, kinds: &Kinds, metrics: &Metrics) -> Result<(Routing, Plugins), String> {
-    let mut plugins = Plugins::default();
-    for part in &document.plugins {
-        let seat = kinds.build(&part.name, part.kind, part.settings.clone());
-        let seat = seat.map_err(|error| format!("plugin {:?}: {error}", part.name))?;
-        plugins.add(seat).map_err(|error| error.to_string())?;
-    }
+    let plugins = Plugins::of(&document.plugins, kinds).map_err(|error| error.to_string())?;
     let groups = document.groups.iter();
     let balances: HashMap<_, _> =
         groups.map(|group| (group.name.as_str().into(), group.balance.clone())).collect();

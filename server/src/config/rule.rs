@@ -7,6 +7,8 @@ use ops::config::{Placed, Problems, Section, Value};
 use policy::host::Host;
 use policy::rule::{Action, GrpcMatcher, HeaderMatcher, Matcher, Rule, Treatment, ValueMatcher};
 
+use protocol::service_name::ServiceName;
+
 use super::document::networks;
 use super::names::Names;
 use super::principal::pattern;
@@ -25,6 +27,26 @@ pub(super) fn rules(
     problems: &mut Problems,
 ) -> Vec<Rule> {
     sections.into_iter().filter_map(|section| rule(section, domain, names, problems)).collect()
+}
+
+/// The rules of a listener at a client, which lead to services next to the server.
+pub(super) fn reaching(
+    sections: Vec<Section<'_>>,
+    domain: &Host,
+    names: &mut Names,
+    problems: &mut Problems,
+) -> Vec<Rule> {
+    let read = |section: Section<'_>| {
+        let span = section.span.clone();
+        let rule = rule(section, domain, names, problems)?;
+        if let Action::Forward(targets) = &rule.action
+            && targets.iter().any(|target| !matches!(target.target, ServiceName::Plain(_)))
+        {
+            problems.add(span, "a rule of an ingress leads to services next to the server: to = \"SERVICE\"");
+        }
+        Some(rule)
+    };
+    sections.into_iter().filter_map(read).collect()
 }
 
 fn rule(mut section: Section<'_>, domain: &Host, names: &mut Names, problems: &mut Problems) -> Option<Rule> {

@@ -47,6 +47,8 @@ fn service(
     let servers = section.sections("servers", problems);
     let balance = section.word("balance", &BALANCES, problems);
     let health = section.section("health", problems).and_then(|it| health(it, problems));
+    let plugins = section.texts("plugins", problems);
+    let plugins = plugins.iter().map(|text| names.plugin(text)).collect();
     section.require("name", "\"NAME\"", problems);
     section.require("servers", "[{ address = \"http://127.0.0.1:3000\" }]", problems);
     if section.has("servers") && servers.is_empty() {
@@ -63,7 +65,7 @@ fn service(
         names.takes_requests_only(group, &name);
     }
     let balance = balance.map_or_else(ServerBalance::default, |balance| balance.value);
-    Some(ServicePart { name, servers, balance, health })
+    Some(ServicePart { name, servers, balance, health, plugins })
 }
 
 fn has_scheme(server: &ServerPart) -> bool {

@@ -95,6 +95,56 @@ fn every_key_of_the_reference_example_is_read() {
     assert_eq!(config.groups[1].part.services[0].name, "app");
 }
 
+const PLUGGED: &str = r#"
+service = [{ name = "billing", servers = [{ address = "3000" }] }, { name = "payroll", servers = [{ address = "3001" }] }]
+plugin = [
+  { name = "a", kind = "rate-limit", rate = "1/s" },
+  { name = "b", kind = "rate-limit", rate = "2/s" },
+  { name = "c", kind = "rate-limit", rate = "3/s" },
+  { name = "unused", kind = "rate-limit", rate = "4/s" },
+]
+[[group]]
+name = "web"
+service = [{ name = "app", servers = [{ address = "3000" }], plugins = ["b", "a"] }]
+[[group.ingress]]
+listen = "127.0.0.1:9000"
+kind = "http"
+to = "billing"
+plugins = ["a"]
+rule = [{ name = "pay", path_prefix = "/pay", to = "payroll", plugins = ["c"] }]
+"#;
+
+#[test]
+fn a_group_is_handed_the_plugins_that_it_names_and_no_others() {
+    let config = good(PLUGGED);
+    let part = &config.groups[0].part;
+    assert_eq!(part.services[0].plugins, ["b", "a"]);
+    assert_eq!((part.ingresses[0].plugins.len(), &*part.ingresses[0].rules[0].name), (1, "pay"));
+    let handed: Vec<_> = part.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+    assert_eq!(handed, ["a", "b", "c"]);
+    // The rules of an ingress are none of the server's.
+    assert!(config.rules.is_empty());
+}
+
+#[test]
+fn an_ingress_leads_to_services_next_to_the_server_and_with_rules_by_http_only() {
+    let tcp = PLUGGED.replace("kind = \"http\"", "kind = \"tcp\"");
+    assert_eq!(
+        wrong(&tcp),
+        [
+            "16:12 `plugins` is for an ingress of kind = \"http\"",
+            "17:9 `rule` is for an ingress of kind = \"http\""
+        ]
+    );
+    let group = PLUGGED.replace("to = \"payroll\"", "to = \"web/app\"");
+    assert_eq!(
+        wrong(&group),
+        ["17:9 a rule of an ingress leads to services next to the server: to = \"SERVICE\""]
+    );
+    let gone = PLUGGED.replace("[\"b\", \"a\"]", "[\"bb\"]").replace("[\"c\"]", "[\"d\"]");
+    assert_eq!(wrong(&gone), ["11:73 there is no plugin \"bb\"", "17:74 there is no plugin \"d\""]);
+}
+
 #[test]
 fn the_reference_example_is_good_without_a_remark() {
     let (_folder, path) = example();

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use policy::part::ServicePart;
-use protocol::id::InstanceId;
 use protocol::service_name::ServiceName;
 use proxy::context::Context;
 use proxy::directory::Target;
+use proxy::plugin::Plugins;
 use proxy::service::{Offer, Service, ServiceError, ServiceTable, labels_of};
 use transport::session::ProcessBudget;
 
@@ -28,20 +28,22 @@ pub struct Nearby {
 }
 
 impl Nearby {
-    /// The services of these parts. Nothing is dialled before somebody asks.
+    /// The services of these parts, whose plugins are in `plugins`. Nothing is dialled before somebody asks.
     ///
     /// # Errors
     /// What is wrong with one of them.
     pub fn new(
         parts: &[ServicePart],
+        plugins: &Plugins,
         context: Context,
         budget: &Arc<ProcessBudget>,
     ) -> Result<Self, ServiceError> {
         let table = Arc::new(ServiceTable::new());
         for part in parts {
-            let service =
-                Service::new(part, Offer::Configured, labels_of("", &part.name, &context), None, &context)?;
-            table.insert(ServiceName::Plain(part.name.clone()), Arc::new(service));
+            let plugins = plugins.chain(&part.plugins)?;
+            let labels = labels_of("", &part.name, &context);
+            let service = Service::new(part, Offer::Configured, labels, None, &context)?;
+            table.insert(ServiceName::Plain(part.name.clone()), Arc::new(service.plugged(plugins)));
         }
         let names: BTreeSet<String> = parts.iter().map(|part| part.name.clone()).collect();
         let workers = if names.is_empty() { 0 } else { context.spawner.workers() };
@@ -53,6 +55,13 @@ impl Nearby {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<Arc<Service>> {
         self.table.get(&ServiceName::Plain(name.to_owned()))
+    }
+
+    /// The plugins that requests for the service go through.
+    #[must_use]
+    pub fn plugins(&self, name: &str) -> Vec<String> {
+        let service = self.service(name);
+        service.map_or_else(Vec::new, |service| service.plugin_names().map(str::to_owned).collect())
     }
 
     /// What the data plane of this end shares.
@@ -70,14 +79,6 @@ impl Nearby {
         let here = self.context.spawner.here().0;
         let (before, from_here) = self.within.split_at(here.min(self.within.len()));
         let sessions = from_here.iter().chain(before).filter_map(|within| within.session());
-        let service = Arc::new(ServiceName::Plain(name.to_owned()));
-        let target = |session| Target {
-            member: InstanceId([0; 16]),
-            member_name: "server".into(),
-            session,
-            service: service.clone(),
-            labels: None,
-        };
-        sessions.map(target).collect()
+        Target::next_to_the_server(name, sessions)
     }
 }

@@ -1,39 +1,36 @@
 //! What the data plane asks: who serves this request or this connection, best first.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use ops::spawn::Worker;
 use policy::balance::{Balance, Pick, hash_address, prefer};
 use policy::host::Host;
 use policy::ownership::Holding;
-use policy::rule::{Asked, WeightedTarget, by_share};
+use policy::rule::Asked;
 use protocol::service_name::ServiceName;
-use proxy::directory::{Connecting, Directory, Lookup, Public, Route, RouteLabels, Target};
+use proxy::directory::{Connecting, Directory, Lookup, Public, Route, Target};
 use proxy::plugin::Chain;
-use proxy::treatment::Treatment;
+use proxy::routes::Members;
 use tokio::sync::watch;
 
 use super::Registry;
 use super::name::Name;
 use super::names::{Behind, Entry};
 use super::relays::Relay;
-use super::routing::{Outcome, Routing};
+use super::routing::Routing;
 
 impl Directory for Registry {
     /// Rules come first, registered names after them.
     fn http(&self, asked: &Asked<'_>) -> Lookup {
         let routing = self.routing();
-        match routing.find(asked) {
-            Some(Outcome::Answer(labels, answer, plugins)) => {
-                Lookup::Answer(labels.clone(), answer.clone(), plugins.clone())
-            }
-            Some(Outcome::Forward { targets, labels, treatment, plugins }) => {
-                self.by_rule(targets, labels, treatment.as_ref(), plugins, asked)
-            }
-            None => self.lookup(&Name::Http(Host::clone(asked.host)), &routing, Whose::Request(asked)),
-        }
+        let by_rule = routing.routes().lookup(asked, |service| match service {
+            ServiceName::Grouped { group, service } => self.members(group, service, asked),
+            ServiceName::Plain(service) => self.next_to_the_server(service),
+            ServiceName::Own(_) => None,
+        });
+        let name = || Name::Http(Host::clone(asked.host));
+        by_rule.unwrap_or_else(|| self.lookup(&name(), &routing, Whose::Request(asked)))
     }
 
     fn connection(&self, asked: &Connecting<'_>) -> Lookup {
@@ -54,15 +51,6 @@ impl Directory for Registry {
     fn changed(&self) -> watch::Receiver<u64> {
         self.names().changes()
     }
-}
-
-/// The members that serve a service of a group.
-#[derive(Debug)]
-pub struct Members {
-    /// Best first; those that can not take work are not in it.
-    pub targets: Vec<Target>,
-    /// Which visitors may come; empty: all.
-    pub allow: Arc<[IpNet]>,
 }
 
 impl Registry {
@@ -110,49 +98,7 @@ impl Registry {
                 treatment: None,
                 idle_timeout: relay.idle_timeout,
             }),
-            _ => Lookup::Reserved(labels),
-        }
-    }
-
-    fn by_rule(
-        &self,
-        targets: &[WeightedTarget],
-        labels: &[Arc<RouteLabels>],
-        treatment: Option<&Arc<Treatment>>,
-        plugins: &Chain,
-        asked: &Asked<'_>,
-    ) -> Lookup {
-        let point = if targets.len() > 1 { rand::random() } else { 0 };
-        let mut drawn: Option<&Arc<RouteLabels>> = None;
-        let mut route: Option<Route> = None;
-        for index in by_share(targets, point) {
-            let (Some(target), Some(labels)) = (targets.get(index), labels.get(index)) else { continue };
-            drawn.get_or_insert(labels);
-            let members = match &target.target {
-                ServiceName::Grouped { group, service } => self.members(group, service, asked),
-                ServiceName::Plain(service) => self.next_to_the_server(service),
-                ServiceName::Own(_) => None,
-            };
-            let Some(Members { mut targets, allow }) = members else { continue };
-            match &mut route {
-                _ if targets.is_empty() => {}
-                None => {
-                    let (labels, treatment) = (RouteLabels::clone(labels), treatment.cloned());
-                    let plugins = plugins.clone();
-                    route = Some(Route { labels, targets, allow, treatment, plugins, idle_timeout: None });
-                }
-                // For when those before it fail. Whom it does not let in it does not serve.
-                Some(route) if admits(&allow, asked.client) => {
-                    targets.iter_mut().for_each(|target| target.labels = Some(labels.clone()));
-                    route.targets.append(&mut targets);
-                }
-                Some(_) => {}
-            }
-        }
-        match (route, drawn) {
-            (Some(route), _) => Lookup::Found(route),
-            (None, Some(labels)) => Lookup::Reserved(RouteLabels::clone(labels)),
-            (None, None) => Lookup::Unknown,
+            _ => Lookup::Reserved(labels, Chain::default()),
         }
     }
 }
@@ -165,12 +111,12 @@ fn admits(allow: &[IpNet], client: IpAddr) -> bool {
 fn answer(entry: &Entry, routing: &Routing, whose: Whose<'_>) -> Lookup {
     match entry.holding {
         Holding::Free => Lookup::Unknown,
-        Holding::Reserved { .. } => Lookup::Reserved(entry.labels.clone()),
+        Holding::Reserved { .. } => Lookup::Reserved(entry.labels.clone(), Chain::default()),
         Holding::Live { .. } => {
             let balance = Balancing { balance: routing.balance(&entry.labels.group), whose };
             match balance.targets(&entry.behind, || entry.next_turn()) {
                 // All of them drain or are about to end: another session may come in a moment.
-                targets if targets.is_empty() => Lookup::Reserved(entry.labels.clone()),
+                targets if targets.is_empty() => Lookup::Reserved(entry.labels.clone(), Chain::default()),
                 targets => Lookup::Found(Route {
                     labels: entry.labels.clone(),
                     targets,

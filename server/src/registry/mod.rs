@@ -22,7 +22,6 @@ mod view;
 mod tests;
 
 pub use configured::Configured;
-pub use directory::Members;
 pub use groups::{Groups, Served};
 pub use instance::{Instance, InstanceKey, MemberState};
 pub use memberships::{Answer, Group, GroupError, Membership, Memberships};
@@ -30,7 +29,7 @@ pub use name::Name;
 pub use names::{Entry, Names};
 pub use ports::{NoRoom, OpenError, Ports, Serve};
 pub use relays::{Relay, Relays};
-pub use routing::{Routing, RoutingCause, RoutingError};
+pub use routing::Routing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -201,7 +200,8 @@ impl Registry {
     #[must_use]
     pub fn may_reach(&self, principal: &Principal, service: &str) -> bool {
         let Some(grants) = self.identity.book().grants(principal, &self.naming.domain) else { return false };
-        let leads_there = |group: &Group| group.part().ingresses.iter().any(|ingress| ingress.to == service);
+        let leads_there =
+            |group: &Group| group.part().ingresses.iter().any(|ingress| ingress.leads_to(service));
         grants.allows_reach(service) || self.memberships().of(&grants.groups).any(leads_there)
     }
 

@@ -29,12 +29,12 @@ fn connection(world: &World, to: &Public) -> Lookup {
 fn targets(world: &World, host: &str) -> Vec<transport::session::Session> {
     match lookup(world, host) {
         Lookup::Found(route) => route.targets.into_iter().map(|target| target.session).collect(),
-        Lookup::Reserved(_) | Lookup::Answer(..) | Lookup::Unknown => Vec::new(),
+        Lookup::Reserved(..) | Lookup::Answer(..) | Lookup::Unknown => Vec::new(),
     }
 }
 
 fn is_reserved(world: &World, host: &str) -> bool {
-    matches!(lookup(world, host), Lookup::Reserved(_))
+    matches!(lookup(world, host), Lookup::Reserved(..))
 }
 
 fn is_unknown(world: &World, host: &str) -> bool {
@@ -257,7 +257,7 @@ fn after_a_restart_names_are_their_principals_for_a_minute() {
     world.invite("ann", &["app".to_owned()], &[], &[], &[], None);
     let other = world.client("ann", 2, 2);
     assert!(world.register(&other, http(0, "app")).unwrap_err().starts_with("NAME_IN_USE"));
-    let Lookup::Reserved(labels) = lookup(&world, HOST) else { panic!("not reserved") };
+    let Lookup::Reserved(labels, _) = lookup(&world, HOST) else { panic!("not reserved") };
     assert_eq!((&*labels.route, &*labels.group), ("web", &*format!("~{}", "01".repeat(16))));
     world.after(Duration::from_secs(61));
     assert!(is_unknown(&world, HOST));
@@ -277,7 +277,7 @@ fn a_port_is_bound_when_it_is_claimed_and_given_back_with_its_name() {
     assert!(matches!(connection(&world, &Public::Port(port)), Lookup::Found(_)));
     detach(&world, &live);
     world.after(Duration::from_secs(1));
-    assert!(matches!(connection(&world, &Public::Port(port)), Lookup::Reserved(_)));
+    assert!(matches!(connection(&world, &Public::Port(port)), Lookup::Reserved(..)));
     assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_err());
     world.after(Duration::from_secs(60));
     let freed = (0..2_000).any(|_| {

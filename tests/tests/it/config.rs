@@ -12,10 +12,14 @@ use tests::wait::SOON;
 
 const RULES: &str = r#"
 domain = "t.example.com"
-service = [{ name = "billing", servers = [{ address = "3000" }] }]
+service = [{ name = "billing", servers = [{ address = "3000" }], plugins = ["own"] }]
+plugin = [
+  { name = "per-ip", kind = "rate-limit", rate = "20/s" },
+  { name = "own", kind = "ip-allow", deny = ["192.0.2.66"] },
+]
 rule = [
   { name = "app", host = "app", to = "billing" },
-  { name = "api", host = "app", path_prefix = "/api", headers = { x-key = true }, to = "billing" },
+  { name = "api", host = "app", path_prefix = "/api", headers = { x-key = true }, to = "billing", timeout = "30s", plugins = ["per-ip"] },
 ]
 "#;
 
@@ -36,7 +40,7 @@ async fn check_says_whether_a_file_is_good() {
     let home = tempfile::tempdir().unwrap();
     let good = tunneld(home.path(), &["check", &write(home.path(), RULES)]).await;
     assert_eq!(good.code, Some(0), "{}", good.text());
-    assert!(good.stdout.contains("is good: 1 service, 2 rules"), "{}", good.stdout);
+    assert!(good.stdout.contains("is good: 1 service, 2 rules, 2 plugins"), "{}", good.stdout);
 
     let secret = "bob:hunter2";
     let text =
@@ -98,6 +102,13 @@ async fn explain_shows_every_rule_and_why_it_lost() {
         "{}",
         keyed.stdout
     );
+    for line in ["to billing", "plugins per-ip", "timeout 30s", "billing asks plugins of its own: own"] {
+        assert!(keyed.stdout.contains(line), "{line}: {}", keyed.stdout);
+    }
+    // As the data plane sees it.
+    let round = ask(&["GET", "https://app.t.example.com/x/../%61pi/x", "--header", "x-key=1"]).await;
+    assert!(round.stdout.contains("api  wins"), "{}", round.stdout);
+    assert!(round.stdout.contains("rules see the path as /api/x"), "{}", round.stdout);
     let lost = ask(&["GET", "https://other.t.example.com/"]).await;
     assert_eq!(lost.code, Some(1), "{}", lost.text());
     assert!(lost.stdout.contains("no rule"), "{}", lost.text());
@@ -111,6 +122,14 @@ async fn explain_asks_the_running_server() {
     assert_eq!(done.code, Some(0), "{}", done.text());
     let answer: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!((&answer["rule"], &answer["host"]), (&"app".into(), &"app.localhost".into()));
+    let to = serde_json::json!([{ "target": "billing", "weight": 1, "plugins": ["own"] }]);
+    assert_eq!((&answer["treated"]["to"], &answer["path"]), (&to, &"/".into()));
+    let round = server.admin(&["explain", "GET", "app.localhost//api/./x", "--header", "x-key=1"]).await;
+    assert!(
+        round.stdout.contains("api  wins") && round.stdout.contains("plugins per-ip"),
+        "{}",
+        round.stdout
+    );
 
     let (service, home) = (HttpService::start().await, Home::new());
     let _tunnel = home.http(&server.join(), service.addr(), &["--host", "demo"]).await;

@@ -15,8 +15,8 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("proxy", &["protocol", "policy", "transport", "ops"]),
         ("server", all),
         ("client", all),
-        // A program of somebody else.
-        ("plugin-agents", &["proxy", "server"]),
+        // Programs of somebody else.
+        ("plugin-agents", &["proxy", "server", "client"]),
     ])
 }
 

@@ -21,6 +21,7 @@ mod layering;
 mod memory;
 mod other_direction;
 mod passthrough;
+mod plugins;
 mod ports;
 mod quick_start;
 mod repo;

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::{Asked, Criterion, GrpcMatcher, Matcher, Miss, Rule, Summary, ValueMatcher};
+use super::{Action, Asked, Criterion, GrpcMatcher, Matcher, Miss, Rule, Summary, Treatment, ValueMatcher};
 
-/// What every rule says to one request. Its text has one line per rule, the winner first.
+/// What every rule says to one request. Its text has one line per rule, the winner first, with what becomes of the request.
 #[derive(Debug, Clone)]
 pub struct Explanation<'t> {
     /// Every rule; first the winner, then those that match, the most specific first, then the others as in the file.
@@ -70,7 +70,17 @@ impl<'t> Explanation<'t> {
 impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.tried.iter().map(|tried| tried.rule.name.len()).max().unwrap_or(0);
-        self.tried.iter().try_for_each(|tried| writeln!(f, "{:width$}  {tried}", tried.rule.name))
+        for tried in &self.tried {
+            writeln!(f, "{:width$}  {tried}", tried.rule.name)?;
+            if tried.verdict == Verdict::Wins {
+                let Rule { action, treatment, .. } = tried.rule;
+                writeln!(f, "{:width$}    {action}", "")?;
+                for line in lines(treatment) {
+                    writeln!(f, "{:width$}    {line}", "")?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -84,6 +94,42 @@ impl fmt::Display for Tried<'_> {
             Verdict::Misses(miss) => write!(f, "{}", Missed { matcher, miss }),
         }
     }
+}
+
+/// What becomes of a request; not what it is answered, which may be long.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forward(targets) => {
+                let weighted = targets.len() > 1;
+                let targets = targets.iter().map(|target| match weighted {
+                    true => format!("{} (weight {})", target.target, target.weight),
+                    false => target.target.to_string(),
+                });
+                write!(f, "to {}", targets.collect::<Vec<_>>().join(", "))
+            }
+            Self::Redirect { status, to } => write!(f, "redirect {status} to {to}"),
+            Self::Respond { status, body, .. } => write!(f, "respond {status} with {} bytes", body.len()),
+        }
+    }
+}
+
+/// How a request is treated, as the keys of a rule. The values of fields are not shown: they may be secrets.
+fn lines(treatment: &Treatment) -> Vec<String> {
+    let Treatment { set_host, strip_prefix, set_headers, timeout, retries, plugins } = treatment;
+    let mut lines = Vec::new();
+    if !plugins.is_empty() {
+        lines.push(format!("plugins {}", plugins.join(", ")));
+    }
+    lines.extend(set_host.as_ref().map(|host| format!("set_host {host}")));
+    lines.extend(strip_prefix.as_ref().map(|prefix| format!("strip_prefix {prefix}")));
+    if !set_headers.is_empty() {
+        let names: Vec<_> = set_headers.iter().map(|(name, _)| name.as_str()).collect();
+        lines.push(format!("set_headers {}", names.join(", ")));
+    }
+    lines.extend(timeout.map(|timeout| format!("timeout {timeout:?}")));
+    lines.extend(retries.map(|retries| format!("retries {retries}")));
+    lines
 }
 
 /// As in "matches, but the other one …".
@@ -176,8 +222,10 @@ impl fmt::Display for Nets<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::Table;
+    use std::time::Duration;
+
     use crate::rule::fakes::{asked, matchers, request, requests, rule};
+    use crate::rule::{Table, WeightedTarget};
     use proptest::prelude::*;
 
     #[test]
@@ -198,6 +246,7 @@ mod tests {
         let text = asked("app.test", "/api/v1", |asked| table.explain(asked).to_string());
         let expected = "\
 api      wins: host app.test, path /api, x-a of any value
+           to web/app
 again    matches, but api is as specific and comes first in the file
 app      matches, but api has the longer path prefix
 all      matches, but api names the host more exactly
@@ -210,6 +259,48 @@ inside   visitor is not in 10.0.0.0/8 or 192.168.0.0/16
 deep     path is not below /api/v2
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_winner_says_what_becomes_of_the_request() {
+        let mut api = rule("api", "path=/api");
+        let target = |text: &str, weight| WeightedTarget { target: text.parse().unwrap(), weight };
+        api.action = Action::Forward(vec![target("web/api", 9), target("billing", 1)]);
+        api.treatment = Treatment {
+            set_host: Some("api.lan:8080".to_owned()),
+            strip_prefix: Some("/api".to_owned()),
+            set_headers: vec![
+                ("x-key".to_owned(), "hunter2".to_owned()),
+                ("x-env".to_owned(), "p".to_owned()),
+            ],
+            timeout: Some(Duration::from_millis(1500)),
+            retries: Some(2),
+            plugins: vec!["auth".into(), "per-ip".into()],
+        };
+        let mut old = rule("old", "path=/old");
+        old.action = Action::Redirect { status: 308, to: "/new".to_owned() };
+        let mut robots = rule("robots", "path=/robots.txt");
+        robots.action = Action::Respond { status: 200, content_type: None, body: "none".to_owned() };
+        let table = Table::new(vec![api, old, robots]);
+        let winner = |path| {
+            let text = asked("app.test", path, |asked| table.explain(asked).to_string());
+            text.lines().take_while(|line| !line.contains("not below")).collect::<Vec<_>>().join("\n")
+        };
+        let expected = "\
+api     wins: path /api
+          to web/api (weight 9), billing (weight 1)
+          plugins auth, per-ip
+          set_host api.lan:8080
+          strip_prefix /api
+          set_headers x-key, x-env
+          timeout 1.5s
+          retries 2";
+        assert_eq!(winner("/api"), expected);
+        assert_eq!(winner("/old"), "old     wins: path /old\n          redirect 308 to /new");
+        assert_eq!(
+            winner("/robots.txt"),
+            "robots  wins: path /robots.txt\n          respond 200 with 4 bytes"
+        );
     }
 
     #[test]

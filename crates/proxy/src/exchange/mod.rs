@@ -10,6 +10,7 @@ mod interims;
 mod opened;
 mod opener;
 mod outbox;
+mod plugged;
 mod replay;
 mod request_body;
 mod responder;

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::attempt::{Attempt, Switched};
 use super::outbox::Frames;
+use super::plugged::{Stopped, plug};
 use super::serving::{Outcome, Serving, encode_head};
 use super::{Channel, bridge};
 use crate::access::Record;
@@ -37,12 +38,21 @@ pub(crate) async fn respond(
     if Status::Accepted.encode(channel.out.buffer()).is_err() {
         return;
     }
-    let Ok(Ok(Message::Request(head))) = timeout(context.timeouts.open, channel.message()).await else {
+    let Ok(Ok(Message::Request(mut head))) = timeout(context.timeouts.open, channel.message()).await else {
         // Too slow, malformed, or gone: a reset says all that can be said.
         record.failed(ErrorKind::BadRequest);
         return;
     };
     describe(&mut record, &head);
+    let mut plugged = None;
+    if !service.plugins().is_empty() {
+        // Boxed, like what follows it: the task of an exchange without plugins is not to hold their place.
+        let asking = plug(service.plugins(), &mut head, visitor, &channel, &mut record, context);
+        match Box::pin(asking).await {
+            Ok(passed) => plugged = Some(passed),
+            Err(stopped) => return Box::pin(stop(stopped, &head, channel, record, context)).await,
+        }
+    }
     let mut serving = match Serving::start(channel, record, head, service, visitor, context) {
         Ok(serving) => serving,
         Err(refused) => {
@@ -53,6 +63,7 @@ pub(crate) async fn respond(
             return Box::pin(channel.reset(Code::BAD_REQUEST, &text, linger)).await;
         }
     };
+    serving.plugged = plugged;
     let outcome = poll_fn(|cx| serving.poll(cx)).await;
     if matches!(outcome, Outcome::Answered) {
         serving.inbound.stop(&mut serving.channel);
@@ -72,6 +83,37 @@ pub(crate) async fn respond(
         Outcome::Switched(response, attempt) => {
             // What few exchanges come to is not part of what every one holds.
             Box::pin(switch(response, *attempt, channel, record, context)).await;
+        }
+    }
+}
+
+/// The service is not asked.
+async fn stop(
+    stopped: Stopped,
+    head: &RequestHead,
+    mut channel: Channel,
+    mut record: Record,
+    context: &Context,
+) {
+    let linger = context.timeouts.linger;
+    match stopped {
+        Stopped::Gone => {}
+        Stopped::Unfit => {
+            record.failed(ErrorKind::BadRequest);
+            drop(record);
+            let text = "the request head is not valid HTTP, or says nothing of the visitor".into();
+            channel.reset(Code::BAD_REQUEST, &text, linger).await;
+        }
+        Stopped::Answered(answered) => {
+            record.answered(answered.status(), answered.kind);
+            let encoded = answered.write(head, &mut channel, context).await;
+            drop(record);
+            if encoded.is_ok() {
+                return channel.close(linger).await;
+            }
+            channel.out.clear();
+            let text = "the answer of a plugin is too large to be passed on".into();
+            channel.reset(Code::INTERNAL, &text, linger).await;
         }
     }
 }

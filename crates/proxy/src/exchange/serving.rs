@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::attempt::Attempt;
 use super::inbound::{Inbound, Over};
 use super::outbox::{Frames, WAITING_MAX};
+use super::plugged::{Answered, Passing, pass};
 use super::replay::Replay;
 use super::sending::{BodyFailed, Sending};
 use super::waiting::Waiting;
@@ -25,6 +26,7 @@ use crate::access::Record;
 use crate::context::Context;
 use crate::headers::{Listed, content_length, forward_response, is_plainly_framed};
 use crate::incoming::IncomingBody;
+use crate::plugin::Plugged;
 use crate::service::{Carried, Progress, Service, TRIES_MAX, Tried, Unanswered};
 use transport::deadline::Deadline;
 
@@ -49,6 +51,8 @@ pub(super) struct Serving<'a> {
     pub(super) channel: Channel,
     pub(super) record: Record,
     pub(super) inbound: Inbound,
+    /// The plugins of the service, until the head of the response has come; none without them.
+    pub(super) plugged: Option<Box<Plugged>>,
     stage: Stage<'a>,
     head: RequestHead,
     service: &'a Service,
@@ -68,6 +72,8 @@ pub(super) struct Serving<'a> {
 enum Stage<'a> {
     /// Nothing has come from the service.
     Waiting(Waiting<'a>),
+    /// The head goes through the plugins of the service.
+    Passing(Attempt<'a>, Passing),
     /// The head has been passed on.
     Answering(Attempt<'a>, Sending),
     /// The end has been encoded.
@@ -108,6 +114,7 @@ impl<'a> Serving<'a> {
             channel,
             record,
             inbound: Inbound::new(feed),
+            plugged: None,
             stage: Stage::Waiting(Waiting::start(request.map(|()| body), head.expect_continue, attempt)),
             retry: head.bodyless && is_idempotent(&head.method),
             head,
@@ -182,6 +189,17 @@ impl<'a> Serving<'a> {
                     Poll::Pending => self.poll_late(cx),
                 }
             }
+            Stage::Passing(attempt, passing) => {
+                // The rest of the request goes on meanwhile.
+                attempt.drive(cx);
+                let passed = ready!(passing.as_mut().poll(cx));
+                let stage = std::mem::replace(&mut self.stage, Stage::Answered);
+                let Stage::Passing(attempt, _) = stage else { return Poll::Ready(Ok(())) };
+                Poll::Ready(match passed {
+                    Ok(response) => self.pass_on(attempt, response),
+                    Err(answered) => self.answer_instead(answered),
+                })
+            }
             Stage::Answering(attempt, sending) => {
                 // A body of HTTP/2 is sent by the way.
                 attempt.drive(cx);
@@ -225,10 +243,27 @@ impl<'a> Serving<'a> {
         if let Some(replay) = self.replay.take() {
             replay.settle();
         }
+        match self.plugged.take() {
+            None => self.pass_on(waiting.attempt, response),
+            Some(plugged) => {
+                self.stage = Stage::Passing(waiting.attempt, pass(plugged, response));
+                Ok(())
+            }
+        }
+    }
+
+    /// A plugin fails the response of the service: what the opener gets instead is complete.
+    fn answer_instead(&mut self, answered: Answered) -> Result<(), Outcome<'a>> {
+        self.record.answered(answered.status(), answered.kind);
+        answered.encode(&self.head, false, &mut self.channel.out).map_err(unfit)
+    }
+
+    /// The head goes to the opener.
+    fn pass_on(&mut self, attempt: Attempt<'a>, response: Response<IncomingBody>) -> Result<(), Outcome<'a>> {
         self.record.line.status = Some(response.status().as_u16());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(if self.head.protocol.is_some() {
-                Outcome::Switched(Box::new(response), Box::new(waiting.attempt))
+                Outcome::Switched(Box::new(response), Box::new(attempt))
             } else {
                 Outcome::Failed(Code::SERVICE_CUT, "the service switched protocols without being asked")
             });
@@ -239,7 +274,7 @@ impl<'a> Serving<'a> {
         }
         encode_head(&response, self.channel.out.buffer()).map_err(unfit)?;
         let sending = Sending::new(response.into_body(), self.context.timeouts.silence);
-        self.stage = Stage::Answering(waiting.attempt, sending);
+        self.stage = Stage::Answering(attempt, sending);
         Ok(())
     }
 

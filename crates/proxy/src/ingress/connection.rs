@@ -226,12 +226,19 @@ async fn attempt(
     let mut tries = dispatch.begin();
     let mut last = Failure::of(ErrorKind::NoMember);
     for round in 0..ROUNDS {
-        let route = match tries.route(Ask::Http(&asked)).await {
+        let mut found = tries.look(Ask::Http(&asked));
+        if let Err(Unrouted::NoMember(labels, plugins)) = found {
+            record.routed(&labels);
+            // Who may not come in waits for no member, and does not hear that there is none.
+            plug(&plugins, spawner, opener, record).await?;
+            found = tries.wait(Ask::Http(&asked), labels, plugins).await;
+        }
+        let route = match found {
             Ok(route) => route,
             // The name was there a moment ago: what became of the request is the truer answer.
             Err(Unrouted::NoRoute) if round > 0 => return Err(last.into()),
             Err(Unrouted::NoRoute) => return Err(ErrorKind::NoRoute.into()),
-            Err(Unrouted::NoMember(labels)) => {
+            Err(Unrouted::NoMember(labels, _)) => {
                 record.routed(&labels);
                 return Err(ErrorKind::NoMember.into());
             }
@@ -338,10 +345,7 @@ fn say(
     visiting: Visiting,
     unread: bool,
 ) -> Response<AnswerBody> {
-    if let Some(kind) = kind {
-        record.failed(kind);
-    }
-    record.line.status = Some(response.status().as_u16());
+    record.answered(response.status().as_u16(), kind);
     let is_head = record.line.method == Some(Method::HEAD);
     let length = HeaderValue::from(response.body().len());
     // HTTP/2 would send it even so.

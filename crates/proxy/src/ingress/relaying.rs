@@ -216,7 +216,7 @@ impl Relaying {
 /// Waits until somebody serves it, if it is known.
 async fn wait(tries: &Tries<'_>, asked: &Connecting<'_>, record: &mut Record) -> Result<Route, ErrorKind> {
     tries.route(Ask::Connection(asked)).await.map_err(|unrouted| match unrouted {
-        Unrouted::NoMember(labels) => {
+        Unrouted::NoMember(labels, _) => {
             record.routed(&labels);
             ErrorKind::NoMember
         }

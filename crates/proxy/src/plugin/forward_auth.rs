@@ -11,7 +11,7 @@ use super::{Call, Flow, Options, Plugin, PluginError, Reply, RequestHead};
 use crate::context::Context;
 use crate::exchange::RequestBody;
 use crate::headers::{Listed, forward_response, is_forwarded, is_hop_by_hop};
-use crate::service::{HttpPool, ServiceTarget, Speech};
+use crate::service::{Address, HttpPool, ServiceTarget, Speech};
 
 /// The longest answer that a visitor is given, in bytes.
 const ANSWER_MAX: usize = 64 * 1024;
@@ -160,6 +160,10 @@ impl Plugin for ForwardAuth {
             // Every call fails then.
             Err(error) => tracing::error!(service = %self.target, %error, "forward-auth can not be started"),
         }
+    }
+
+    fn dials(&self) -> Vec<Address> {
+        vec![self.target.address.clone()]
     }
 
     fn on_request<'a>(&'a self, request: &'a mut RequestHead) -> Call<'a, Flow> {

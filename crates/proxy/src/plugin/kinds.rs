@@ -24,8 +24,9 @@ struct Kind {
     build: Box<Build>,
 }
 
-/// The kinds of plugins that a program knows.
-pub struct Kinds(BTreeMap<&'static str, Kind>);
+/// The kinds of plugins that a program knows. A clone is the same kinds.
+#[derive(Clone)]
+pub struct Kinds(BTreeMap<&'static str, Arc<Kind>>);
 
 /// A plugin that can not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +72,7 @@ impl Kinds {
         on_failure: OnFailure,
         build: impl Fn(&mut Options) -> Option<Arc<dyn Plugin>> + Send + Sync + 'static,
     ) -> Self {
-        self.0.insert(kind, Kind { on_failure, build: Box::new(build) });
+        self.0.insert(kind, Arc::new(Kind { on_failure, build: Box::new(build) }));
         self
     }
 

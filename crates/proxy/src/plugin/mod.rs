@@ -23,6 +23,7 @@ mod rate_limit;
 mod reply;
 mod seat;
 mod set;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 use crate::access::AccessLine;
 use crate::context::Context;
+use crate::service::Address;
 
 pub use call::{Call, PluginError};
 pub use chain::Chain;
@@ -54,6 +56,11 @@ pub trait Plugin: Send + Sync + 'static {
     /// It will be called from now on, in the program that `context` is of. Called once, before every other phase; never
     /// when a configuration is only checked.
     fn start(&self, _context: &Context) {}
+
+    /// Everything that it connects to. Where the configuration comes from a server, the client's own user has to allow it.
+    fn dials(&self) -> Vec<Address> {
+        Vec::new()
+    }
 
     /// A request has come in and its route is known, but no member has been chosen. The plugin may let it pass, change it,
     /// or answer it.

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Chain, Seat};
+use policy::part::PluginPart;
+
+use super::{Chain, Kinds, NotBuilt, Seat};
 use crate::context::Context;
+use crate::service::Address;
 
 /// The plugins of a configuration, by name.
 #[derive(Debug, Default)]
@@ -18,7 +21,16 @@ pub enum PluginsError {
     /// Two of one name.
     #[error("there are two plugins called {0:?}")]
     Twice(Arc<str>),
-    /// A rule names one that is not there.
+    /// One that can not be made.
+    #[error("plugin {name:?}: {error}")]
+    NotBuilt {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        error: NotBuilt,
+    },
+    /// One is named that is not there.
     #[error("there is no plugin called {name:?}{hint}")]
     Unknown {
         /// The name.
@@ -29,6 +41,24 @@ pub enum PluginsError {
 }
 
 impl Plugins {
+    /// Those that `parts` describe, of `kinds`. None of them is started.
+    ///
+    /// # Errors
+    /// The first that can not be made.
+    pub fn of(parts: &[PluginPart], kinds: &Kinds) -> Result<Self, PluginsError> {
+        let mut plugins = Self::default();
+        for part in parts {
+            let built = kinds.build(&part.name, &part.kind, part.settings.clone());
+            plugins.add(built.map_err(|error| PluginsError::NotBuilt { name: part.name.clone(), error })?)?;
+        }
+        Ok(plugins)
+    }
+
+    /// Everything that they connect to.
+    pub fn dials(&self) -> impl Iterator<Item = Address> {
+        self.seats.values().flat_map(|seat| seat.plugin.dials())
+    }
+
     /// Adds a plugin.
     ///
     /// # Errors

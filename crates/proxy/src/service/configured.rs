@@ -13,6 +13,7 @@ use super::trust::{ServerTls, TrustError};
 use super::{AddressError, ServiceTarget, Speech, grpc_health};
 use crate::context::Context;
 use crate::directory::RouteLabels;
+use crate::plugin::{Chain, PluginsError};
 
 /// A service and how it is reached. It is probed, if that is configured, until it is dropped.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Service {
     pub labels: RouteLabels,
     offer: Offer,
     set_host: Option<HeaderValue>,
+    plugins: Chain,
     servers: Arc<Servers>,
     /// Ends the probes.
     _gone: DropGuard,
@@ -57,6 +59,9 @@ pub enum ServiceError {
     /// A probe that can not be.
     #[error("`health`: {0}")]
     Health(&'static str),
+    /// Plugins that it can not have.
+    #[error(transparent)]
+    Plugins(#[from] PluginsError),
 }
 
 impl Service {
@@ -97,7 +102,14 @@ impl Service {
                 });
             }
         }
-        Ok(Self { labels, offer, set_host, servers, _gone: gone.drop_guard() })
+        Ok(Self { labels, offer, set_host, plugins: Chain::default(), servers, _gone: gone.drop_guard() })
+    }
+
+    /// The same, whose requests go through `plugins` first. Connections would not: they are not taken then.
+    #[must_use]
+    pub fn plugged(self, plugins: Chain) -> Self {
+        let offer = if plugins.is_empty() { self.offer } else { Offer::Http };
+        Self { plugins, offer, ..self }
     }
 
     /// A service for HTTP requests at one place. `set_host` replaces the visitor's `Host`.
@@ -126,6 +138,11 @@ impl Service {
         self.servers.iter().map(|server| &server.link.target)
     }
 
+    /// The names of the plugins that its requests go through, in order.
+    pub fn plugin_names(&self) -> impl Iterator<Item = &str> {
+        self.plugins.names()
+    }
+
     /// Whether requests may be asked of it.
     pub(crate) fn takes_requests(&self) -> bool {
         self.offer != Offer::Tcp
@@ -141,6 +158,11 @@ impl Service {
         self.set_host.as_ref()
     }
 
+    /// What its requests go through before it is asked.
+    pub(crate) const fn plugins(&self) -> &Chain {
+        &self.plugins
+    }
+
     pub(crate) const fn servers(&self) -> &Arc<Servers> {
         &self.servers
     }
@@ -153,6 +175,7 @@ fn at(target: &ServiceTarget, labels: &RouteLabels) -> ServicePart {
         servers: vec![server],
         balance: ServerBalance::default(),
         health: None,
+        plugins: Vec::new(),
     }
 }
 

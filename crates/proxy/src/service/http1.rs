@@ -67,7 +67,7 @@ pub(crate) struct Http1Request<'a> {
 }
 
 enum Stage<'a> {
-    Dialling(Dialling<'a>, Request<RequestBody>),
+    Dialling(Dialling<'a>, Box<Request<RequestBody>>),
     Sent { http1: Http1, answer: Answer, reused: bool },
     Answered(Http1),
     Over,
@@ -97,7 +97,7 @@ impl<'a> Http1Request<'a> {
     fn start(&mut self, request: Request<RequestBody>) {
         self.stage = match self.pool.take() {
             Some(http1) => Stage::sent(http1, request, true),
-            None => Stage::Dialling(Box::pin(self.pool.dial(self.visitor)), request),
+            None => Stage::Dialling(Box::pin(self.pool.dial(self.visitor)), Box::new(request)),
         };
     }
 
@@ -110,7 +110,7 @@ impl<'a> Http1Request<'a> {
                     let Stage::Dialling(_, request) = std::mem::replace(&mut self.stage, Stage::Over) else {
                         return Poll::Pending;
                     };
-                    self.stage = Stage::sent(dialled?, request, false);
+                    self.stage = Stage::sent(dialled?, *request, false);
                 }
                 Stage::Sent { http1, answer, reused } => {
                     http1.drive(cx);

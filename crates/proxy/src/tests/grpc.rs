@@ -6,6 +6,7 @@ use super::fixture::*;
 use super::visitor_h2::*;
 use crate::context::Timeouts;
 use crate::directory::Lookup;
+use crate::plugin::Chain;
 
 const CALL: [(&str, &str); 2] = [("content-type", "application/grpc+proto"), ("te", "trailers")];
 
@@ -57,7 +58,7 @@ fn our_errors_are_statuses_of_grpc() {
     let service = ByHand::new();
     run_with(timeouts, service.addr(), |world| async move {
         let _service = service.listen();
-        world.names.set("reserved.test", Lookup::Reserved(labels(&world.server)));
+        world.names.set("reserved.test", Lookup::Reserved(labels(&world.server), Chain::default()));
         let mut visitor = Visitor::connect(&world).await;
         for (host, status, kind) in [
             ("nobody.test", "12", "no-route"),

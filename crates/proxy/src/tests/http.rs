@@ -7,6 +7,7 @@ use super::fixture::*;
 use crate::access::AccessKind;
 use crate::context::Timeouts;
 use crate::directory::Lookup;
+use crate::plugin::Chain;
 
 const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: app.test\r\n\r\n";
 
@@ -57,7 +58,7 @@ fn what_is_not_there_says_why() {
     let address = refused.addr();
     drop(refused);
     run_with(timeouts, address, |world| async move {
-        world.names.set("reserved.test", Lookup::Reserved(labels(&world.server)));
+        world.names.set("reserved.test", Lookup::Reserved(labels(&world.server), Chain::default()));
         let cases = [
             ("nobody.test", 404, "no-route"),
             ("reserved.test", 503, "no-member"),

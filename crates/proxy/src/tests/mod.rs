@@ -18,6 +18,7 @@ mod plugins;
 mod rules;
 mod servers;
 mod service;
+mod service_plugins;
 mod tcp;
 mod tls_services;
 mod upgrades;

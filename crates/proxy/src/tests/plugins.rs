@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::fixture::*;
 use crate::access::AccessKind;
+use crate::context::Timeouts;
 use crate::directory::Lookup;
 use crate::plugin::{Call, Chain, Flow, Kinds, OnFailure, Plugin, Plugins, RequestHead, ResponseHead, Seat};
 
@@ -31,7 +32,7 @@ fn plug_chain(world: &World, plugins: Chain) {
     world.names.set(HOST, Lookup::Found(route));
 }
 
-fn built(kind: &str, keys: Value) -> Seat {
+pub(super) fn built(kind: &str, keys: Value) -> Seat {
     let Value::Object(keys) = keys else { unreachable!() };
     Kinds::built_in().build(kind, kind, keys).unwrap()
 }
@@ -109,7 +110,7 @@ impl Plugin for Marking {
     }
 }
 
-fn marking() -> Chain {
+pub(super) fn marking() -> Chain {
     let limit = Duration::from_secs(20);
     let seat = Seat::new("mark".into(), "test".into(), OnFailure::Closed, limit, Arc::new(Marking));
     Chain::new(vec![Arc::new(seat)])
@@ -304,5 +305,55 @@ fn nobody_passes_while_nobody_decides() {
         asked.say("x".repeat(70_000)).await;
         assert!(visitor.head().await.starts_with("HTTP/1.1 500 "));
         assert_eq!(world.server_lines.line(0).await.error, Some(ErrorKind::Internal));
+    });
+}
+
+#[test]
+fn who_may_not_come_in_hears_nothing_of_members() {
+    let service = ByHand::new();
+    let patient = Timeouts { member: LIMIT * 2, ..Timeouts::default() };
+    run_with(patient, service.addr(), |world| async move {
+        let mut plugins = Plugins::default();
+        plugins.add(built("rate-limit", json!({ "rate": "1/h" }))).unwrap();
+        let mark = json!({ "response": { "set": { "x-set": "1" } } });
+        plugins.add(built("headers", mark)).unwrap();
+        plugins.start(&world.server);
+        let chain = plugins.chain(&["headers", "rate-limit"]).unwrap();
+        world.names.set(HOST, Lookup::Reserved(labels(&world.server), chain.clone()));
+        // One of the two may come in, and waits.
+        let (mut one, mut other) = (Peer::connect(world.http).await, Peer::connect(world.http).await);
+        one.say(GET).await;
+        other.say(GET).await;
+        let (told, mut waiting) = tokio::select! {
+            head = one.head() => (head, other),
+            head = other.head() => (head, one),
+        };
+        assert!(told.starts_with("HTTP/1.1 429 ") && told.contains("x-set: 1\r\n"), "{told}");
+        // A member comes, and the request is not asked about once more.
+        let service = service.listen();
+        let Lookup::Found(mut route) = found(&world.server, vec![target(&world.session, 1)]) else {
+            unreachable!()
+        };
+        route.plugins = chain;
+        world.names.set(HOST, Lookup::Found(route));
+        let mut connection = Peer::accept(&service).await;
+        connection.head().await;
+        connection.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+        let head = waiting.head().await;
+        assert!(head.starts_with("HTTP/1.1 204") && head.contains("x-set: 1\r\n"), "{head}");
+    });
+}
+
+#[test]
+fn the_page_that_says_that_there_is_no_member_goes_through_the_plugins() {
+    let service = ByHand::new();
+    let hasty = Timeouts { member: Duration::ZERO, ..Timeouts::default() };
+    run_with(hasty, service.addr(), |world| async move {
+        world.names.set(HOST, Lookup::Reserved(labels(&world.server), marking()));
+        let mut visitor = Peer::connect(world.http).await;
+        visitor.say(GET).await;
+        let head = visitor.head().await;
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("x-mark: 7\r\n"), "{head}");
+        assert!(head.contains("x-tunnel-error: no-member\r\n"), "{head}");
     });
 }

@@ -30,6 +30,7 @@ pub(super) fn part(servers: impl IntoIterator<Item = ServerPart>) -> ServicePart
         servers: servers.into_iter().collect(),
         balance: ServerBalance::RoundRobin,
         health: None,
+        plugins: Vec::new(),
     }
 }
 

@@ -7,10 +7,11 @@ use policy::rule::{Action, Matcher, Rule, Treatment, WeightedTarget};
 use protocol::control::Registration;
 use proxy::directory::Route;
 use proxy::plugin::Plugins;
+use proxy::routes::RouteCause;
 
 use super::*;
 use crate::config::Relayed;
-use crate::registry::{Relays, RoutingCause};
+use crate::registry::Relays;
 
 fn rule(name: &str, host: &str, action: Action) -> Rule {
     let host = Some(HostPattern::parse(host).unwrap());
@@ -168,7 +169,7 @@ fn rules_that_can_not_be_followed_are_all_named() {
     let errors = Routing::new(rules, HashMap::new(), &Plugins::default(), &Metrics::new("0")).unwrap_err();
     let names: Vec<&str> = errors.iter().map(|error| &*error.rule).collect();
     assert_eq!(names, ["field", "moved", "nobody"]);
-    assert_eq!(errors[2].cause, RoutingCause::NoTarget);
+    assert_eq!(errors[2].cause, RouteCause::NoTarget);
     assert_eq!(errors[2].to_string(), "rule nobody: none of its targets has any weight");
 }
 
@@ -210,7 +211,7 @@ fn a_configured_listener_leads_to_the_members_of_a_group() {
 
     detach(&world, &bob);
     detach(&world, &mallory);
-    assert!(matches!(connection(&world, &web), Lookup::Reserved(_)));
+    assert!(matches!(connection(&world, &web), Lookup::Reserved(..)));
     assert!(matches!(connection(&world, &Public::Listener("[::]:3".parse().unwrap())), Lookup::Unknown));
 }
 
