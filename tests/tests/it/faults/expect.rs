@@ -11,6 +11,8 @@ use tests::wait::{SOON, within};
 use crate::stage::{HOST, Web};
 
 const BODY: &str = "hello";
+/// A service's last word on a connection: the next request comes on another one.
+const OK: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
 /// Nothing comes for so long: nothing comes.
 const A_WHILE: Duration = Duration::from_millis(300);
 
@@ -76,9 +78,17 @@ async fn d23_a_slow_service_is_waited_for() {
     assert!(visitor.head().await.starts_with("HTTP/1.1 100"));
     visitor.send(BODY).await;
     assert_eq!(service.exactly(5).await, BODY.as_bytes());
-    service.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    service.send(OK).await;
     assert!(visitor.head().await.starts_with("HTTP/1.1 200"));
     assert_eq!(visitor.exactly(2).await, b"ok");
+
+    // One that waits for the body without a word gets it in the end.
+    let (mut visitor, mut service) = web.asked(&head("1.1", "100-continue", "")).await;
+    assert!(visitor.head().await.starts_with("HTTP/1.1 100"));
+    visitor.send(BODY).await;
+    assert_eq!(service.exactly(5).await, BODY.as_bytes());
+    service.send(OK).await;
+    assert!(visitor.head().await.starts_with("HTTP/1.1 200"));
 
     // A service may have its reasons when it has asked.
     let (mut visitor, mut service) = web.asked(&head("1.1", "100-continue", "")).await;

@@ -1,5 +1,6 @@
 //! D24: calls of gRPC, by what they are on the wire of HTTP/2.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -106,6 +107,11 @@ impl End {
     async fn is_reset(&mut self) -> Reason {
         within("a reset", AT_ONCE, whole(&mut self.receive)).await.1.unwrap_err()
     }
+}
+
+/// Waits until nobody wants the answer.
+async fn is_left(respond: &mut SendResponse<Bytes>) -> Reason {
+    poll_fn(|cx| respond.poll_reset(cx)).await.unwrap()
 }
 
 struct Call {
@@ -271,6 +277,11 @@ async fn d24_a_call_that_is_cancelled_is_over_on_the_other_side() {
     drop(response);
     let ended = within("a reset", AT_ONCE, whole(&mut request.into_body())).await.1;
     assert_eq!(ended, Err(Reason::CANCEL));
+    // When the request has ended.
+    let (_connection, response, mut send, _request, mut respond) = web.called().await;
+    send.send_data(message(b"x"), true).unwrap();
+    drop((response, send));
+    assert_eq!(within("a reset", AT_ONCE, is_left(&mut respond)).await, Reason::CANCEL);
     for by_visitor in [true, false] {
         let Call { mut visitor, mut service, _connection } = web.call().await;
         visitor.say(b"up").await;
@@ -303,13 +314,11 @@ async fn d24_deadlines() {
     let (service, home) = (PlayedHttp2::start().await, Home::new());
     let tunnel = home.http(&server.join(), format!("h2c://{}", service.addr()), &["--host", "demo"]).await;
     let web = Web { tunnel, home, server, service };
-    let (_connection, response, mut send, request, _respond) = web.called().await;
+    let (_connection, response, mut send, request, mut respond) = web.called().await;
     send.send_data(message(b"x"), true).unwrap();
     let response = within("an answer", SOON, response).await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "4");
     assert_eq!(response.headers()["x-tunnel-error"], "service-timeout");
-    let mut body = request.into_body();
-    // What was said arrives; that nobody waits any more does too.
-    assert_eq!(data(&mut body).await.unwrap().unwrap(), message(b"x"));
-    drop(body);
+    assert_eq!(data(&mut request.into_body()).await.unwrap().unwrap(), message(b"x"));
+    within("that nobody waits any more", AT_ONCE, is_left(&mut respond)).await;
 }
