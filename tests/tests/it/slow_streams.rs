@@ -10,6 +10,7 @@ use tests::http2::{self, Http2Visitor};
 use tests::pattern::{self, Checker};
 use tests::visitor::Raw;
 use tests::wait::{SOON, within};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::stage::{HOST, Web};
 
@@ -21,6 +22,8 @@ const ENOUGH: u64 = 128 * 1024;
 const PIECE: u64 = 4 * 1024;
 /// Streams of a connection of HTTP/2: what its server allows.
 const TOGETHER: usize = 100;
+/// What a slow reader lets the other side send ahead, in bytes.
+const READ_AHEAD: u32 = 64 * 1024;
 const LARGE: u64 = 1 << 30;
 
 fn count() -> usize {
@@ -48,6 +51,13 @@ impl Measured {
         Self { web, before }
     }
 
+    /// A visitor whose kernel does not read ahead for it.
+    async fn slow_reader(&self) -> Raw {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(READ_AHEAD).unwrap();
+        Raw::of(within("a connection", SOON, socket.connect(self.web.door())).await.unwrap())
+    }
+
     /// The figures, while the load is there.
     async fn tell(&self, what: &str) {
         let one = within("a request beside the slow ones", Duration::from_secs(2), self.web.get("/")).await;
@@ -72,12 +82,12 @@ impl Measured {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_readers_over_http1() {
     let measured = Measured::up().await;
     let mut readers = Vec::new();
     for _ in 0..count() {
-        let mut raw = Raw::open(measured.web.door()).await;
+        let mut raw = measured.slow_reader().await;
         raw.send(format!("GET /bytes?n={LARGE} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
         readers.push((raw, Checker::default()));
     }
@@ -101,7 +111,9 @@ async fn streams(
 ) -> (Vec<Http2Visitor>, Vec<(h2::client::ResponseFuture, SendStream<Bytes>)>) {
     let (mut visitors, mut streams) = (Vec::new(), Vec::new());
     while streams.len() < count() {
-        let mut visitor = Http2Visitor::connect(measured.web.door()).await.unwrap();
+        let stream = TcpStream::connect(measured.web.door()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut visitor = Http2Visitor::over(stream, READ_AHEAD).await.unwrap();
         for _ in 0..TOGETHER.min(count()) {
             let asked = http2::request(method, HOST, path, &[]);
             streams.push(visitor.send(asked, method == "GET").await.unwrap());
@@ -118,7 +130,7 @@ async fn take(body: &mut RecvStream, checker: &mut Checker) {
     checker.feed(&data);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_readers_over_http2() {
     let measured = Measured::up().await;
     let (_visitors, streams) = streams(&measured, "GET", &format!("/bytes?n={LARGE}")).await;
@@ -135,7 +147,7 @@ async fn slow_readers_over_http2() {
     measured.tell("slow readers over HTTP/2").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_uploads_over_http1() {
     let measured = Measured::up().await;
     let mut writers = Vec::new();
@@ -159,7 +171,7 @@ async fn slow_uploads_over_http1() {
     assert_eq!(whole, count() as u64);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_uploads_over_http2() {
     let measured = Measured::up().await;
     let (_visitors, mut streams) = streams(&measured, "POST", "/sink").await;
