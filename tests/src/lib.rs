@@ -12,6 +12,9 @@
 
 pub mod browser;
 pub mod fixture;
+pub mod frames;
+pub mod http2;
+pub mod leak;
 pub mod link;
 pub mod nginx;
 pub mod pattern;

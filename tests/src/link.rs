@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,22 @@ enum Mode {
 /// How much a recording keeps of a connection.
 const RECORDED: usize = 64 * 1024;
 
+/// A direction through a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From whoever dialled.
+    Up,
+    /// To whoever dialled.
+    Down,
+}
+
+/// The next bytes this way, over all connections, after which the connection that carries the last of them breaks.
+#[derive(Debug)]
+struct Armed {
+    way: Way,
+    left: usize,
+}
+
 #[derive(Debug)]
 struct Connection {
     mode: watch::Sender<Mode>,
@@ -40,6 +57,7 @@ struct Shared {
     target: SocketAddr,
     newcomers: watch::Sender<Mode>,
     delay: watch::Sender<Duration>,
+    armed: Mutex<Option<Armed>>,
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -60,11 +78,18 @@ impl Link {
             target,
             newcomers: watch::Sender::new(Mode::Flow),
             delay: watch::Sender::new(Duration::ZERO),
+            armed: Mutex::default(),
             connections: Mutex::default(),
         });
         let mut accept = JoinSet::new();
         accept.spawn(serve(listener, Arc::clone(&shared)));
         Self { addr, shared, _accept: accept }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// The same join string, by way of this link.
@@ -109,6 +134,16 @@ impl Link {
         }
     }
 
+    /// Lets `bytes` more pass this way, and breaks the connection on which one more comes, for both sides. Once.
+    pub fn cut_behind(&self, way: Way, bytes: usize) {
+        *self.shared.armed() = Some(Armed { way, left: bytes });
+    }
+
+    /// Takes back what [`Self::cut_behind`] said; whether it had come to a break.
+    pub fn spare(&self) -> bool {
+        self.shared.armed().take().is_none()
+    }
+
     /// How many connections were ever made through this link.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -139,6 +174,25 @@ impl Link {
     }
 }
 
+impl Shared {
+    fn armed(&self) -> std::sync::MutexGuard<'_, Option<Armed>> {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many of `n` bytes that have come may pass before the break; none: there is none among them.
+    fn break_within(&self, way: Way, n: usize) -> Option<usize> {
+        let mut armed = self.armed();
+        let it = armed.as_mut().filter(|armed| armed.way == way)?;
+        if n <= it.left {
+            it.left -= n;
+            return None;
+        }
+        let pass = it.left;
+        *armed = None;
+        Some(pass)
+    }
+}
+
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
@@ -151,11 +205,11 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let delay = shared.delay.subscribe();
         let connection = Connection { mode, sent: Arc::clone(&sent) };
         shared.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        let target = shared.target;
+        let shared = Arc::clone(&shared);
         connections.spawn(async move {
             // A server that is down looks to the client as it would without us.
-            match TcpStream::connect(target).await {
-                Ok(server) => relay(client, server, watched, delay, sent).await,
+            match TcpStream::connect(shared.target).await {
+                Ok(server) => relay(client, server, watched, delay, sent, shared).await,
                 Err(_) => reset(&client),
             }
         });
@@ -172,6 +226,7 @@ async fn relay(
     mut mode: watch::Receiver<Mode>,
     delay: watch::Receiver<Duration>,
     sent: Arc<Mutex<Vec<u8>>>,
+    shared: Arc<Shared>,
 ) {
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
@@ -179,8 +234,8 @@ async fn relay(
     let how = {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
-        let up = pass(client_read, server_write, mode.clone(), delay.clone(), Some(sent));
-        let down = pass(server_read, client_write, mode.clone(), delay, None);
+        let up = pass(client_read, server_write, mode.clone(), delay.clone(), Some(sent), (&shared, Way::Up));
+        let down = pass(server_read, client_write, mode.clone(), delay, None, (&shared, Way::Down));
         let mut told = mode.clone();
         tokio::select! {
             both = async { tokio::try_join!(up, down) } => match both {
@@ -212,8 +267,11 @@ async fn pass(
     mode: watch::Receiver<Mode>,
     delay: watch::Receiver<Duration>,
     record: Option<Arc<Mutex<Vec<u8>>>>,
+    (shared, way): (&Shared, Way),
 ) -> io::Result<()> {
+    let broken = AtomicBool::new(false);
     let (queue, mut queued) = mpsc::channel::<(Instant, Bytes)>(256);
+    let broken = &broken;
     let take = async move {
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -234,7 +292,10 @@ async fn pass(
                 record.extend_from_slice(&buffer[..room]);
             }
             let due = Instant::now() + *delay.borrow();
-            if queue.send((due, Bytes::copy_from_slice(&buffer[..n]))).await.is_err() {
+            let passes = shared.break_within(way, n);
+            broken.store(passes.is_some(), Ordering::Relaxed);
+            let piece = Bytes::copy_from_slice(&buffer[..passes.unwrap_or(n)]);
+            if queue.send((due, piece)).await.is_err() || passes.is_some() {
                 return Ok(());
             }
         }
@@ -243,6 +304,9 @@ async fn pass(
         while let Some((due, bytes)) = queued.recv().await {
             tokio::time::sleep_until(due).await;
             write.write_all(&bytes).await?;
+        }
+        if broken.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
         write.shutdown().await
     };
@@ -285,6 +349,24 @@ mod tests {
         for number in [0, 1] {
             until("a reset", SOON, async || (service.seen(number) == Some(Seen::Reset)).then_some(())).await;
         }
+    }
+
+    #[tokio::test]
+    async fn it_breaks_behind_so_many_bytes() {
+        let service = TcpService::echo().await;
+        let link = Link::to(service.addr()).await;
+        let mut raw = Raw::open(link.addr).await;
+        link.cut_behind(Way::Down, 5);
+        raw.send("123").await;
+        raw.exactly(3).await;
+        raw.send("456789").await;
+        assert_eq!(raw.rest(SOON).await, (b"45".to_vec(), End::Reset));
+        assert!(link.spare());
+        link.cut_behind(Way::Up, 100);
+        let mut again = Raw::open(link.addr).await;
+        again.send("123").await;
+        assert_eq!(again.exactly(3).await, b"123");
+        assert!(!link.spare());
     }
 
     #[tokio::test]

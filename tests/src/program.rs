@@ -192,6 +192,12 @@ impl Program {
         self.status_field("VmHWM:") * 1024
     }
 
+    /// The memory it has resident now, in bytes (`VmRSS`).
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.status_field("VmRSS:") * 1024
+    }
+
     /// Open file descriptors.
     #[must_use]
     pub fn descriptors(&self) -> usize {

@@ -40,12 +40,32 @@ pub async fn connect(
     over(TcpStream::connect(to).await?, name, root, false).await
 }
 
-/// The same over a connection that is there; `old` speaks TLS 1.2 at most.
+/// The same, to speak `protocol`.
+pub async fn connect_for(
+    to: SocketAddr,
+    name: &str,
+    root: &CertificateDer<'static>,
+    protocol: &[u8],
+) -> io::Result<TlsStream<TcpStream>> {
+    speaking(TcpStream::connect(to).await?, name, root, false, protocol).await
+}
+
+/// As [`connect`] over a connection that is there; `old` speaks TLS 1.2 at most.
 pub async fn over<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     name: &str,
     root: &CertificateDer<'static>,
     old: bool,
+) -> io::Result<TlsStream<S>> {
+    speaking(stream, name, root, old, b"http/1.1").await
+}
+
+async fn speaking<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    name: &str,
+    root: &CertificateDer<'static>,
+    old: bool,
+    protocol: &[u8],
 ) -> io::Result<TlsStream<S>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
@@ -53,7 +73,7 @@ pub async fn over<S: AsyncRead + AsyncWrite + Unpin>(
     let versions = if old { vec![&TLS12] } else { vec![&TLS13, &TLS12] };
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions);
     let mut config = builder.map_err(io::Error::other)?.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }

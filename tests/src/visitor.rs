@@ -174,6 +174,12 @@ impl Raw {
         Self { stream, ahead: Vec::new() }
     }
 
+    /// Takes a connection that is there already.
+    #[must_use]
+    pub fn of(stream: TcpStream) -> Self {
+        Self { stream, ahead: Vec::new() }
+    }
+
     /// Connects and reads to the end, but no longer than `limit`: for doors that may be shut in the face.
     pub async fn knock(to: SocketAddr, limit: Duration) -> (Vec<u8>, End) {
         match within("a connection", SOON, TcpStream::connect(to)).await {
@@ -201,13 +207,17 @@ impl Raw {
 
     /// Reads one HTTP head and returns it as text; what follows it is kept.
     pub async fn head(&mut self) -> String {
+        String::from_utf8(self.head_bytes().await).unwrap()
+    }
+
+    /// Reads one HTTP head, which need not be text; what follows it is kept.
+    pub async fn head_bytes(&mut self) -> Vec<u8> {
         let read = async {
             let mut buffer = vec![0; 16 * 1024];
             loop {
                 if let Some(at) = self.ahead.windows(4).position(|four| four == b"\r\n\r\n") {
                     let body = self.ahead.split_off(at + 4);
-                    let head = std::mem::replace(&mut self.ahead, body);
-                    return String::from_utf8(head).unwrap();
+                    return std::mem::replace(&mut self.ahead, body);
                 }
                 match self.stream.read(&mut buffer).await {
                     Ok(n @ 1..) => self.ahead.extend_from_slice(&buffer[..n]),
@@ -218,6 +228,22 @@ impl Raw {
             }
         };
         within("an HTTP head", SOON, read).await
+    }
+
+    /// Reads what is there, at least a byte. Nothing: how the stream ended.
+    pub async fn some(&mut self) -> Result<Vec<u8>, End> {
+        if !self.ahead.is_empty() {
+            return Ok(std::mem::take(&mut self.ahead));
+        }
+        let mut buffer = vec![0; 64 * 1024];
+        match self.stream.read(&mut buffer).await {
+            Ok(0) => Err(End::Fin),
+            Ok(n) => {
+                buffer.truncate(n);
+                Ok(buffer)
+            }
+            Err(_) => Err(End::Reset),
+        }
     }
 
     /// Reads exactly `len` bytes.

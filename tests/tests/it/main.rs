@@ -1,5 +1,6 @@
 //! Real `tunneld`, real `tunnelc`, real sockets: what the issue and the design promise, by area.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping")]
+#![expect(clippy::print_stdout, reason = "figures are for whoever asks for them")]
 
 mod bad_input;
 mod browser;
@@ -7,6 +8,7 @@ mod cli;
 mod config;
 mod drain;
 mod ends;
+mod faults;
 mod floods;
 mod front;
 mod grpc_peers;
@@ -28,6 +30,7 @@ mod repo;
 mod run;
 mod services;
 mod sessions;
+mod slow_streams;
 mod stage;
 mod tcp;
 mod websocket;

@@ -7,8 +7,8 @@ use tests::fixture::HttpService;
 use tests::link::Link;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
-use tests::visitor::{self, End, Raw, request};
-use tests::wait::{SOON, throughout, until, within};
+use tests::visitor::{self, End, Raw};
+use tests::wait::{SOON, throughout, until};
 
 use crate::stage::{HOST, Web};
 
@@ -235,24 +235,4 @@ async fn a_frozen_client_that_wakes_finds_its_way_back() {
     let took = web.server.serves(HOST, SOON).await;
     assert!(took <= Duration::from_secs(5), "{took:?}");
     web.server.has_sessions(SESSIONS, SOON).await;
-}
-
-#[tokio::test]
-async fn a_post_reaches_the_service_at_most_once_however_the_link_breaks() {
-    let Linked { web, link } = Linked::up().await;
-    for n in 0..if long() { 40 } else { 8 } {
-        let before = web.service.tally().get(|tally| &tally.requests);
-        let ask = visitor::try_send(web.door(), request("POST", HOST, "/slow?ms=20", visitor::full("once")));
-        let cut = async {
-            tokio::time::sleep(Duration::from_millis(n * 5)).await;
-            link.cut();
-        };
-        let (_, ()) = within("an answer or an end", SOON, async { tokio::join!(ask, cut) }).await;
-        let times = web.service.tally().get(|tally| &tally.requests) - before;
-        assert!(times <= 1, "{times} times");
-        let back = async || {
-            visitor::try_get(web.door(), HOST, "/").await.is_ok_and(|it| it.status == 200).then_some(())
-        };
-        until("the tunnel is back", SOON, back).await;
-    }
 }

@@ -1,11 +1,9 @@
 //! WebSocket and other upgrades.
 
-use std::time::Duration;
-
 use futures_util::{SinkExt, StreamExt};
 use tests::pattern;
 use tests::visitor::{End, Raw, websocket};
-use tests::wait::{SOON, until, within};
+use tests::wait::{SOON, within};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::stage::{HOST, Web};
@@ -73,18 +71,4 @@ async fn a_refused_upgrade_is_a_plain_answer() {
     raw.send(format!("GET /ws HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n"))
         .await;
     assert!(raw.head().await.starts_with("HTTP/1.1 426"));
-}
-
-#[tokio::test]
-async fn a_socket_that_vanishes_is_gone_at_the_service_within_a_second() {
-    let web = Web::up().await;
-    let mut socket = websocket(web.door(), HOST, "/ws").await.unwrap();
-    socket.send(Message::text("hello")).await.unwrap();
-    within("the echo", SOON, socket.next()).await.unwrap().unwrap();
-    let open = || web.service.tally().get(|tally| &tally.sockets);
-    assert_eq!(open(), 1);
-    socket2::SockRef::from(socket.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
-    drop(socket);
-    until("the service has lost the socket", Duration::from_secs(1), async || (open() == 0).then_some(()))
-        .await;
 }

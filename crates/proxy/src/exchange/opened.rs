@@ -65,7 +65,7 @@ impl Opened {
         visiting: Visiting,
         timeouts: Timeouts,
     ) -> Response<AnswerBody> {
-        let Self { channel, head: ResponseHead { bodyless, .. }, upload, bytes } = self;
+        let Self { channel, head: ResponseHead { bodyless, .. }, upload, bytes, .. } = self;
         let length = content_length(response.headers());
         let no_body = has_no_body(&request.method, response.status());
         let multiplexed = request.version == Version::HTTP_2;

@@ -62,6 +62,8 @@ pub(crate) struct Opened {
     pub(crate) upload: Option<Sending>,
     /// Bytes of the body that were sent before the response came.
     pub(crate) bytes: u64,
+    /// The visitor waits to be asked for its body, and was not.
+    pub(crate) unasked: bool,
 }
 
 /// Why a member gave no response.
@@ -222,7 +224,8 @@ impl<'a> Opener<'a> {
             // The answer came without the body being asked for.
             self.stop_upload();
         }
-        Ok(Opened { channel, head, upload: self.upload.take(), bytes: self.bytes })
+        let unasked = !wait.may_upload;
+        Ok(Opened { channel, head, upload: self.upload.take(), bytes: self.bytes, unasked })
     }
 
     const fn is_bodyless(&self) -> bool {

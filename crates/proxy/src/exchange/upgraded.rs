@@ -15,6 +15,14 @@ use crate::headers::restore_response;
 use crate::poison::Poison;
 
 impl Opened {
+    /// Whether a 101 switches to the protocol that was `asked` for, as it must (RFC 9110 section 7.8). One that names none
+    /// means it.
+    pub(crate) fn keeps_to(&self, asked: Option<&HeaderValue>) -> bool {
+        let said = self.head.fields.iter().find(|field| field.name == UPGRADE.as_str());
+        let is_asked = |said: &[u8]| asked.is_some_and(|asked| asked.as_bytes().eq_ignore_ascii_case(said));
+        said.is_none_or(|field| is_asked(&field.value))
+    }
+
     /// The 101 for the visitor, or the 200 that means the same in HTTP/2 (RFC 8441 section 5), and the channel for what
     /// comes after it. `asked` is the protocol that the visitor asked for, in case the service does not repeat it.
     pub(crate) fn into_switched(self, asked: &HeaderValue, version: Version) -> (Response<()>, Channel) {

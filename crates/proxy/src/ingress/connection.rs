@@ -173,16 +173,20 @@ pub(super) async fn answer(
     let plugged = opener.plugged.take();
     drop(opener);
     match &facts.upgrade {
-        Some(asked) if opened.head.status == 101 => {
+        Some(asked) if opened.head.status == 101 && opened.keeps_to(Some(asked)) => {
             let switched = switch(opened, plugged, asked, (&parts, trace), context, record, visiting);
             Ok(Box::pin(switched).await)
         }
-        // A success would tell the visitor that the protocol is spoken (RFC 8441 section 4).
-        Some(_) if parts.version == Version::HTTP_2 && (200..300).contains(&opened.head.status) => {
+        // In HTTP/2 a success would tell the visitor that the protocol is spoken (RFC 8441 section 4).
+        Some(_)
+            if opened.head.status == 101
+                || (parts.version == Version::HTTP_2 && (200..300).contains(&opened.head.status)) =>
+        {
             let failure = Failure::of(ErrorKind::ServiceCut);
             let page = page(&failure, &parts.headers, trace);
             let (page, kind) = pass_back(plugged, page, Some(failure.kind), &parts.headers, trace).await;
-            Ok(say(page, kind, record, visiting, false).into())
+            // What the visitor said behind its request is in the protocol that it asked for.
+            Ok(say(page, kind, record, visiting, parts.version < Version::HTTP_2).into())
         }
         _ => Ok(respond(opened, plugged, &parts, trace, context, record, visiting).await.into()),
     }
@@ -383,7 +387,8 @@ async fn respond(
         let kind = reply.kind();
         return say(reply.into_response(&parts.headers, trace), kind, record, visiting, true);
     }
-    let last = visiting.is_last();
+    // A visitor that was not asked for its body may send it or not: nobody could tell what comes next.
+    let last = visiting.is_last() || (opened.unasked && parts.version < Version::HTTP_2);
     let mut response = opened.into_body(head, parts, record, visiting, context.timeouts);
     if last {
         // Whoever wanted to speak another protocol may do so all the same.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::fixture::*;
 use super::visitor_h2::*;
@@ -14,7 +15,8 @@ const CALL: [(&str, &str); 2] = [("content-type", "application/grpc+proto"), ("t
 fn a_call_streams_both_ways_and_ends_with_its_status() {
     let service = ByHand::new();
     // A call may be silent for longer than an upload.
-    let timeouts = Timeouts { stalled: Duration::from_millis(100), ..Timeouts::default() };
+    let stalled = Duration::from_millis(100);
+    let timeouts = Timeouts { stalled, ..Timeouts::default() };
     run_with(timeouts, service.addr(), |world| async move {
         let service = service.listen();
         let mut visitor = Visitor::connect(&world).await;
@@ -29,7 +31,8 @@ fn a_call_streams_both_ways_and_ends_with_its_status() {
             .await;
         let mut response = head(response).await;
         for round in 0..3 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            let ended = timeout(2 * stalled, data(response.body_mut())).await;
+            assert!(ended.is_err(), "round {round}: {ended:?}");
             sender.send_data(Bytes::from(format!("up{round}")), false).unwrap();
             connection.hear(&format!("up{round}\r\n")).await;
             connection.say(format!("5\r\ndown{round}\r\n")).await;

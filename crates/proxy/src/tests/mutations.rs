@@ -183,7 +183,7 @@ async fn batch(world: &World, backend: &Backend, first: u64, seed: u64, told: us
 }
 
 #[test]
-fn damaged_streams_are_the_same_requests_on_both_sides() {
+fn d18_damaged_streams_are_the_same_requests_on_both_sides() {
     let worlds = if env::var_os("TUNNEL_FULL").is_some() { 20 } else { 2 };
     let seed = env::var("TUNNEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}, {} streams", worlds * BATCHES * BATCH);
