@@ -138,6 +138,10 @@ enum Whose<'a> {
     Connection(IpAddr),
 }
 
+/// Requests that a session of the visitor's own worker may have more than one of another: most are short, and a word to
+/// another thread costs as much as they do. Connections, which go where their session is, are spread evenly.
+const REQUESTS_SLACK: usize = 16;
+
 /// How a group shares its load, and for what.
 #[derive(Clone, Copy)]
 struct Balancing<'a> {
@@ -148,13 +152,33 @@ struct Balancing<'a> {
 impl Balancing<'_> {
     fn targets(self, behind: &[Behind], turn: impl FnOnce() -> usize) -> Vec<Target> {
         match behind {
-            [only] => target(only).into_iter().collect(),
+            [only] => self.target(only).into_iter().collect(),
             behind => {
                 let candidates: Vec<_> = behind.iter().map(|member| member.instance.candidate()).collect();
                 let order = prefer(&candidates, self.pick(turn()));
-                order.into_iter().filter_map(|index| behind.get(index)).filter_map(target).collect()
+                order
+                    .into_iter()
+                    .filter_map(|index| behind.get(index))
+                    .filter_map(|behind| self.target(behind))
+                    .collect()
             }
         }
+    }
+
+    /// The least busy session of a member that takes work, rather one of this worker; none if all of them drain.
+    fn target(self, behind: &Behind) -> Option<Target> {
+        let slack = match self.whose {
+            Whose::Request(_) => REQUESTS_SLACK,
+            Whose::Connection(_) => 0,
+        };
+        let live = behind.instance.slots.least_busy(Worker::here(), slack)?;
+        Some(Target {
+            member: behind.instance.key.instance,
+            member_name: behind.instance.name.clone(),
+            session: live.link().clone(),
+            service: behind.service.clone(),
+            labels: None,
+        })
     }
 
     fn pick(self, turn: usize) -> Pick {
@@ -167,16 +191,4 @@ impl Balancing<'_> {
             (Balance::Hash(_), Whose::Connection(client)) => Pick::Hash(hash_address(client)),
         }
     }
-}
-
-/// The least busy session of a member that takes work, rather one of this worker; none if all of them drain.
-fn target(behind: &Behind) -> Option<Target> {
-    let live = behind.instance.slots.least_busy(Worker::here())?;
-    Some(Target {
-        member: behind.instance.key.instance,
-        member_name: behind.instance.name.clone(),
-        session: live.link().clone(),
-        service: behind.service.clone(),
-        labels: None,
-    })
 }

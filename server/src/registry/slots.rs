@@ -54,13 +54,16 @@ impl Slots {
     }
 
     /// The session for the next substream: of those that take work the one with the fewest substreams. One that lives on
-    /// the worker `here` may have a quarter more: what it carries need not be told to another thread.
+    /// the worker `here` may have a quarter more, and `slack` besides: what it carries need not be told to another thread.
     #[must_use]
-    pub fn least_busy(&self, here: Worker) -> Option<Arc<Live>> {
+    pub fn least_busy(&self, here: Worker, slack: usize) -> Option<Arc<Live>> {
         let sessions = self.0.load();
         let load = |live: &Live| {
             let away = live.link().worker() != here;
-            (live.load().saturating_mul(if away { 5 } else { 4 }), away)
+            let load = live.load();
+            let load =
+                if away { load.saturating_add(slack).saturating_mul(5) } else { load.saturating_mul(4) };
+            (load, away)
         };
         least_busy(sessions.iter().filter(|live| live.takes_work()).map(|live| (live, load(live)))).cloned()
     }
