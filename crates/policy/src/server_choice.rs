@@ -42,6 +42,8 @@ impl ServerChoice {
         candidate: impl Fn(usize) -> Option<Candidate>,
     ) -> Option<usize> {
         let count = self.credit.len();
+        // A weight of 0 is no share at all.
+        let candidate = |index: usize| candidate(index).filter(|candidate| candidate.weight > 0);
         let best = (0..count).filter_map(&candidate).map(|candidate| candidate.standing).min()?;
         let fit = |index: usize| candidate(index).filter(|candidate| candidate.standing == best);
         // In the order of the round that begins at the cursor.
@@ -70,7 +72,7 @@ impl ServerChoice {
         let mut richest: Option<(usize, i64)> = None;
         for (index, credit) in self.credit.iter_mut().enumerate() {
             let Some(candidate) = fit(index) else { continue };
-            let weight = i64::from(candidate.weight.max(1));
+            let weight = i64::from(candidate.weight);
             total = total.saturating_add(weight);
             *credit = credit.saturating_add(weight);
             if richest.is_none_or(|(_, most)| *credit > most) {
@@ -128,7 +130,9 @@ mod tests {
         assert_eq!(count(ServerBalance::RoundRobin, &[1, 5, 1], 300), [100, 100, 100]);
         assert_eq!(count(ServerBalance::Weighted, &[1, 5, 2], 800), [100, 500, 200]);
         assert_eq!(count(ServerBalance::LeastConnections, &[1, 1], 10), [5, 5]);
-        assert_eq!(count(ServerBalance::Weighted, &[0, 1], 10), [5, 5]);
+        for balance in [ServerBalance::Weighted, ServerBalance::RoundRobin, ServerBalance::LeastConnections] {
+            assert_eq!(count(balance, &[0, 1], 10), [0, 10]);
+        }
     }
 
     #[test]

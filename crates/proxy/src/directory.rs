@@ -13,6 +13,7 @@ use protocol::service_name::ServiceName;
 use tokio::sync::watch;
 use transport::session::Session;
 
+use crate::fitness::Fitness;
 use crate::plugin::Chain;
 use crate::rule_answer::RuleAnswer;
 use crate::treatment::Treatment;
@@ -142,6 +143,8 @@ pub struct Target {
     pub service: Arc<ServiceName>,
     /// Its names, where they are not those of the route: of a further target of the same rule.
     pub labels: Option<Arc<RouteLabels>>,
+    /// Hears what becomes of it.
+    pub fitness: Fitness,
 }
 
 impl Target {
@@ -157,6 +160,7 @@ impl Target {
             session,
             service: service.clone(),
             labels: None,
+            fitness: Fitness::default(),
         };
         sessions.into_iter().map(target).collect()
     }

@@ -20,6 +20,8 @@ use crate::directory::{Connecting, Directory, Lookup, Route, RouteLabels};
 use crate::plugin::Chain;
 use crate::rule_answer::RuleAnswer;
 
+/// Further members that a request may reach at no cost, while none of them looked at it.
+const FREE: u8 = 2;
 /// Visitors that may wait for a member at once; the others are told at once.
 const WAITERS: usize = 1_000;
 /// Further members that one request may reach, where no rule says how many.
@@ -183,8 +185,13 @@ impl Tries<'_> {
             metrics.retry(RetryOutcome::Unsafe);
             return false;
         }
-        // A member that nothing was sent to costs nothing.
-        if known != Knowledge::NotConnected {
+        // A member that nothing was sent to costs nothing, and a few that have not looked at the request are no storm.
+        let free = match known {
+            Knowledge::NotConnected => true,
+            Knowledge::RefusedBeforeAnyByte | Knowledge::FailedBeforeAnyByte => self.made < FREE,
+            Knowledge::SessionLost | Knowledge::NoAnswerByte | Knowledge::Answered => false,
+        };
+        if !free {
             let Some(left) = self.left.checked_sub(1) else {
                 metrics.retry(RetryOutcome::OverBudget);
                 return false;

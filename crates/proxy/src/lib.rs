@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`ingress`] | listeners for visitors: HTTP by host, TCP by port | 5.1 |
 //! | [`directory`], [`dispatch`] | what a visitor asked for, and the member that serves it | 5.2 to 5.5 |
+//! | [`fitness`] | how well a member serves, as those find who ask it | 5.4 |
 //! | [`exchange`] | one HTTP request with its response on a substream, both ends | 5.6 |
 //! | [`responder`], [`service`] | the end that dials services | 5.7 |
 //! | [`headers`] | which fields pass, which are removed, which are set | 5.6 |
@@ -21,6 +22,7 @@ pub mod directory;
 pub mod dispatch;
 pub mod error;
 pub mod exchange;
+pub mod fitness;
 pub mod grpc;
 pub mod headers;
 mod http2;

@@ -154,7 +154,7 @@ impl Balancing<'_> {
         match behind {
             [only] => self.target(only).into_iter().collect(),
             behind => {
-                let candidates: Vec<_> = behind.iter().map(|member| member.instance.candidate()).collect();
+                let candidates: Vec<_> = behind.iter().map(Behind::candidate).collect();
                 let order = prefer(&candidates, self.pick(turn()));
                 order
                     .into_iter()
@@ -178,6 +178,7 @@ impl Balancing<'_> {
             session: live.link().clone(),
             service: behind.service.clone(),
             labels: None,
+            fitness: behind.fitness.clone(),
         })
     }
 

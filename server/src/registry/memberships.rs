@@ -212,7 +212,7 @@ impl Group {
     fn serve(&self, member: &Membership, served: &Groups) {
         let group: Arc<str> = self.handed.of.group.as_str().into();
         for (name, service) in &self.services {
-            let behind = Behind { instance: member.instance.clone(), service: service.clone() };
+            let behind = Behind::new(member.instance.clone(), service.clone());
             served.join(&group, name, behind, [].into());
         }
     }
@@ -220,7 +220,7 @@ impl Group {
     fn withdraw(&self, member: &Membership, served: &Groups) {
         let group: Arc<str> = self.handed.of.group.as_str().into();
         for (name, service) in &self.services {
-            let behind = Behind { instance: member.instance.clone(), service: service.clone() };
+            let behind = Behind::new(member.instance.clone(), service.clone());
             served.leave(&group, name, &behind);
         }
     }

@@ -10,10 +10,12 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 use ipnet::IpNet;
 use parking_lot::Mutex;
+use policy::balance::{Candidate, MemberState};
 use policy::ownership::{Claim, Decision, Holding, Leaving, Left, Member};
 use policy::principal::Principal;
 use protocol::service_name::ServiceName;
 use proxy::directory::RouteLabels;
+use proxy::fitness::Fitness;
 use tokio::sync::{Notify, watch};
 
 use super::instance::Instance;
@@ -40,9 +42,26 @@ pub struct Behind {
     pub instance: Arc<Instance>,
     /// What it is asked for.
     pub service: Arc<ServiceName>,
+    /// How well it serves it.
+    pub fitness: Fitness,
 }
 
 impl Behind {
+    /// A member that nothing is known of yet.
+    #[must_use]
+    pub fn new(instance: Arc<Instance>, service: Arc<ServiceName>) -> Self {
+        Self { instance, service, fitness: Fitness::default() }
+    }
+
+    /// As one of several that may get a request.
+    pub(super) fn candidate(&self) -> Candidate {
+        let mut candidate = self.instance.candidate();
+        if candidate.state == MemberState::Ready && !self.fitness.is_fit(Instant::now()) {
+            candidate.state = MemberState::Sick;
+        }
+        candidate
+    }
+
     /// Whether both are the same member, asked for the same.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.instance.key == other.instance.key && self.service == other.service

@@ -172,7 +172,7 @@ impl Registry {
             return Err(Refused(RegisterCode::NAME_IN_USE, text));
         }
         let service = Arc::new(ServiceName::Own(wanted.id));
-        let behind = Behind { instance: held.instance.clone(), service: service.clone() };
+        let behind = Behind::new(held.instance.clone(), service.clone());
         let bid = Bid {
             behind: behind.clone(),
             labels: self.labels(&wanted.tunnel, &wanted.group.to_string()),
@@ -293,7 +293,7 @@ impl Registry {
     /// An instance serves its group with what it had registered no more.
     pub(super) fn leave_group(&self, instance: &Arc<Instance>, registered: &Registered) {
         if let GroupKey::Named(group) = &registered.group {
-            let behind = Behind { instance: instance.clone(), service: registered.service.clone() };
+            let behind = Behind::new(instance.clone(), registered.service.clone());
             self.groups.leave(group, &registered.asked.name, &behind);
         }
     }

@@ -98,7 +98,7 @@ where
     let failure = match end {
         Ok(()) => {
             drop(io);
-            channel.close(timeouts.linger).await;
+            channel.finish(timeouts.linger).await;
             None
         }
         Err(torn) => {
@@ -196,7 +196,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Bridge<T> {
     fn poll_to_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Torn>> {
         loop {
             while !self.pending.is_empty() {
-                let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending));
+                let Poll::Ready(written) = Pin::new(&mut self.io).poll_write(cx, &self.pending) else {
+                    return self.poll_cut(cx);
+                };
                 let written = written.and_then(nonzero).map_err(|_| Torn::Connection)?;
                 self.pending.advance(written);
                 self.received = self.received.saturating_add(count(written));
@@ -204,14 +206,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Bridge<T> {
             match self.to_io {
                 Way::Done => return self.poll_quiet(cx),
                 Way::Ending => {
-                    ready!(Pin::new(&mut self.io).poll_shutdown(cx)).map_err(|_| Torn::Connection)?;
+                    let Poll::Ready(ended) = Pin::new(&mut self.io).poll_shutdown(cx) else {
+                        return self.poll_cut(cx);
+                    };
+                    ended.map_err(|_| Torn::Connection)?;
                     self.to_io = Way::Done;
                 }
                 Way::Open => {
                     let message = self.channel.poll_message(cx);
                     if message.is_pending() {
                         // What was written may wait in a buffer of the connection.
-                        ready!(Pin::new(&mut self.io).poll_flush(cx)).map_err(|_| Torn::Connection)?;
+                        let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) else {
+                            return self.poll_cut(cx);
+                        };
+                        flushed.map_err(|_| Torn::Connection)?;
                     }
                     match ready!(message).map_err(Torn::Broken)? {
                         Message::Data(data) => self.pending = data,
@@ -225,6 +233,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Bridge<T> {
                 }
             }
         }
+    }
+
+    /// The connection takes nothing now, so that nobody reads the channel: the other end may break off all the same.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Torn>> {
+        self.channel.poll_cut(cx).map(|()| Err(Torn::Broken(Broken::Reset)))
     }
 
     /// The other end has ended its way: it may still close, or break off the other.

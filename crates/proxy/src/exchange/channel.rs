@@ -186,6 +186,11 @@ impl Channel {
         self.substream.poll_broken(cx)
     }
 
+    /// As [`Self::poll_broken`], but never if all that the other end says is here.
+    pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.substream.poll_cut(cx)
+    }
+
     /// Whether the other end has broken off, even while bytes of it wait to be read.
     pub(crate) fn is_broken(&self) -> bool {
         self.substream.is_broken()

@@ -46,6 +46,10 @@ pub(crate) async fn respond(
     describe(&mut record, &head);
     let mut plugged = None;
     if !service.plugins().is_empty() {
+        // They may take long.
+        if channel.flush().await.is_err() {
+            return;
+        }
         // Boxed, like what follows it: the task of an exchange without plugins is not to hold their place.
         let asking = plug(service.plugins(), &mut head, visitor, &channel, &mut record, context);
         match Box::pin(asking).await {

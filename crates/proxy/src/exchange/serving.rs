@@ -136,7 +136,11 @@ impl<'a> Serving<'a> {
     /// Drives both directions.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Outcome<'a>> {
         loop {
-            let over = self.inbound.poll(&mut self.channel, self.context.timeouts.stalled, cx);
+            let timeouts = &self.context.timeouts;
+            // A service that has begun to answer may take its time with the rest.
+            let answering = !matches!(self.stage, Stage::Waiting(_));
+            let stalled = if answering { timeouts.silence } else { timeouts.stalled };
+            let over = self.inbound.poll(&mut self.channel, stalled, cx);
             self.record.up(self.inbound.take_bytes());
             match over {
                 Poll::Ready(Over::Gone) => return Poll::Ready(Outcome::Gone),

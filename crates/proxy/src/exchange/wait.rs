@@ -18,6 +18,8 @@ use transport::deadline::Deadline;
 pub(super) struct Wait {
     pub(super) channel: Channel,
     accepted: bool,
+    /// An interim response has been passed on.
+    answered: bool,
     /// A head without a body; its end is still to come.
     head: Option<ResponseHead>,
     pub(super) may_upload: bool,
@@ -30,10 +32,32 @@ impl Wait {
     /// Waits on `channel`; the body is sent at once, or when it is asked for.
     pub(super) fn new(channel: Channel, may_upload: bool) -> Self {
         let deadline = Deadline::default();
-        Self { channel, accepted: false, head: None, may_upload, since: Instant::now(), deadline }
+        Self {
+            channel,
+            accepted: false,
+            answered: false,
+            head: None,
+            may_upload,
+            since: Instant::now(),
+            deadline,
+        }
     }
 
+    /// The head of the response. What fails after an interim response has been seen is not tried elsewhere.
     pub(super) fn poll(
+        &mut self,
+        opener: &mut Opener<'_>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<ResponseHead, Unanswered>> {
+        self.poll_head(opener, cx).map_err(|unanswered| match unanswered {
+            Unanswered::Failed { failure, .. } if self.answered => {
+                Unanswered::Failed { failure, known: Knowledge::Answered }
+            }
+            other => other,
+        })
+    }
+
+    fn poll_head(
         &mut self,
         opener: &mut Opener<'_>,
         cx: &mut TaskContext<'_>,
@@ -63,6 +87,7 @@ impl Wait {
                 }
                 Message::Response(head) if head.informational => {
                     self.may_upload |= head.status == 100;
+                    self.answered |= head.status != 100;
                     opener.interim.pass(&head, opener.facts.expect_continue);
                 }
                 Message::Response(head) if head.bodyless => self.head = Some(head),
@@ -110,9 +135,11 @@ impl Wait {
 
     fn reset(code: Code) -> Unanswered {
         let known = match code {
-            Code::SERVICE_REFUSED | Code::DRAINING | Code::OVER_LIMIT | Code::SESSION_FULL => {
-                Knowledge::FailedBeforeAnyByte
-            }
+            Code::SERVICE_REFUSED
+            | Code::SERVICE_TLS
+            | Code::DRAINING
+            | Code::OVER_LIMIT
+            | Code::SESSION_FULL => Knowledge::FailedBeforeAnyByte,
             // It had its time; another member would take as much again.
             Code::SERVICE_TIMEOUT | Code::BAD_REQUEST | Code::NOT_ALLOWED => Knowledge::Answered,
             _ => Knowledge::NoAnswerByte,

@@ -24,6 +24,8 @@ const HOPS_MAX: u8 = b'5';
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 const FORWARDED_HOST: &str = "x-forwarded-host";
+/// All that begins so is the word of a proxy.
+const FAMILY: &str = "x-forwarded-";
 /// What a trusted proxy may say besides.
 const OTHER_FORWARDED: [&str; 5] =
     ["x-forwarded-port", "x-forwarded-server", "x-forwarded-prefix", "forwarded", "x-real-ip"];
@@ -217,7 +219,7 @@ impl Facts {
             || (*name == header::COOKIE && self.cookie.is_some() && !unlisted);
         let listed = !unlisted && self.listed.names(name);
         !(ours || is_hop_by_hop(name) || listed || is_forwarded(name.as_str()))
-            || (trusted && OTHER_FORWARDED.contains(&name.as_str()) && !listed)
+            || (trusted && is_other_forwarded(name.as_str()) && !listed)
     }
 }
 
@@ -234,6 +236,11 @@ pub(crate) fn is_ours(name: &HeaderName) -> bool {
     decides || is_hop_by_hop(name) || name == HOPS
 }
 
+/// Whether a trusted proxy is believed in it, besides what is looked at here.
+fn is_other_forwarded(name: &str) -> bool {
+    OTHER_FORWARDED.contains(&name) || (name.starts_with(FAMILY) && !FORWARDED.contains(&name))
+}
+
 /// Whether a name is one of those that an ingress sets, or can be taken for a field that decides.
 pub(crate) fn is_forwarded(name: &str) -> bool {
     let is = |known: &&str| {
@@ -242,7 +249,12 @@ pub(crate) fn is_forwarded(name: &str) -> bool {
     };
     // Most names begin with none of these.
     match name.as_bytes().first() {
-        Some(b'x' | b'f') => name == HOPS || FORWARDED.iter().any(is),
+        Some(b'x' | b'f') => {
+            let start = name.get(..FAMILY.len());
+            name == HOPS
+                || FORWARDED.iter().any(is)
+                || start.is_some_and(|start| start.replace('_', "-") == FAMILY)
+        }
         Some(b'c' | b't' | b'h' | b'a' | b'u') => name.contains('_') && TWINS.iter().any(is),
         _ => false,
     }

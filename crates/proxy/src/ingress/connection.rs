@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
@@ -14,6 +15,7 @@ use policy::rule::{Asked, Fields, normal_path};
 use protocol::request::TraceContext;
 
 use super::entrance::Entrance;
+use super::guard::FIELDS_MAX;
 use super::interim::Interim;
 use super::redirect::redirect;
 use super::visitor::Visiting;
@@ -116,6 +118,11 @@ pub(super) async fn answer(
     record.line.path = request.uri().path_and_query().cloned();
 
     let has_body = request.body().is_some();
+    // The guard has counted those of HTTP/1.1.
+    if request.headers().len() > FIELDS_MAX {
+        let failure = Fault::Fields.into();
+        return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body).into());
+    }
     let facts = match Facts::of(&request, has_body, visitor.entrance.by_address.as_ref()) {
         Ok(facts) => facts,
         Err(failure) => {
@@ -274,11 +281,13 @@ async fn attempt(
             match opener.send(target).await {
                 Ok(opened) => {
                     tries.answered();
+                    target.fitness.reached();
                     record.place = Some(place);
                     return Ok(opened);
                 }
                 Err(Unanswered::Failed { failure, known }) => {
                     last = failure;
+                    target.fitness.failed(failure.kind, route.targets.len() > 1, Instant::now());
                     if !tries.another(known, idempotent, opener.is_replayable()) {
                         return Err(failure.into());
                     }

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ops::error_kind::ErrorKind;
@@ -150,11 +150,13 @@ impl Relaying {
             match self.open(visitor, target, &head, route.idle_timeout).await {
                 Ok(Ok(connected)) => {
                     tries.answered();
+                    target.fitness.reached();
                     return Ok(Some(connected));
                 }
                 Ok(Err(VisitorGone)) => return Ok(None),
                 Err(Unconnected { kind, known }) => {
                     last = kind;
+                    target.fitness.failed(kind, route.targets.len() > 1, Instant::now());
                     if !tries.another(known, false, true) {
                         break;
                     }

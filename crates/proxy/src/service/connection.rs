@@ -2,7 +2,9 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
@@ -16,6 +18,10 @@ use crate::poison::Poison;
 pub(crate) struct ServiceIo {
     stream: Stream,
     poison: Poison,
+    /// Whether all that was written has left.
+    flushed: Arc<AtomicBool>,
+    /// The service reads no more. What it said before can still be read, and is followed by why.
+    deaf: bool,
 }
 
 #[derive(Debug)]
@@ -35,17 +41,26 @@ impl Stream {
 
 impl From<LocalStream> for ServiceIo {
     fn from(stream: LocalStream) -> Self {
-        Self { stream: Stream::Plain(stream), poison: Poison::default() }
+        Self::new(Stream::Plain(stream))
     }
 }
 
 impl From<TlsStream<LocalStream>> for ServiceIo {
     fn from(stream: TlsStream<LocalStream>) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream)), poison: Poison::default() }
+        Self::new(Stream::Tls(Box::new(stream)))
     }
 }
 
 impl ServiceIo {
+    fn new(stream: Stream) -> Self {
+        Self { stream, poison: Poison::default(), flushed: Arc::new(AtomicBool::new(true)), deaf: false }
+    }
+
+    /// Whether all that was written has left.
+    pub(super) fn flushed(&self) -> Arc<AtomicBool> {
+        self.flushed.clone()
+    }
+
     /// Decides how it ends.
     pub(super) fn poison(&self) -> Poison {
         self.poison.clone()
@@ -66,11 +81,8 @@ impl AsyncRead for ServiceIo {
 }
 
 impl AsyncWrite for ServiceIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -78,9 +90,22 @@ impl AsyncWrite for ServiceIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        let this = &mut *self;
+        this.flushed.store(false, Ordering::Relaxed);
+        let all = bufs.iter().fold(0, |length: usize, buf| length.saturating_add(buf.len()));
+        if this.deaf {
+            return Poll::Ready(Ok(all));
+        }
+        let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        };
+        match written {
+            Poll::Ready(Err(error)) if is_deaf(&error) => {
+                this.deaf = true;
+                Poll::Ready(Ok(all))
+            }
+            written => written,
         }
     }
 
@@ -89,14 +114,24 @@ impl AsyncWrite for ServiceIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let this = &mut *self;
+        if this.deaf {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = ready!(match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        });
+        match flushed {
+            Err(error) if is_deaf(&error) => this.deaf = true,
+            Err(error) => return Poll::Ready(Err(error)),
+            Ok(()) => this.flushed.store(true, Ordering::Relaxed),
         }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.poison.is_applied() {
+        if self.poison.is_applied() || self.deaf {
             return Poll::Ready(Ok(()));
         }
         match &mut self.stream {
@@ -104,6 +139,11 @@ impl AsyncWrite for ServiceIo {
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
+}
+
+/// Whether a service reads no more: it may have answered before it closed, and that can still be read.
+fn is_deaf(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 impl Drop for ServiceIo {

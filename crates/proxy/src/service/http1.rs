@@ -4,6 +4,8 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -30,18 +32,20 @@ struct Inner {
     connection: Connection<TokioIo<ServiceIo>, RequestBody>,
     /// HTTP is spoken no more: it was closed, or has become one of its own.
     ended: bool,
+    /// Whether nothing waits to be written.
+    flushed: Arc<AtomicBool>,
     poison: Poison,
 }
 
 impl Http1 {
     /// Speaks HTTP/1.1 on `io`.
     pub(super) async fn new(io: ServiceIo) -> Result<Self, Unanswered> {
-        let poison = io.poison();
+        let (poison, flushed) = (io.poison(), io.flushed());
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ_AHEAD);
         let shaken = builder.handshake(TokioIo::new(io)).await;
         let (sender, connection) = shaken.map_err(|_| Unanswered::cut(Progress::NotConnected))?;
-        Ok(Self(Box::new(Inner { sender, connection, ended: false, poison })))
+        Ok(Self(Box::new(Inner { sender, connection, ended: false, flushed, poison })))
     }
 
     /// Reads and writes what can be read and written.
@@ -54,7 +58,7 @@ impl Http1 {
     /// Whether it could take a request now. One that the server has closed is found out here.
     pub(super) fn is_ready(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.0.ended && self.0.sender.is_ready()
+        !self.0.ended && self.0.flushed.load(Ordering::Relaxed) && self.0.sender.is_ready()
     }
 }
 

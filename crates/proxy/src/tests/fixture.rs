@@ -25,6 +25,7 @@ use crate::concurrency::Limits;
 use crate::context::{Context, Timeouts};
 use crate::directory::{Connecting, Directory, Lookup, Public, Route, RouteLabels, Target};
 use crate::dispatch::Dispatch;
+use crate::fitness::Fitness;
 use crate::ingress::{HttpIngress, TcpIngress};
 use crate::plugin::Chain;
 use crate::responder;
@@ -174,6 +175,7 @@ pub(super) fn target(session: &Session, service: u32) -> Target {
         session: session.clone(),
         service: Arc::new(ServiceName::Own(service)),
         labels: None,
+        fitness: Fitness::default(),
     }
 }
 
