@@ -214,6 +214,41 @@ fn an_early_response_arrives_although_the_request_goes_on() {
 }
 
 #[test]
+fn an_early_response_arrives_although_the_service_closes_behind_it() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        for _ in 0..20 {
+            let mut visitor = Peer::connect(world.http).await;
+            visitor.say("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 100000000\r\n\r\n").await;
+            let mut connection = Peer::accept(&service).await;
+            connection.head().await;
+            let (mut reader, mut writer) = visitor.0.into_split();
+            let sending = async move {
+                let block = vec![0; 1 << 16];
+                while writer.write_all(&block).await.is_ok() {}
+                std::future::pending::<()>().await;
+            };
+            let answering = async {
+                // Bytes of the request wait here when it closes: the tunnel hears of a reset behind the answer.
+                connection.0.readable().await.unwrap();
+                connection.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno!").await;
+                drop(connection);
+                let mut response = Vec::new();
+                while !response.ends_with(b"no!") {
+                    response.push(reader.read_u8().await.unwrap());
+                }
+                String::from_utf8(response).unwrap()
+            };
+            tokio::select! {
+                response = answering => assert!(response.starts_with("HTTP/1.1 413"), "{response}"),
+                () = sending => {}
+            }
+        }
+    });
+}
+
+#[test]
 fn a_request_that_is_cut_is_never_complete_at_the_service() {
     let service = ByHand::new();
     run(service.addr(), |world| async move {

@@ -14,6 +14,7 @@ use policy::rule::Asked;
 use protocol::handshake::PeerLimits;
 use protocol::id::InstanceId;
 use protocol::service_name::ServiceName;
+use tokio::io::Interest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -338,6 +339,11 @@ impl Peer {
     /// A head, with its names in lower case as they came.
     pub(super) async fn head(&mut self) -> String {
         self.hear("\r\n\r\n").await
+    }
+
+    /// Waits until the connection is reset, and reads nothing.
+    pub(super) async fn broken(&self) {
+        timeout(LIMIT, self.0.ready(Interest::ERROR)).await.unwrap().unwrap();
     }
 
     /// Reads to the end.

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::fixture::*;
 use super::plugins::{built, marking};
 use crate::access::AccessLine;
+use crate::context::Timeouts;
 use crate::plugin::{
     Call, Chain, Flow, OnFailure, Plugin, PluginError, Plugins, RequestHead, ResponseHead, Seat,
 };
@@ -186,6 +187,26 @@ fn a_plugin_that_fails_at_the_end_that_dials_is_contained() {
             }
             assert_eq!(world.client.metrics.plugin(&name).failures(reason), 2, "{name}");
         }
+    });
+}
+
+#[test]
+fn a_request_is_accepted_while_a_plugin_at_the_end_that_dials_takes_its_time() {
+    let service = ByHand::new();
+    let address = service.addr();
+    let timeouts = Timeouts { open: Duration::from_millis(200), ..Timeouts::default() };
+    run_with(timeouts, address, move |world| async move {
+        let service = service.listen();
+        let limit = 3 * timeouts.open;
+        let seat = Seat::new("slow".into(), "test".into(), OnFailure::Open, limit, Arc::new(Broken::Slow));
+        guard(&world, address, started(&world, vec![seat]));
+        let mut visitor = Peer::connect(world.http).await;
+        visitor.say(GET).await;
+        let mut connection = Peer::accept(&service).await;
+        connection.head().await;
+        connection.say(OK).await;
+        let head = visitor.head().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     });
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt;
 
 use super::fixture::*;
@@ -72,6 +74,35 @@ fn a_reset_passes_through_an_upgrade_either_way() {
         world.client_session.close();
         assert_eq!(visitor.rest().await.1, End::Reset);
         assert_eq!(connection.rest().await.1, End::Reset);
+    });
+}
+
+/// Writes until the other side takes nothing more.
+async fn fill(peer: &Peer) {
+    let block = [0; 1 << 16];
+    let stuck = async {
+        loop {
+            peer.0.writable().await.unwrap();
+            // Whether it was room enough is found out by the next one.
+            let _ = peer.0.try_write(&block);
+        }
+    };
+    // There is no other sign of a path that is full at every place than that it stays so.
+    let _ = tokio::time::timeout(Duration::from_millis(500), stuck).await;
+}
+
+#[test]
+fn the_death_of_a_session_ends_upgrades_that_nobody_reads() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        let (up, unread) = upgraded(&world, &service).await;
+        let (unwritten, down) = upgraded(&world, &service).await;
+        tokio::join!(fill(&up), fill(&down));
+        world.client_session.close();
+        for peer in [up, unread, unwritten, down] {
+            peer.broken().await;
+        }
     });
 }
 
