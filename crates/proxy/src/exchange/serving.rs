@@ -30,9 +30,9 @@ use crate::plugin::Plugged;
 use crate::service::{Carried, Progress, Service, TRIES_MAX, Tried, Unanswered};
 use transport::deadline::Deadline;
 
-/// How long the news that a request was accepted waits for its answer. A small part of what an opener waits for it
-/// (`spec/06`).
-const HOLD: Duration = Duration::from_millis(20);
+/// How long the news that a request was accepted waits for its answer. A part of what an opener waits for it (`spec/06`), and
+/// no less than the driver of a session sleeps: to be woken before that, a runtime has to tell itself by a system call.
+const HOLD: Duration = Duration::from_secs(1);
 
 /// How the exchange goes on.
 pub(super) enum Outcome<'a> {
@@ -123,7 +123,7 @@ impl<'a> Serving<'a> {
             context,
             tried,
             replay,
-            hold: Instant::now().checked_add(HOLD),
+            hold: Instant::now().checked_add(HOLD.min(context.timeouts.open / 4)),
             deadline: Deadline::default(),
         })
     }
@@ -160,6 +160,7 @@ impl<'a> Serving<'a> {
                     answer => break answer,
                 }
             };
+            let held = self.holds();
             if answer.is_pending() && self.poll_hold(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -170,7 +171,8 @@ impl<'a> Serving<'a> {
             if matches!(self.stage, Stage::Answered) {
                 return Poll::Ready(Outcome::Answered);
             }
-            if answer.is_pending() && !full {
+            // What waits for an answer has waited with something else until now.
+            if answer.is_pending() && !full && !held {
                 return Poll::Pending;
             }
         }
@@ -333,14 +335,21 @@ impl<'a> Serving<'a> {
     /// Pending while it would be a waste to write: the opener has nothing more to send, so that it can hear that its request
     /// was accepted together with the answer.
     fn poll_hold(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        if let (Some(until), Stage::Waiting(_), Some(_)) = (self.hold, &self.stage, self.inbound.complete()) {
+        if let Some(until) = self.hold.filter(|_| self.holds()) {
             ready!(self.deadline.poll(until, cx));
         }
         self.hold = None;
         Poll::Ready(())
     }
 
+    const fn holds(&self) -> bool {
+        self.hold.is_some() && matches!(self.stage, Stage::Waiting(_)) && self.inbound.complete().is_some()
+    }
+
     fn poll_late(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Outcome<'a>>> {
+        if self.holds() {
+            return Poll::Pending;
+        }
         let due = self.inbound.complete().and_then(|at| at.checked_add(self.context.timeouts.answer));
         let Some(due) = due else { return Poll::Pending };
         ready!(self.deadline.poll(due, cx));

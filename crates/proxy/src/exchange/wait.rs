@@ -77,7 +77,9 @@ impl Wait {
             match message {
                 Message::Status(Status::Accepted) => {
                     self.accepted = true;
-                    self.since = Instant::now();
+                    if opener.is_uploading() {
+                        self.since = Instant::now();
+                    }
                 }
                 Message::Status(Status::Refused { code, .. }) => {
                     return Poll::Ready(Err(Unanswered::failed(
