@@ -184,9 +184,14 @@ impl<'a> Serving<'a> {
             Stage::Waiting(waiting) => {
                 let response = waiting.attempt.poll(cx);
                 // Behind it: those that came together with the response are there by now.
+                let before = self.channel.out.waiting();
                 let interims = waiting.poll_interims(self.channel.out.buffer(), &mut self.deadline, cx);
                 if let Err(error) = interims {
                     return Poll::Ready(Err(unfit(error)));
+                }
+                if self.channel.out.waiting() > before {
+                    // An interim response is of use only while the other one is not there.
+                    self.hold = None;
                 }
                 self.retry &= !waiting.answers();
                 match response {

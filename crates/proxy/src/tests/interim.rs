@@ -40,6 +40,30 @@ fn early(status: u16, link: &str) -> Response<()> {
 }
 
 #[test]
+fn a_hint_waits_for_nothing() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        let mut visitor = Peer::connect(world.http).await;
+        visitor.say(GET).await;
+        let mut connection = Peer::accept(&service).await;
+        let mut quickest = LIMIT;
+        for _ in 0..5 {
+            connection.head().await;
+            let said = Instant::now();
+            connection.say(hint("/a")).await;
+            assert_eq!(visitor.head().await, heard_hint("/a"));
+            quickest = quickest.min(said.elapsed());
+            connection.say(OK).await;
+            assert_eq!(visitor.hear("ok").await, HEARD_OK);
+            visitor.say(GET).await;
+        }
+        // With other news it would wait a second each time, for an answer that is not there.
+        assert!(quickest < Duration::from_millis(500), "{quickest:?}");
+    });
+}
+
+#[test]
 fn pipelined_requests_have_their_hints_before_their_responses() {
     let service = ByHand::new();
     run(service.addr(), |world| async move {
