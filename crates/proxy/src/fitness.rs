@@ -29,16 +29,19 @@ impl Fitness {
     /// Its service was reached.
     pub fn reached(&self) {
         if self.0.failing.load(Ordering::Relaxed) {
+            // Under the lock, so that the mark never says less than the record.
+            let mut health = self.0.health.lock();
+            health.connected();
             self.0.failing.store(false, Ordering::Relaxed);
-            self.0.health.lock().connected();
         }
     }
 
     /// An attempt failed with `kind` at `now`. `others`: there are members besides.
     pub fn failed(&self, kind: ErrorKind, others: bool, now: Instant) {
         if matches!(kind, ErrorKind::ServiceRefused | ErrorKind::ServiceTls | ErrorKind::OpenTimeout) {
+            let mut health = self.0.health.lock();
+            health.connect_failed(now, others);
             self.0.failing.store(true, Ordering::Relaxed);
-            self.0.health.lock().connect_failed(now, others);
         }
     }
 }
