@@ -19,10 +19,10 @@ use policy::consent::Consent;
 use policy::part::IngressKind;
 use protocol::id::{InstanceId, Slot};
 use protocol::service_name::ServiceName;
-use proxy::context::{Context, Timeouts};
+use proxy::context::{Context, Waits};
 use proxy::directory::RouteLabels;
 use proxy::plugin::Plugins;
-use proxy::service::{Service, ServiceTable, labels_of};
+use proxy::service::{KnownServers, Service, ServiceTable, labels_of};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -107,7 +107,8 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
         sink: Arc::new(sink),
         drain: Drain::of(&shutdown),
         drain_connections: settings.mode != Mode::AdHoc,
-        timeouts: Timeouts::default(),
+        waits: Waits::default(),
+        servers: KnownServers::default(),
     };
     on_hangup(settings.mode, &shutdown, &spawner).await?;
     let sessions = Arc::new(Sessions::new(settings.connections));

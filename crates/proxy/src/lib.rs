@@ -31,6 +31,7 @@ pub mod ingress;
 pub mod page;
 pub mod plugin;
 mod poison;
+mod pool;
 pub mod responder;
 pub mod routes;
 pub mod rule_answer;

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use ops::spawn::{Spawner, Worker};
@@ -25,7 +26,7 @@ use crate::socket::tune_session;
 use crate::tls::exporter;
 
 /// How long a refused peer may take to read why.
-const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a connection became no session. In every case the peer has been told, if it speaks our protocol at all.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,7 @@ pub struct Incoming {
     version: u16,
     features: Features,
     login_message: Vec<u8>,
+    dead_after: Duration,
 }
 
 impl Incoming {
@@ -111,7 +113,8 @@ impl Incoming {
             }
         };
         let login_message = login_message(&binding, hello.client, hello.instance, hello.slot);
-        Ok(Self { stream, liveness, buffer, hello, version, features, login_message })
+        let dead_after = DEAD_AFTER;
+        Ok(Self { stream, liveness, buffer, hello, version, features, login_message, dead_after })
     }
 
     /// What the client said.
@@ -169,11 +172,16 @@ impl Incoming {
             role: Role::Server,
             peer: self.hello.limits,
             liveness: self.liveness,
-            dead_after: DEAD_AFTER,
+            dead_after: self.dead_after,
             early: self.buffer.freeze(),
             budget,
         };
         Ok(session::start(self.stream, config, spawner, worker))
+    }
+
+    /// Its session is given up when no byte has come for so long; 15 s where nobody says otherwise.
+    pub const fn give_up_after(&mut self, silence: Duration) {
+        self.dead_after = silence;
     }
 
     /// Refuses the client, and waits up to a second for it to have read why.
