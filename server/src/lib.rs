@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`app`] | how everything is put together: read this first | 3 |
 //! | [`cli`], [`settings`], [`config`] | commands, flags and the file | INTERFACE |
+//! | [`live`] | the configuration in use, and how another one takes its place | 6 |
 //! | [`certificates`] | what visitors over TLS are shown | 8 |
 //! | [`identity`] | the server's key, principals, credentials, join strings | 4.2, 6 |
 //! | [`admission`] | from a connection to a login | 4.2, 6 |
@@ -23,8 +24,8 @@ mod entrances;
 #[cfg(test)]
 mod fakes;
 pub mod identity;
-mod ingresses;
 mod listeners;
+pub mod live;
 pub mod nearby;
 mod pages;
 pub mod registry;

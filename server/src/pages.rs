@@ -22,7 +22,7 @@ pub(crate) fn pages(registry: &Arc<Registry>, metrics: Metrics, started: Instant
             "sessions": registry.sessions().len(),
             "uptime": started.elapsed().as_secs(),
             "version": VERSION,
-            "revision": 0,
+            "revision": registry.routing().revision(),
         })
     };
     let readiness = move || match ready.is_draining() {

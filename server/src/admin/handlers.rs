@@ -23,9 +23,11 @@ pub const WRONG_USAGE: &str = "wrong-usage";
 type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
-    let bound = admin.bound;
+    let bound = admin.running.bound();
     let mut ingresses = admin.registry.ingress_infos();
-    ingresses.iter_mut().for_each(|info| info.down = admin.down.why(&info.listen));
+    for info in &mut ingresses {
+        info.down = info.listen.parse().ok().and_then(|address| admin.running.down(address));
+    }
     Json(Status {
         version: VERSION.to_owned(),
         uptime_seconds: admin.started.elapsed().as_secs(),
@@ -37,7 +39,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
             https: bound.https.map(|address| address.to_string()),
             ops: bound.ops.to_string(),
         },
-        revision: 0,
+        revision: admin.running.revision(),
         sessions: admin.registry.session_infos(),
         names: admin.registry.name_infos(),
         groups: admin.registry.group_infos(),
@@ -62,7 +64,8 @@ pub(super) async fn principals(State(admin): State<Arc<Admin>>) -> Json<Principa
 pub(super) async fn invite(State(admin): State<Arc<Admin>>, Json(asked): Json<Invite>) -> Answer<Invited> {
     let now = SystemTime::now();
     let name = Principal::parse(&asked.name).map_err(|error| wrong(format!("{:?}: {error}", asked.name)))?;
-    let domain = &admin.registry.naming().domain;
+    let naming = admin.registry.naming().clone();
+    let domain = &naming.domain;
     let grants =
         NewGrants::parse(domain, &asked.hosts, &asked.ports, &asked.groups, &asked.reach, &asked.quotas)
             .map_err(|error| wrong(error.to_string()))?;
@@ -73,7 +76,8 @@ pub(super) async fn invite(State(admin): State<Arc<Admin>>, Json(asked): Json<In
         })
         .transpose()?;
     let (credential, join) = admin
-        .joins
+        .running
+        .joins()
         .invite(name.clone(), expires, asked.once, now)
         .map_err(|error| failed(error.to_string()))?;
     let id = credential.id.0.to_string();
@@ -144,7 +148,8 @@ fn info(admin: &Admin, book: &Book, principal: &Principal, grants: Grants) -> Pr
 
 fn default_info(admin: &Admin, book: &Book) -> Option<PrincipalInfo> {
     let principal = Principal::parse(DEFAULT).ok()?;
-    let domain = &admin.registry.naming().domain;
+    let naming = admin.registry.naming();
+    let domain = &naming.domain;
     let grants = book.grants(&principal, domain)?;
     let Quotas { names, sessions } = grants.quotas;
     Some(PrincipalInfo {

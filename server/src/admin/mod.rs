@@ -15,8 +15,8 @@ use axum::routing::{get, post};
 use ops::state_dir::StateDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::{JoinMaker, Store};
-use crate::ingresses::Down;
+use crate::identity::Store;
+use crate::live::Running;
 use crate::registry::Registry;
 
 /// Where the server listens, as bound; of a listener with several addresses the first.
@@ -39,14 +39,10 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     /// Principals and credentials.
     pub identity: Arc<Store>,
-    /// Makes join strings.
-    pub joins: JoinMaker,
     /// Where `STATE/join` is.
     pub state: StateDir,
-    /// Where the server listens.
-    pub bound: Bound,
-    /// The configured listeners that could not be bound yet.
-    pub down: Down,
+    /// The configuration in use.
+    pub running: Arc<Running>,
     /// Since when it runs.
     pub started: Instant,
     /// Cancelled when it drains.

@@ -11,6 +11,7 @@ use policy::throttle::Banned;
 use protocol::handshake::{Features, Hello, PeerLimits, Reject, RejectCode, Welcome};
 use protocol::id::{InstanceId, Slot};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use transport::handshake::{HandshakeError, Incoming};
 use transport::session::Inbound;
 
@@ -46,7 +47,8 @@ pub(super) struct Entrant {
 /// Decides on one connection. None: it was refused, or it went away, and there is nothing left to do.
 pub(super) async fn run(door: &Door, stream: std::net::TcpStream, peer: SocketAddr) -> Option<Entrant> {
     let stream = TcpStream::from_std(stream).ok()?;
-    let incoming = match Incoming::read(stream, &door.tls).await {
+    let tls = TlsAcceptor::from(door.tls.load_full());
+    let incoming = match Incoming::read(stream, &tls).await {
         Ok(incoming) => incoming,
         Err(error) => {
             note(door, peer, &error);
@@ -84,6 +86,7 @@ impl Entrant {
         };
         let welcomed = async {
             incoming.settle()?;
+            incoming.give_up_after(door.pulse().dead_after());
             incoming.welcome(welcome, door.budget.clone(), &door.spawner, worker).await
         };
         let (link, inbound) = match welcomed.await {

@@ -13,6 +13,7 @@ pub use listener::{listen, take};
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use ops::metrics::Metrics;
 use ops::spawn::Spawner;
 use parking_lot::Mutex;
@@ -20,13 +21,12 @@ use policy::admission::Admission;
 use policy::throttle::Throttle;
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use transport::session::ProcessBudget;
 
 use crate::identity::Store;
 use crate::registry::Registry;
-use crate::session::Context;
+use crate::session::{Context, Pulse};
 use lobby::Lobby;
 use warnings::Warnings;
 
@@ -40,7 +40,7 @@ const TASKS: usize = 2 * UNAUTHENTICATED;
 
 /// Everything that a login is decided with.
 pub struct Door {
-    tls: TlsAcceptor,
+    tls: ArcSwap<ServerConfig>,
     identity: Arc<Store>,
     registry: Arc<Registry>,
     sessions: Context,
@@ -68,7 +68,7 @@ impl Door {
     ) -> Self {
         let now = Instant::now();
         Self {
-            tls: tls.into(),
+            tls: ArcSwap::new(tls),
             identity,
             registry: sessions.registry.clone(),
             metrics: sessions.metrics.clone(),
@@ -82,5 +82,16 @@ impl Door {
             warnings: Warnings::new(now),
             permits: Arc::new(Semaphore::new(TASKS)),
         }
+    }
+
+    /// From now on clients are shown this certificate.
+    pub fn show(&self, tls: Arc<ServerConfig>) {
+        self.tls.store(tls);
+    }
+
+    /// How often clients are asked whether they are there.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.sessions.pulse
     }
 }

@@ -34,6 +34,7 @@ impl Server {
             registry: world.registry.clone(),
             metrics: Metrics::new("0"),
             spawner: world.spawner.clone(),
+            pulse: Pulse::default(),
         };
         let door = Door::new(
             key.tls.clone(),
@@ -45,7 +46,7 @@ impl Server {
         let door = Arc::new(door);
         let sockets = bind_port(&["127.0.0.1".parse().unwrap()], 0).unwrap();
         let address = sockets[0].local_addr().unwrap();
-        listen(&door, sockets);
+        listen(&door, sockets, &CancellationToken::new());
         let tls = client_config(&Trust::Pins(vec![key.pin])).unwrap();
         Self { world, door, address, tls }
     }

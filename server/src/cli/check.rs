@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
 use ops::metrics::Metrics;
-use proxy::plugin::Kinds;
+use proxy::plugin::{Kinds, Plugins};
 
 use super::run::read;
 use crate::admin::VERSION;
@@ -27,7 +27,8 @@ impl Check {
             return Err(Exit::usage("name one file: tunneld check FILE"));
         }
         let document = read(&self.file, flags, kinds).map_err(Exit::usage)?;
-        config::routing(&document, kinds, &Metrics::new(VERSION)).map_err(Exit::usage)?;
+        let none = Plugins::default();
+        config::routing(&document, &none, kinds, &Metrics::new(VERSION)).map_err(Exit::usage)?;
         let counts = [
             ("principal", document.principals.len()),
             ("group", document.groups.len()),

@@ -10,8 +10,11 @@ mod instance;
 mod memberships;
 mod name;
 mod names;
+mod operator;
+mod parts;
 mod ports;
 mod register;
+mod regrant;
 mod relays;
 mod reservations;
 mod routing;
@@ -27,6 +30,8 @@ pub use instance::{Instance, InstanceKey, MemberState};
 pub use memberships::{Answer, Group, GroupError, Membership, Memberships};
 pub use name::Name;
 pub use names::{Entry, Names};
+pub use operator::{NameHeld, NamesWanted};
+pub use parts::{PreparedParts, TooFewAcks};
 pub use ports::{NoRoom, OpenError, Ports, Serve};
 pub use relays::{Relay, Relays};
 pub use routing::Routing;
@@ -49,6 +54,7 @@ use crate::identity::{StateKey, Store};
 use crate::nearby::Nearby;
 use crate::session::{DrainCause, Live, Login};
 use crate::settings::PublicUrl;
+use configured::OperatorNames;
 use register::Held;
 
 /// How long a session that was replaced on purpose may finish its work.
@@ -70,8 +76,10 @@ pub struct Naming {
 /// Who is there, and who holds what.
 #[derive(Debug)]
 pub struct Registry {
-    naming: Naming,
-    configured: Configured,
+    naming: ArcSwap<Naming>,
+    configured: OperatorNames,
+    memberships: Memberships,
+    nearby: Arc<Nearby>,
     identity: Arc<Store>,
     metrics: Metrics,
     ports: Ports,
@@ -125,7 +133,8 @@ impl Registry {
     #[must_use]
     pub fn new(
         naming: Naming,
-        configured: Configured,
+        memberships: Memberships,
+        nearby: Arc<Nearby>,
         identity: Arc<Store>,
         metrics: Metrics,
         ports: Ports,
@@ -140,8 +149,10 @@ impl Registry {
             last_generation: u64::try_from(since.as_micros()).unwrap_or(0),
         };
         Self {
-            naming,
-            configured,
+            naming: ArcSwap::from_pointee(naming),
+            configured: OperatorNames::default(),
+            memberships,
+            nearby,
             identity,
             metrics,
             ports,
@@ -179,27 +190,40 @@ impl Registry {
 
     /// How names look here.
     #[must_use]
-    pub fn naming(&self) -> &Naming {
-        &self.naming
+    pub fn naming(&self) -> Guard<Arc<Naming>> {
+        self.naming.load()
+    }
+
+    /// From now on names look so. Those that are there stay as they are.
+    pub fn name_by(&self, naming: Naming) {
+        self.naming.store(Arc::new(naming));
+    }
+
+    /// The public ports.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// The groups of the configuration.
     #[must_use]
     pub fn memberships(&self) -> &Memberships {
-        &self.configured.memberships
+        &self.memberships
     }
 
     /// The services next to the server.
     #[must_use]
     pub fn nearby(&self) -> &Arc<Nearby> {
-        &self.configured.nearby
+        &self.nearby
     }
 
     /// Whether `principal` may reach the service called `service` next to the server: it is granted to it, or an ingress of
     /// one of its groups leads there.
     #[must_use]
     pub fn may_reach(&self, principal: &Principal, service: &str) -> bool {
-        let Some(grants) = self.identity.book().grants(principal, &self.naming.domain) else { return false };
+        let Some(grants) = self.identity.book().grants(principal, &self.naming().domain) else {
+            return false;
+        };
         let leads_there =
             |group: &Group| group.part().ingresses.iter().any(|ingress| ingress.leads_to(service));
         grants.allows_reach(service) || self.memberships().of(&grants.groups).any(leads_there)
@@ -208,7 +232,7 @@ impl Registry {
     /// The names of the groups that a session's principal is granted.
     #[must_use]
     pub fn groups_of(&self, live: &Live) -> Vec<String> {
-        let grants = self.identity.book().grants(&live.login.principal, &self.naming.domain);
+        let grants = self.identity.book().grants(&live.login.principal, &self.naming().domain);
         grants.unwrap_or_default().groups
     }
 
@@ -252,7 +276,7 @@ impl Registry {
         let max = self
             .identity
             .book()
-            .grants(&login.principal, &self.naming.domain)
+            .grants(&login.principal, &self.naming().domain)
             .map_or(0, |grants| grants.quotas.sessions);
         let mut state = self.state.lock();
         // Sessions that this one takes the place of do not stand in its way; one that drains already stays.

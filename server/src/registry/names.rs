@@ -208,6 +208,14 @@ impl Names {
         }
     }
 
+    /// Takes a name from whoever has it.
+    pub(super) fn free(&self, name: &Name) {
+        self.edit(name, None, |entry| {
+            entry.holding = Holding::Free;
+            entry.align();
+        });
+    }
+
     /// Frees the names whose reservation is over.
     pub(super) fn expire(&self, now: Instant) {
         let over = |entry: &Entry| matches!(entry.holding, Holding::Reserved { until, .. } if until <= now);

@@ -1,5 +1,6 @@
 use std::time::{Duration, SystemTime};
 
+mod replaced;
 mod rules;
 
 use policy::principal::Principal;

@@ -167,6 +167,11 @@ impl Metrics {
         self.inner.registered.reloads.get_or_create(&outcome).inc();
     }
 
+    /// The configuration with this number is in use.
+    pub fn config_revision(&self, number: u64) {
+        self.inner.registered.config_revision.set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
     /// Counts a failed accept.
     pub fn accept_error(&self) {
         self.inner.registered.accept_errors.inc();

@@ -38,6 +38,7 @@ pub(super) struct Registered {
     pub(super) guard_closed: Family<GuardReason, Counter>,
     pub(super) accept_errors: Counter,
     pub(super) reloads: Family<ReloadOutcome, Counter>,
+    pub(super) config_revision: Gauge,
 }
 
 impl Registered {
@@ -62,6 +63,7 @@ impl Registered {
             guard_closed: Family::default(),
             accept_errors: Counter::default(),
             reloads: Family::default(),
+            config_revision: Gauge::default(),
         };
         registry.register("requests", "Requests answered", all.requests.clone());
         registry.register_with_unit(
@@ -75,6 +77,11 @@ impl Registered {
         registry.register("service_servers", "Servers of services, by state", all.service_servers.clone());
         registry.register("plugin_failures", "Calls of plugins that failed", all.plugin_failures.clone());
         registry.register("reload", "Files that had changed and were read again", all.reloads.clone());
+        registry.register(
+            "config_revision",
+            "Number of the configuration in use",
+            all.config_revision.clone(),
+        );
         registry.register("sessions", "Live sessions", all.sessions.clone());
         registry.register("substreams_open", "Open substreams", all.substreams_open.clone());
         registry.register("bytes", "Bytes carried for visitors, in: towards the service", bytes);
