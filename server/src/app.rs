@@ -35,7 +35,7 @@ use crate::ingresses::Ingresses;
 use crate::listeners::Listeners;
 use crate::nearby::Nearby;
 use crate::pages::pages;
-use crate::registry::{Configured, Naming, Ports, Registry};
+use crate::registry::{Configured, Naming, Ports, Registry, WantedParts};
 use crate::session::Context as Sessions;
 use crate::settings::{PublicUrl, Settings, implied};
 use crate::visitors::Visitors;
@@ -43,6 +43,8 @@ use crate::{announce, shutdown, upkeep};
 
 /// The soft limit of open files where nobody has changed it.
 const USUAL_DESCRIPTORS: u64 = 1024;
+/// The number of the configuration that the program starts with.
+const REVISION: u64 = 1;
 /// How long tasks may take to end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -195,7 +197,7 @@ impl Parts {
         let document = &self.settings.document;
         let nearby = Nearby::new(&document.services, &plugins, data_plane.clone(), &budget);
         let nearby = nearby.map_err(Exit::usage)?;
-        let configured = Configured::of(document, nearby, self.ingresses.ports()).map_err(Exit::usage)?;
+        let configured = Configured::of(document, nearby, self.ingresses.ports());
         let visitors = Visitors::new(data_plane, self.descriptors);
         let addresses = self.http.addresses.iter().map(SocketAddr::ip).collect();
         let ports = Ports::new(addresses, drain.start.clone(), visitors.ports());
@@ -208,6 +210,9 @@ impl Parts {
             SystemTime::now(),
         );
         let registry = Arc::new(registry);
+        // Nobody is there yet who could refuse.
+        let parts = WantedParts::of(document, REVISION, false);
+        registry.use_parts(registry.prepare_parts(parts).await.map_err(Exit::usage)?);
         let limits = Limits { wait: waits.queue, ..self.settings.document.limits };
         let dispatch = Dispatch::new(registry.clone(), timeouts.member, metrics.clone());
         visitors.dispatched_by(dispatch.limited_to(limits));

@@ -27,7 +27,7 @@ use transport::session::{Inbound, Liveness, ProcessBudget, Role, Session, Sessio
 
 use crate::identity::{DEFAULT, JoinMaker, NewGrants, StateKey, Store};
 use crate::nearby::Nearby;
-use crate::registry::{Configured, Memberships, Naming, NoRoom, Ports, Registry};
+use crate::registry::{Configured, Naming, NoRoom, Ports, Registry, WantedPart, WantedParts};
 use crate::session::{Live, Login, Orders};
 use crate::settings::PublicUrl;
 
@@ -93,6 +93,7 @@ impl World {
             ports,
             SystemTime::now(),
         ));
+        workers.block_on(async { registry.use_parts(registry.prepare_parts(parts()).await.unwrap()) });
         let (now, peers, keys) = (Instant::now(), Mutex::default(), Mutex::default());
         Self { registry, identity, state, spawner, now, workers, peers, keys, _directory: directory }
     }
@@ -175,17 +176,31 @@ pub(crate) fn domain() -> Host {
     Host::parse("t.example.com").unwrap()
 }
 
-/// Group `web`, with a service `app` and an ingress to `billing`; the host `rules.t.example.com` is a rule's, and the port 2200 a
-/// listener's.
-fn configured(spawner: &Spawner) -> Configured {
+/// Group `web`, with a service `app` and an ingress to `billing`, as revision 7.
+fn parts() -> WantedParts {
     let part = serde_json::json!({
         "services": [{ "name": "app", "servers": [{ "address": "127.0.0.1:3000" }] }],
         "ingresses": [{ "listen": "127.0.0.1:9000", "kind": "http", "to": "billing" }],
     });
-    let groups = vec![("web".to_owned(), serde_json::from_value(part).unwrap())];
+    wanted(7, &[("web", part)])
+}
+
+/// These groups, half of whose members must take their parts.
+pub(crate) fn wanted(revision: u64, groups: &[(&str, serde_json::Value)]) -> WantedParts {
+    let group = |(group, part): &(&str, serde_json::Value)| WantedPart {
+        group: (*group).to_owned(),
+        part: serde_json::from_value(part.clone()).unwrap(),
+        min_ack: 50,
+    };
+    let groups = groups.iter().map(group).collect();
+    WantedParts { groups, revision, ..WantedParts::default() }
+}
+
+/// The host `rules.t.example.com` is a rule's, and the port 2200 a
+/// listener's.
+fn configured(spawner: &Spawner) -> Configured {
     let hosts = [Host::parse("rules.t.example.com").unwrap()].into();
-    let memberships = Memberships::new(groups, 7).unwrap();
-    Configured { memberships, hosts, ports: [2200].into(), nearby: Arc::new(nearby(spawner)) }
+    Configured { hosts, ports: [2200].into(), nearby: Arc::new(nearby(spawner)) }
 }
 
 /// With a service `billing` next to the server, where nobody listens.

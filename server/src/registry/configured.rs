@@ -1,4 +1,4 @@
-//! What the configuration says of names and groups.
+//! What the configuration says of names.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,19 +6,13 @@ use std::sync::Arc;
 use policy::host::Host;
 use policy::host_pattern::HostPattern;
 
-use super::memberships::{GroupError, Memberships};
 use super::name::Name;
 use crate::config::Document;
 use crate::nearby::Nearby;
 
-/// The number of the configuration: it is read once, at the start.
-const REVISION: u64 = 1;
-
-/// What the configuration says of names and groups.
+/// What the configuration says of names.
 #[derive(Debug)]
 pub struct Configured {
-    /// The groups, with what their members are handed.
-    pub memberships: Memberships,
     /// Hosts of rules and of `tls`: the operator's, whoever asks for them.
     pub hosts: HashSet<Host>,
     /// Ports of configured listeners: the operator's too.
@@ -29,11 +23,8 @@ pub struct Configured {
 
 impl Configured {
     /// What `document` says; `nearby` are its services next to the server, and `ports` those of its listeners.
-    ///
-    /// # Errors
-    /// A group that can not be handed over.
-    pub fn of(document: &Document, nearby: Nearby, ports: HashSet<u16>) -> Result<Self, GroupError> {
-        let parts = document.groups.iter().map(|group| (group.name.clone(), group.part.clone()));
+    #[must_use]
+    pub fn of(document: &Document, nearby: Nearby, ports: HashSet<u16>) -> Self {
         let ruled = document.rules.iter().filter_map(|rule| rule.matcher.host.as_ref());
         let passed = document.tls.iter().map(|tls| &tls.host);
         let hosts = ruled.chain(passed).filter_map(|pattern| match pattern {
@@ -41,8 +32,7 @@ impl Configured {
             // What a wildcard covers may be claimed one by one, as far as it is granted.
             HostPattern::Wildcard(_) => None,
         });
-        let memberships = Memberships::new(parts.collect(), REVISION)?;
-        Ok(Self { memberships, hosts: hosts.collect(), ports, nearby: Arc::new(nearby) })
+        Self { hosts: hosts.collect(), ports, nearby: Arc::new(nearby) }
     }
 
     /// Whether `name` is the operator's.
