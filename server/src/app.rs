@@ -28,7 +28,7 @@ use crate::identity::{ServerKey, StateKey, Store};
 use crate::live::{Proven, Running, Serving, Shared, Start, Unproven, Wishes, key_names};
 use crate::nearby::Nearby;
 use crate::pages::pages;
-use crate::registry::{Memberships, Naming, Ports, Registry};
+use crate::registry::{Naming, Ports, Registry};
 use crate::session::{Context as Sessions, Pulse};
 use crate::settings::{PublicUrl, Settings};
 use crate::visitors::Visitors;
@@ -145,15 +145,13 @@ impl Parts {
         let nearby = Arc::new(Nearby::new(context.clone(), budget.clone()));
         let visitors = Visitors::new(context.clone(), descriptors);
         let ports = Ports::new(Vec::new(), drain.start.clone(), visitors.ports());
-        let parts = settings.document.groups.iter().map(|group| (group.name.clone(), group.part.clone()));
-        let memberships = Memberships::new(parts.collect(), revision).map_err(Exit::usage)?;
         let naming = Naming {
             domain: settings.domain.clone(),
             public_url: PublicUrl::plain(settings.http.port()),
             key: state_key.clone(),
         };
         let (known, now) = (identity.clone(), SystemTime::now());
-        let registry = Registry::new(naming, memberships, nearby, known, metrics.clone(), ports, now);
+        let registry = Registry::new(naming, nearby, known, metrics.clone(), ports, now);
         let registry = Arc::new(registry);
         let dispatch = Dispatch::new(registry.clone(), context.waits.clone(), metrics.clone());
         visitors.dispatched_by(dispatch);

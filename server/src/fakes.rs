@@ -28,7 +28,7 @@ use transport::session::{Inbound, Liveness, ProcessBudget, Role, Session, Sessio
 
 use crate::identity::{DEFAULT, JoinMaker, NewGrants, StateKey, Store};
 use crate::nearby::Nearby;
-use crate::registry::{Configured, Memberships, Naming, NoRoom, Ports, Registry};
+use crate::registry::{Configured, Naming, NoRoom, Ports, Registry, WantedPart, WantedParts};
 use crate::session::{Live, Login, Orders};
 use crate::settings::PublicUrl;
 
@@ -88,13 +88,13 @@ impl World {
         let metrics = Metrics::new("0");
         let registry = Arc::new(Registry::new(
             naming,
-            memberships(),
             Arc::new(nearby(&spawner)),
             identity.clone(),
             metrics,
             ports,
             SystemTime::now(),
         ));
+        workers.block_on(async { registry.use_parts(registry.prepare_parts(parts()).await.unwrap()) });
         registry.use_names(registry.want_names(names(), false).unwrap());
         let (now, peers, keys) = (Instant::now(), Mutex::default(), Mutex::default());
         Self { registry, identity, state, spawner, now, workers, peers, keys, _directory: directory }
@@ -183,14 +183,24 @@ fn names() -> Configured {
     Configured { hosts: [Host::parse("rules.t.example.com").unwrap()].into(), ports: [2200].into() }
 }
 
-/// Group `web`, with a service `app` and an ingress to `billing`.
-fn memberships() -> Memberships {
+/// Group `web`, with a service `app` and an ingress to `billing`, as revision 7.
+fn parts() -> WantedParts {
     let part = serde_json::json!({
         "services": [{ "name": "app", "servers": [{ "address": "127.0.0.1:3000" }] }],
         "ingresses": [{ "listen": "127.0.0.1:9000", "kind": "http", "to": "billing" }],
     });
-    let groups = vec![("web".to_owned(), serde_json::from_value(part).unwrap())];
-    Memberships::new(groups, 7).unwrap()
+    wanted(7, &[("web", part)])
+}
+
+/// These groups, half of whose members must take their parts.
+pub(crate) fn wanted(revision: u64, groups: &[(&str, serde_json::Value)]) -> WantedParts {
+    let group = |(group, part): &(&str, serde_json::Value)| WantedPart {
+        group: (*group).to_owned(),
+        part: serde_json::from_value(part.clone()).unwrap(),
+        min_ack: 50,
+    };
+    let groups = groups.iter().map(group).collect();
+    WantedParts { groups, revision, ..WantedParts::default() }
 }
 
 /// With a service `billing` next to the server, where nobody listens.
@@ -209,7 +219,7 @@ fn nearby(spawner: &Spawner) -> Nearby {
     let nearby = Nearby::new(context, ProcessBudget::new(1 << 30));
     let services = nearby.prepare(&parts, &Plugins::default()).unwrap();
     // The sessions within come up by themselves.
-    drop(futures_util::FutureExt::now_or_never(nearby.get_ready(&services)));
+    let _ = futures_util::FutureExt::now_or_never(nearby.get_ready(&services));
     nearby.use_services(services);
     nearby
 }

@@ -16,3 +16,4 @@ pub mod secret_file;
 pub mod signals;
 pub mod spawn;
 pub mod state_dir;
+pub mod watch;

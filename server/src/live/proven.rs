@@ -13,7 +13,7 @@ use crate::certificates::{CertificateError, Certificates};
 use crate::identity::{IdentityError, JoinMaker, ServerKey};
 use crate::listeners::BindError;
 use crate::nearby::Services;
-use crate::registry::{NameHeld, NamesWanted, Naming, NoRoom, PreparedParts, Routing, TooFewAcks};
+use crate::registry::{NameHeld, NamesWanted, Naming, NoRoom, PreparedParts, Refusal, Routing, Unprepared};
 use crate::settings::{Settings, SettingsError};
 
 /// A configuration that could be used, with all that is new of it. Dropped, it gives back what it holds.
@@ -57,6 +57,12 @@ impl Proven {
         &self.next.joins
     }
 
+    /// The members of groups that will not serve their part, and why.
+    #[must_use]
+    pub fn behind(&self) -> &[Refusal] {
+        self.parts.refusals()
+    }
+
     /// The addresses that public ports are opened on once it is in use.
     pub(crate) fn public(&self) -> Vec<IpAddr> {
         self.listeners.public()
@@ -74,6 +80,8 @@ impl std::fmt::Debug for Proven {
 pub struct Switched {
     /// The number of the configuration in use.
     pub revision: u64,
+    /// Members of groups that do not serve their part, and why.
+    pub behind: Vec<Refusal>,
     /// Names that were taken from those who held them.
     pub taken: Vec<NameHeld>,
     /// Sessions that ended because their principal is gone.
@@ -122,7 +130,7 @@ pub enum Unproven {
     Tls(#[from] rustls::Error),
     /// Too few members of a group took its part, or it can not be handed over.
     #[error(transparent)]
-    Parts(#[from] TooFewAcks),
+    Parts(#[from] Unprepared),
     /// The server stops.
     #[error("the server stops")]
     Stopping,

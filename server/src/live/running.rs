@@ -28,7 +28,7 @@ use crate::certificates::Certificates;
 use crate::config::{self, Document};
 use crate::entrances::{plain, secure};
 use crate::identity::{JoinMaker, ServerKey, StateKey, Store};
-use crate::registry::{Configured, Naming, Registry, Relays};
+use crate::registry::{Configured, Naming, Registry, Relays, WantedParts};
 use crate::settings::{Flags, PublicUrl, Settings};
 
 /// What the operator asks for besides the document.
@@ -172,8 +172,7 @@ impl Running {
         }
         let relays = self.relays(document, &listeners, bound);
         let pin = key.as_ref().map_or(current.joins.pin, |key| key.pin);
-        let parts = document.groups.iter().map(|group| (group.name.clone(), group.part.clone()));
-        let parts = registry.prepare_parts(parts.collect(), revision, wishes.require_all).await?;
+        let parts = registry.prepare_parts(WantedParts::of(document, revision, wishes.require_all)).await?;
         registry.nearby().get_ready(&services).await;
         Ok(Proven {
             parts,
@@ -232,15 +231,16 @@ impl Running {
         // What rules lead to is there before them, and goes after them.
         plugins.start(context);
         registry.nearby().use_services(services);
+        let behind = parts.refusals().to_vec();
         registry.use_parts(parts);
         registry.route_by(routing);
         let taken = registry.use_names(names);
-        let (ended, withdrawn) = registry.regrant(Instant::now());
+        let (ended, withdrawn) = registry.end_ungranted(Instant::now());
         let before = std::mem::replace(&mut *self.listeners.lock(), listeners.begin(serving));
         drop(before);
         context.metrics.config_revision(*revision);
         let down = self.listeners.lock().iter().filter_map(|listener| listener.down()).collect();
-        let switched = Switched { revision: *revision, taken, ended, withdrawn, down };
+        let switched = Switched { revision: *revision, behind, taken, ended, withdrawn, down };
         let current = self.current.swap(Arc::new(next));
         drop(only);
         self.follow_default(&current);

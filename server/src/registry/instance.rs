@@ -31,6 +31,8 @@ pub struct Instance {
     pub generation: Generation,
     /// What it calls itself.
     pub name: Arc<str>,
+    /// Whether it can be handed parts of the configuration.
+    pub takes_parts: bool,
     /// Its sessions.
     pub slots: Slots,
     /// What consistent hashing tells it apart by: the installation, so that a restart moves nobody.
@@ -66,6 +68,7 @@ impl Instance {
             key: InstanceKey::of(live),
             generation: live.generation,
             name: live.login.name.as_str().into(),
+            takes_parts: live.login.takes_parts,
             slots: Slots::default(),
             identity: identity(live),
         }

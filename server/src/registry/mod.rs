@@ -11,14 +11,14 @@ mod memberships;
 mod name;
 mod names;
 mod operator;
-mod parts;
 mod ports;
+mod push;
 mod register;
-mod regrant;
 mod relays;
 mod reservations;
 mod routing;
 mod slots;
+mod ungranted;
 mod view;
 
 #[cfg(test)]
@@ -27,12 +27,12 @@ mod tests;
 pub use configured::Configured;
 pub use groups::{Groups, Served};
 pub use instance::{Instance, InstanceKey, MemberState};
-pub use memberships::{Answer, Group, GroupError, Membership, Memberships};
+pub use memberships::{Answer, Group, GroupError, Handed, Membership, Memberships, ToHand};
 pub use name::Name;
 pub use names::{Entry, Names};
 pub use operator::{NameHeld, NamesWanted};
-pub use parts::{PreparedParts, TooFewAcks};
 pub use ports::{NoRoom, OpenError, Ports, Serve};
+pub use push::{PreparedParts, Refusal, TooFew, TooFewAcks, Unprepared, WantedPart, WantedParts};
 pub use relays::{Relay, Relays};
 pub use routing::Routing;
 
@@ -46,8 +46,9 @@ use parking_lot::Mutex;
 use policy::host::Host;
 use policy::ownership::Leaving;
 use policy::principal::Principal;
-use protocol::control::{CloseReason, PartAnswer, PartId};
+use protocol::control::CloseReason;
 use protocol::id::{CredentialId, Generation, SessionId};
+use protocol::limits::PARTS_MAX;
 use proxy::directory::RouteLabels;
 
 use crate::identity::{StateKey, Store};
@@ -55,6 +56,7 @@ use crate::nearby::Nearby;
 use crate::session::{DrainCause, Live, Login};
 use crate::settings::PublicUrl;
 use configured::OperatorNames;
+use push::Awaited;
 use register::Held;
 
 /// How long a session that was replaced on purpose may finish its work.
@@ -78,17 +80,19 @@ pub struct Naming {
 pub struct Registry {
     naming: ArcSwap<Naming>,
     configured: OperatorNames,
-    memberships: Memberships,
     nearby: Arc<Nearby>,
     identity: Arc<Store>,
     metrics: Metrics,
     ports: Ports,
     names: Names,
+    memberships: Memberships,
     groups: Groups,
     routing: ArcSwap<Routing>,
     state: Mutex<State>,
     /// Held while the names are written down, so that the last to write has seen the most.
     saving: Mutex<()>,
+    /// Held while other parts are prepared, until they are used or given up.
+    preparing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the lock protects.
@@ -102,6 +106,8 @@ struct State {
     admitted: BTreeMap<SessionId, Principal>,
     last_session: u64,
     last_generation: u64,
+    /// Whose answer is awaited to parts that are prepared.
+    awaited: Option<Awaited>,
 }
 
 /// A login that was let in; it counts as a session until it has one or is dropped.
@@ -133,7 +139,6 @@ impl Registry {
     #[must_use]
     pub fn new(
         naming: Naming,
-        memberships: Memberships,
         nearby: Arc<Nearby>,
         identity: Arc<Store>,
         metrics: Metrics,
@@ -147,20 +152,22 @@ impl Registry {
             admitted: BTreeMap::new(),
             last_session: 0,
             last_generation: u64::try_from(since.as_micros()).unwrap_or(0),
+            awaited: None,
         };
         Self {
             naming: ArcSwap::from_pointee(naming),
             configured: OperatorNames::default(),
-            memberships,
             nearby,
             identity,
             metrics,
             ports,
             names: Names::default(),
+            memberships: Memberships::default(),
             groups: Groups::default(),
             routing: ArcSwap::default(),
             state: Mutex::new(state),
             saving: Mutex::new(()),
+            preparing: Arc::default(),
         }
     }
 
@@ -224,48 +231,19 @@ impl Registry {
         let Some(grants) = self.identity.book().grants(principal, &self.naming().domain) else {
             return false;
         };
-        let leads_there =
-            |group: &Group| group.part().ingresses.iter().any(|ingress| ingress.leads_to(service));
-        grants.allows_reach(service) || self.memberships().of(&grants.groups).any(leads_there)
+        grants.allows_reach(service) || self.memberships.lead_to(&grants.groups, service)
     }
 
     /// The names of the groups that a session's principal is granted.
-    #[must_use]
-    pub fn groups_of(&self, live: &Live) -> Vec<String> {
+    fn groups_of(&self, live: &Live) -> Vec<String> {
         let grants = self.identity.book().grants(&live.login.principal, &self.naming().domain);
         grants.unwrap_or_default().groups
     }
 
-    /// An instance has answered to a part that it was handed on this session.
-    pub fn part_answered(&self, live: &Live, answer: PartAnswer) {
-        let state = self.state.lock();
-        if !state.sessions.contains_key(&live.id) {
-            return;
-        }
-        let refusal = answer.refusal.clone();
-        let group = answer.of.group.clone();
-        let changed = self.memberships().answered(&InstanceKey::of(live), answer, &self.groups);
-        drop(state);
-        if changed {
-            let (client, reason) = (&live.login.name, refusal.as_deref());
-            match reason {
-                None => tracing::info!(session = %live.id, client, group, "a member is ready"),
-                Some(reason) => {
-                    tracing::warn!(session = %live.id, client, group, reason, "a member is behind");
-                }
-            }
-            self.names.tick();
-        }
-    }
-
-    /// The answer to a part that was handed over on this session is late.
-    pub fn part_unanswered(&self, live: &Live, part: &PartId) {
-        let state = self.state.lock();
-        let changed = self.memberships().silent(&InstanceKey::of(live), part);
-        drop(state);
-        if changed {
-            tracing::warn!(session = %live.id, client = live.login.name, group = part.group, "a member does not answer");
-        }
+    /// What the instance of a session is to be handed.
+    #[must_use]
+    pub fn to_hand(&self, live: &Live) -> ToHand {
+        self.memberships.to_hand(&InstanceKey::of(live), PARTS_MAX)
     }
 
     /// The numbers of a session that is about to begin.
@@ -332,7 +310,7 @@ impl Registry {
             live.cut(CloseReason::REPLACED, "a newer session has this slot");
             return;
         }
-        self.memberships().join(&self.groups_of(live), &instance, live.login.takes_parts);
+        self.memberships.grant(&self.groups_of(live), &instance, &self.groups);
         // The new one first: the instance is never without a session.
         instance.slots.add(live.clone());
         for old in before {
@@ -378,6 +356,7 @@ impl Registry {
             live.cut(CloseReason::EXPIRED, "the credential has expired");
             self.remove(&mut state, &live, Leaving::Lost, now);
         }
+        self.retire_parts(&state, now);
         self.names.expire(now);
         self.ports.keep(|port| self.names.look(&Name::Tcp(port), |_| ()).is_some());
     }
@@ -425,9 +404,9 @@ impl Registry {
     /// The older instance of a client whose newer one has logged in.
     fn supersede(&self, state: &mut State, key: &InstanceKey, now: Instant) {
         let Some(held) = state.instances.remove(key) else { return };
-        self.memberships().leave(key, &self.groups);
+        self.memberships.leave(key, &self.groups);
         for old in held.instance.slots.all().iter() {
-            state.sessions.remove(&old.id);
+            state.end(old.id);
             old.cut(CloseReason::SUPERSEDED, "another process of this client has logged in");
             self.metrics.session_replaced(ReplacedReason::Superseded);
         }
@@ -445,14 +424,14 @@ impl Registry {
             return;
         }
         instance.slots.remove(old.id);
-        state.sessions.remove(&old.id);
+        state.end(old.id);
         old.cut(CloseReason::REPLACED, "this slot has logged in anew");
         self.metrics.session_replaced(ReplacedReason::Reconnected);
     }
 
     fn remove(&self, state: &mut State, live: &Live, how: Leaving, now: Instant) {
         let key = InstanceKey::of(live);
-        if state.sessions.remove(&live.id).is_none() {
+        if !state.end(live.id) {
             return;
         }
         let Some(held) = state.instances.get(&key) else { return };
@@ -460,7 +439,7 @@ impl Registry {
         if held.instance.slots.is_empty()
             && let Some(held) = state.instances.remove(&key)
         {
-            self.memberships().leave(&key, &self.groups);
+            self.memberships.leave(&key, &self.groups);
             self.give_back(&held, how, now);
         }
     }
@@ -475,6 +454,19 @@ impl Registry {
 }
 
 impl State {
+    /// A session is known no more; whether it was.
+    fn end(&mut self, id: SessionId) -> bool {
+        self.settle(id, None);
+        self.sessions.remove(&id).is_some()
+    }
+
+    /// No answer is awaited any more from this session, to the part of one group or to all.
+    fn settle(&mut self, id: SessionId, group: Option<&str>) {
+        if let Some(awaited) = &mut self.awaited {
+            awaited.settle(id, group);
+        }
+    }
+
     fn select(&self, which: impl Fn(&Login) -> bool) -> Vec<Arc<Live>> {
         self.sessions.values().filter(|live| which(&live.login)).cloned().collect()
     }

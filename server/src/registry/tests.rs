@@ -1,5 +1,6 @@
 use std::time::{Duration, SystemTime};
 
+mod push;
 mod replaced;
 mod rules;
 

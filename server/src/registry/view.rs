@@ -36,7 +36,7 @@ impl Registry {
     /// Every group of the configuration, in order.
     #[must_use]
     pub fn group_infos(&self) -> Vec<GroupInfo> {
-        self.memberships().iter().map(|(name, group)| group_info(name, group)).collect()
+        self.memberships().in_use().iter().filter_map(|group| group_info(group)).collect()
     }
 
     /// Every configured ingress whose connections are relayed, in order.
@@ -103,7 +103,8 @@ fn session_info(live: &Live) -> SessionInfo {
     }
 }
 
-fn group_info(name: &str, group: &Group) -> GroupInfo {
+fn group_info(group: &Group) -> Option<GroupInfo> {
+    let used = group.used()?;
     let member = |membership: &Membership| {
         let instance = &membership.instance;
         let (state, reason) = membership.state();
@@ -113,12 +114,12 @@ fn group_info(name: &str, group: &Group) -> GroupInfo {
             reason: reason.map(|reason| reason.to_string()),
         }
     };
-    GroupInfo {
-        name: name.to_owned(),
-        revision: group.handed().of.revision,
-        services: group.part().services.iter().map(|service| service.name.clone()).collect(),
+    Some(GroupInfo {
+        name: used.id().group.clone(),
+        revision: used.id().revision,
+        services: used.part().services.iter().map(|service| service.name.clone()).collect(),
         members: group.memberships().iter().map(member).collect(),
-    }
+    })
 }
 
 fn member_info(instance: &Instance) -> MemberInfo {

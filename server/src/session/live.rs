@@ -63,6 +63,7 @@ pub struct Live {
     /// Asked for every visitor, so it takes no lock.
     draining: AtomicBool,
     notices: mpsc::Sender<Notice>,
+    parts: watch::Sender<()>,
 }
 
 /// That a session comes to its end.
@@ -92,6 +93,8 @@ pub struct Orders {
     pub drain: watch::Receiver<Option<DrainOrder>>,
     /// What to tell the person at the other end.
     pub notices: mpsc::Receiver<Notice>,
+    /// Changes when its instance may have other parts of the configuration to hold.
+    pub parts: watch::Receiver<()>,
 }
 
 /// No round trip measured yet.
@@ -103,6 +106,7 @@ impl Live {
     pub fn new(id: SessionId, generation: Generation, login: Login, link: Session) -> (Self, Orders) {
         let (drain, drain_orders) = watch::channel(None);
         let (notices, notice_orders) = mpsc::channel(NOTICES);
+        let (parts, part_orders) = watch::channel(());
         let live = Self {
             id,
             generation,
@@ -115,8 +119,9 @@ impl Live {
             drain,
             draining: AtomicBool::new(false),
             notices,
+            parts,
         };
-        (live, Orders { drain: drain_orders, notices: notice_orders })
+        (live, Orders { drain: drain_orders, notices: notice_orders, parts: part_orders })
     }
 
     /// Opens and accepts substreams.
@@ -159,6 +164,11 @@ impl Live {
     pub fn notify(&self, notice: Notice) {
         // A full queue: the client does not read, and will not read this either.
         drop(self.notices.try_send(notice));
+    }
+
+    /// Its instance may have other parts of the configuration to hold.
+    pub fn look_at_parts(&self) {
+        self.parts.send_replace(());
     }
 
     /// Whether it takes no new work because it comes to its end.

@@ -121,7 +121,7 @@ async fn serve(context: &Context, live: &Arc<Live>, mut inbound: Inbound, orders
         control,
         beat: None,
         nonce: 0,
-        handing: Handing::begin(live, &context.registry),
+        handing: Handing::new(live.login.takes_parts),
     };
     let reach = Arc::new(Reach::new(live.clone(), context.registry.clone()));
     let worker = live.link().worker();
@@ -170,9 +170,13 @@ impl Driver<'_> {
                 _ = heartbeat.tick() => self.beat().await,
                 () = std::future::ready(()), if self.handing.has_more() => self.hand().await,
                 () = sleep_until(self.handing.due().unwrap_or_else(Instant::now)), if self.handing.due().is_some() => {
-                    for part in self.handing.overdue() {
+                    for part in self.handing.overdue(Instant::now()) {
                         self.context.registry.part_unanswered(self.live, &part);
                     }
+                    Ok(())
+                }
+                Ok(()) = orders.parts.changed() => {
+                    self.handing.look();
                     Ok(())
                 }
                 _ = drained.tick(), if deadline.is_some() && self.live.load() == 0 => return drained_end(),
@@ -215,8 +219,9 @@ impl Driver<'_> {
                 Ok(())
             }
             Control::PartAnswer(answer) => {
-                self.handing.answered(&answer.of);
-                self.context.registry.part_answered(self.live, answer);
+                if let Some(part) = self.handing.answered(&answer.of) {
+                    self.context.registry.part_answered(self.live, &part, answer.refusal);
+                }
                 Ok(())
             }
             Control::Registered(_) => Err(misplaced(FrameType::REGISTERED)),
@@ -256,7 +261,8 @@ impl Driver<'_> {
 
     /// The next piece of what the client is handed, between two other messages.
     async fn hand(&mut self) -> Result<(), End> {
-        match self.handing.next(Instant::now()) {
+        let registry = &self.context.registry;
+        match self.handing.next(Instant::now(), || registry.to_hand(self.live)) {
             Some(message) => self.send(message).await,
             None => Ok(()),
         }

@@ -82,17 +82,17 @@ fn who_is_not_in_the_configuration_any_more_is_cut_and_lost_grants_take_names() 
     let all = Grants { groups: vec!["web".to_owned()], ..hosts(&["app.t.example.com", "*.b.example.com"]) };
     world.invite("ann", &[], &[], &[], &[], None);
     configure(&world, &[("ann", all.clone())]);
-    let quick = world.registry.regrant(world.now);
+    let quick = world.registry.end_ungranted(world.now);
     assert_eq!(quick, (0, 0), "nobody of the quick start is there");
     let ann = world.client("ann", 1, 1);
     world.register(&ann, grouped(http(0, "app"), "web")).unwrap();
     world.register(&ann, http(1, "x.b.example.com")).unwrap();
-    assert_eq!(world.registry.regrant(world.now), (0, 0));
+    assert_eq!(world.registry.end_ungranted(world.now), (0, 0));
     configure(&world, &[("ann", Grants { groups: vec![], ..all })]);
-    assert_eq!(world.registry.regrant(world.now), (0, 1), "its group is lost");
+    assert_eq!(world.registry.end_ungranted(world.now), (0, 1), "its group is lost");
     assert!(is_unknown(&world, HOST) && !targets(&world, "x.b.example.com").is_empty());
     configure(&world, &[("ann", hosts(&[HOST]))]);
-    assert_eq!(world.registry.regrant(world.now), (0, 1));
+    assert_eq!(world.registry.end_ungranted(world.now), (0, 1));
     assert!(is_unknown(&world, "x.b.example.com") && cut(&ann).is_none());
 }
 
@@ -105,11 +105,11 @@ fn a_principal_that_is_gone_leaves_no_session() {
     let random = world.register(&eve, http(0, "")).unwrap();
     // While the configuration names anybody there is no `default`; who was invited stays.
     configure(&world, &[("ann", Grants::default())]);
-    assert_eq!(world.registry.regrant(world.now), (1, 0));
+    assert_eq!(world.registry.end_ungranted(world.now), (1, 0));
     assert_eq!((cut(&quick), cut(&eve)), (Some(CloseReason::REVOKED), None));
     assert!(is_unknown(&world, HOST), "it is free at once");
     assert!(!targets(&world, &random).is_empty(), "a random name is everybody's right");
     configure(&world, &[("eve", hosts(&["eve.t.example.com"]))]);
-    assert_eq!(world.registry.regrant(world.now), (0, 1));
+    assert_eq!(world.registry.end_ungranted(world.now), (0, 1));
     assert!(is_unknown(&world, &random), "with grants there is no random name");
 }

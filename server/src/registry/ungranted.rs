@@ -17,7 +17,7 @@ use super::{Naming, Registry};
 impl Registry {
     /// The book of principals or the configuration has changed: sessions of those who are not known any more end, and names
     /// that are not granted any more are withdrawn. Says how many sessions and names those were.
-    pub fn regrant(&self, now: Instant) -> (usize, usize) {
+    pub fn end_ungranted(&self, now: Instant) -> (usize, usize) {
         let mut state = self.state.lock();
         let (book, naming) = (self.identity.book(), self.naming());
         let gone = state.select(|login| book.credential(&login.credential).is_none());
