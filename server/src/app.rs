@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use transport::session::ProcessBudget;
 
-use crate::admin::{Admin, Bound, VERSION, router};
+use crate::admin::{Admin, Bound, Gate, VERSION, router};
 use crate::admission::{self, Door};
 use crate::certificates::{self, Certificates};
 use crate::config;
@@ -37,7 +37,7 @@ use crate::nearby::Nearby;
 use crate::pages::pages;
 use crate::registry::{Configured, Naming, Ports, Registry, WantedParts};
 use crate::session::Context as Sessions;
-use crate::settings::{PublicUrl, Settings, implied};
+use crate::settings::{Listen, PublicUrl, Settings, implied};
 use crate::visitors::Visitors;
 use crate::{announce, shutdown, upkeep};
 
@@ -97,6 +97,7 @@ struct Parts {
     https: Option<Listeners>,
     ingresses: Ingresses,
     ops: Listeners,
+    admin: Option<Listeners>,
     certificates: Arc<Certificates>,
     bound: Bound,
     identity: Arc<Store>,
@@ -114,12 +115,16 @@ impl Parts {
         let https = settings.https.as_ref().map(|listen| Listeners::bind("--https", listen));
         let https = https.transpose().map_err(Exit::failed)?;
         let ops = Listeners::bind("--ops", &settings.ops).map_err(Exit::failed)?;
+        let admin = settings.document.listen.admin.as_ref();
+        let admin = admin.map(|admin| Listeners::bind("listen.admin", &Listen::at(admin.address)));
+        let admin = admin.transpose().map_err(Exit::failed)?;
         let ingresses = Ingresses::bind(&settings.document).map_err(Exit::failed)?;
         let bound = Bound {
             tunnel: first(&tunnel)?,
             http: first(&http)?,
             https: https.as_ref().map(first).transpose()?,
             ops: first(&ops)?,
+            admin: admin.as_ref().map(first).transpose()?,
         };
         let certificates = Certificates::load(settings.document.certificates.clone()).map_err(Exit::usage)?;
         let identity = Store::load(state.clone()).map_err(Exit::failed)?;
@@ -144,6 +149,7 @@ impl Parts {
             https,
             ingresses,
             ops,
+            admin,
             certificates: Arc::new(certificates),
             bound,
             identity: Arc::new(identity),
@@ -273,10 +279,18 @@ impl Parts {
             visitors.serve_ingress(ingress, Arc::new(entrance), &down).map_err(Exit::failed)?;
         }
         let quiet = CancellationToken::new();
-        serve_ops(self.ops.sockets, spawner, &quiet, pages(&registry, metrics, started, &drain));
+        let watched = pages(&registry, metrics.clone(), started, &drain);
+        serve_operators("ops", self.ops.sockets, spawner, &quiet, watched);
         let (asked, at_socket) = (quiet.clone(), spawner.clone());
+        let commands = router(commands);
+        if let (Some(listeners), Some(admin)) = (self.admin, &self.settings.document.listen.admin) {
+            for (socket, address) in listeners.sockets.into_iter().zip(listeners.addresses) {
+                let gate = Gate::new(admin.tokens.clone(), address, &admin.hosts, metrics.clone());
+                serve_operators("admin", vec![socket], spawner, &quiet, gate.before(commands.clone()));
+            }
+        }
         spawner.spawn(here, "admin", async move {
-            admin::serve(socket, router(commands), &at_socket, &asked).await;
+            admin::serve(socket, commands, &at_socket, &asked).await;
         });
 
         tracing::info!(
@@ -287,6 +301,7 @@ impl Parts {
             http = %self.bound.http,
             https = self.bound.https.map(tracing::field::display),
             ops = %self.bound.ops,
+            admin = self.bound.admin.map(tracing::field::display),
             domain = %self.settings.domain,
             "tunneld is ready"
         );
@@ -313,7 +328,8 @@ fn first(listeners: &Listeners) -> Result<SocketAddr, Exit> {
     listeners.first().ok_or_else(|| Exit::failed("a listener has no address"))
 }
 
-fn serve_ops(
+fn serve_operators(
+    name: &'static str,
     sockets: Vec<std::net::TcpListener>,
     spawner: &Spawner,
     quiet: &CancellationToken,
@@ -321,10 +337,10 @@ fn serve_ops(
 ) {
     for socket in sockets {
         let (at, quiet, pages) = (spawner.clone(), quiet.clone(), pages.clone());
-        spawner.spawn(spawner.next_worker(), "ops", async move {
+        spawner.spawn(spawner.next_worker(), name, async move {
             match TcpListener::from_std(socket) {
                 Ok(listener) => ops_listener::serve(listener, pages, &at, &quiet).await,
-                Err(error) => tracing::error!(%error, "the ops listener is lost"),
+                Err(error) => tracing::error!(name, %error, "a listener for operators is lost"),
             }
         });
     }

@@ -36,6 +36,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
             http: bound.http.to_string(),
             https: bound.https.map(|address| address.to_string()),
             ops: bound.ops.to_string(),
+            admin: bound.admin.map(|address| address.to_string()),
         },
         revision: 0,
         sessions: admin.registry.session_infos(),
