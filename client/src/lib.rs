@@ -21,6 +21,7 @@ pub mod tunnels;
 mod admin;
 mod course;
 mod dial;
+mod doctor;
 mod hints;
 mod ingress;
 mod operations;

@@ -12,7 +12,7 @@ use crate::settings::{Mode, Settings};
 use crate::trust;
 
 /// Used where `--config` is not given and this is present.
-const DEFAULT_CONFIG: &str = "/etc/tunnel/tunnelc.toml";
+pub(super) const DEFAULT_CONFIG: &str = "/etc/tunnel/tunnelc.toml";
 
 /// Run the tunnels of a configuration file, as a service: it never gives up.
 #[derive(FromArgs, ArgsInfo, Debug)]

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod drain;
 pub mod error_kind;
 pub mod fd_limit;

@@ -20,6 +20,7 @@ pub mod principal;
 pub mod reserved;
 pub mod retry;
 pub mod retry_budget;
+pub mod revision;
 pub mod rule;
 pub mod server_choice;
 pub mod server_health;

@@ -28,6 +28,7 @@ pub mod headers;
 mod http2;
 mod incoming;
 pub mod ingress;
+pub mod outside;
 pub mod page;
 pub mod plugin;
 mod poison;

@@ -91,6 +91,9 @@ pub struct ListenInfo {
     pub https: Option<String>,
     /// For operators.
     pub ops: String,
+    /// For what asks as commands do, over TCP; absent without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
 }
 
 /// Answer of `GET /v1/sessions`.

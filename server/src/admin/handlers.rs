@@ -38,6 +38,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
             http: bound.http.to_string(),
             https: bound.https.map(|address| address.to_string()),
             ops: bound.ops.to_string(),
+            admin: bound.admin.map(|address| address.to_string()),
         },
         revision: admin.running.revision(),
         sessions: admin.registry.session_infos(),

@@ -1,8 +1,11 @@
 //! `[listen]`: where the server listens.
 
+use std::net::SocketAddr;
+
 use ops::config::{Placed, Problems, Section, Value};
 
 use super::names::Names;
+use crate::admin::Tokens;
 use crate::settings::Listen;
 
 /// The listeners of the file.
@@ -16,6 +19,19 @@ pub struct Listeners {
     pub https: Option<Listener>,
     /// For operators.
     pub ops: Option<Listener>,
+    /// For what asks as commands do, over TCP.
+    pub admin: Option<AdminListener>,
+}
+
+/// The admin listener for TCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminListener {
+    /// Where.
+    pub address: SocketAddr,
+    /// Who may ask.
+    pub tokens: Tokens,
+    /// By which names, besides those of this machine and its address.
+    pub hosts: Vec<String>,
 }
 
 /// One listener.
@@ -38,8 +54,42 @@ pub(super) fn listeners(mut section: Section<'_>, names: &mut Names, problems: &
     let http = read("http", Keys::Http);
     let https = read("https", Keys::Https);
     let ops = read("ops", Keys::Address);
+    let admin = section.section("admin", problems).and_then(|it| admin(it, names, problems));
     section.finish(&[], problems);
-    Listeners { tunnel, http, https, ops }
+    Listeners { tunnel, http, https, ops, admin }
+}
+
+fn admin(mut section: Section<'_>, names: &mut Names, problems: &mut Problems) -> Option<AdminListener> {
+    let address = section.text("address", problems);
+    let file = section.path("token_file", problems);
+    let hosts = section.texts("hosts", problems);
+    let remote = section.flag("remote", problems).is_some_and(|remote| remote.value);
+    section.require("address", "\"127.0.0.1:7482\"", problems);
+    section.require("token_file", "\"admin.tokens\"", problems);
+    section.finish(&[], problems);
+    let tokens = file.and_then(|file| problems.check(file.span, Tokens::read(&file.value)));
+    let text = address?;
+    let address = text.parse(address_of, problems)?;
+    names.add_listener("listen.admin", address, &text, problems);
+    if !address.ip().is_loopback() && !remote {
+        problems.add_with_help(
+            text.span,
+            format_args!("{address} can be reached from other machines, and what is said there is not encrypted"),
+            "listen on 127.0.0.1 and let a proxy with TLS lead there; or add remote = true in a network you trust",
+        );
+        return None;
+    }
+    Some(AdminListener {
+        address,
+        tokens: tokens?,
+        hosts: hosts.into_iter().map(|host| host.value).collect(),
+    })
+}
+
+fn address_of(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is no address to listen on: write ADDRESS:PORT, for example 127.0.0.1:7482")
+    })
 }
 
 /// Which keys a table may have.

@@ -391,6 +391,29 @@ plugin = [
 }
 
 #[test]
+fn the_admin_listener_is_on_this_machine_unless_it_is_asked_for_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tunneld.toml");
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "ci:0123456789abcdef0123456789abcdef\n").unwrap();
+    let said = |listen: &str| match parse(&path, &format!("[listen]\nadmin = {listen}\n")) {
+        Ok(document) => Ok(document.listen.admin.unwrap()),
+        Err(problems) => Err(problems.found.into_iter().map(|it| it.message).collect::<Vec<_>>().join("; ")),
+    };
+    let here = said("{ address = \"[::1]:7482\", token_file = \"tokens\", hosts = [\"ops.lan\"] }").unwrap();
+    assert_eq!((here.address, here.hosts), ("[::1]:7482".parse().unwrap(), vec!["ops.lan".to_owned()]));
+    let elsewhere = said("{ address = \"[::]:7482\", token_file = \"tokens\" }").unwrap_err();
+    assert!(elsewhere.contains("can be reached from other machines"), "{elsewhere}");
+    said("{ address = \"[::]:7482\", token_file = \"tokens\", remote = true }").unwrap();
+    let missing = said("{ address = \"7482\", token_file = \"none\" }").unwrap_err();
+    assert!(missing.contains("cannot read the secret file") && missing.contains("ADDRESS:PORT"), "{missing}");
+    std::fs::write(&tokens, "hunter2-hunter2-hunter2-hunter2\n").unwrap();
+    let bare = said("{ address = \"[::1]:7482\", token_file = \"tokens\" }").unwrap_err();
+    assert!(bare.contains("line 1 of") && !bare.contains("hunter2"), "{bare}");
+    assert!(said("\"127.0.0.1:7482\"").unwrap_err().contains("wants a table"));
+}
+
+#[test]
 fn a_key_file_that_does_not_fit_is_named() {
     let (folder, path) = example();
     let other = rcgen::KeyPair::generate().unwrap();
@@ -421,6 +444,7 @@ zz = 1
 http = { address = "1.1.1.1:2", zz = 1 }
 https = { address = "1.1.1.1:3", zz = 1 }
 tunnel = { address = "1.1.1.1:4", zz = 1 }
+admin = { address = "127.0.0.1:5", token_file = "t", zz = 1 }
 "#;
 
 /// The rows of the page: (table, key, default).

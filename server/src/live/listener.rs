@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use proxy::ingress::Gate;
 use tokio_util::sync::CancellationToken;
 
+use super::operators::Operators;
 use super::plan::{Open, Place};
 use super::role::Role;
 use crate::listeners::{BindError, Listeners};
@@ -23,6 +24,8 @@ pub(crate) struct Listener {
     key: &'static str,
     /// How visitors come in.
     pub(super) gate: Gate,
+    /// What operators are shown.
+    pub(super) operators: Operators,
     pub(super) stop: CancellationToken,
     state: Mutex<State>,
 }
@@ -51,7 +54,7 @@ impl Drop for Listener {
 impl Listener {
     /// Down for now, until `stop`.
     pub(super) fn new(role: Role, listen: Listen, key: &'static str, stop: CancellationToken) -> Self {
-        Self { role, listen, key, gate: Gate::default(), stop, state: Mutex::default() }
+        Self { role, listen, key, gate: Gate::default(), operators: Operators::default(), stop, state: Mutex::default() }
     }
 
     /// Binds what is not bound yet, besides `kept`.

@@ -13,7 +13,7 @@ use super::proven::Unproven;
 use super::role::Role;
 use super::running::Start;
 use super::serving::{Beginning, Serving};
-use crate::admin::Bound;
+use crate::admin::{self, Bound};
 use crate::listeners::BindError;
 use crate::settings::{Listen, Settings};
 
@@ -35,6 +35,8 @@ pub(super) struct NextListener {
     pub(super) proxy_protocol: bool,
     /// How visitors come in; none where none come.
     pub(super) entrance: Option<Entrance>,
+    /// What operators have to pass first; none where none ask.
+    pub(super) operators: Option<admin::Gate>,
     /// None if it is there already.
     beginning: Option<Beginning>,
 }
@@ -56,6 +58,9 @@ pub(super) fn wanted(settings: &Settings) -> Vec<Wanted> {
         want(Role::Https, https, file.https.is_some(), flags.https.is_some(), proxied(&file.https));
     }
     want(Role::Ops, &settings.ops, file.ops.is_some(), flags.ops.is_some(), false);
+    if let Some(admin) = &file.admin {
+        want(Role::Admin, &Listen::at(admin.address), true, false, false);
+    }
     for entrance in &settings.document.tcp {
         let listen = entrance.listen;
         want(Role::Tcp, &Listen::at(listen.address), true, false, listen.proxy_protocol);
@@ -92,8 +97,7 @@ impl NextListeners {
             let (sockets, bind) = match step {
                 Step::Keep(index) => {
                     if let Some(listener) = open.get(index).cloned() {
-                        let (entrance, beginning) = (None, None);
-                        all.push(NextListener { listener, proxy_protocol, entrance, beginning });
+                        all.push(NextListener::new(listener, proxy_protocol, None));
                     }
                     continue;
                 }
@@ -146,6 +150,7 @@ impl NextListeners {
             http: first(Role::Http)?,
             https: first(Role::Https),
             ops: first(Role::Ops)?,
+            admin: first(Role::Admin),
         })
     }
 
@@ -166,12 +171,21 @@ impl NextListeners {
             if let Some(entrance) = next.entrance {
                 next.listener.gate.replace(entrance);
             }
+            if let (Some(gate), Some(commands)) = (next.operators, serving.commands.get()) {
+                next.listener.operators.show(gate.before(commands.clone()));
+            }
             if let Some(beginning) = next.beginning {
                 serving.begin(&next.listener, beginning);
             }
             next.listener
         };
         self.0.into_iter().map(begin).collect()
+    }
+}
+
+impl NextListener {
+    const fn new(listener: Arc<Listener>, proxy_protocol: bool, beginning: Option<Beginning>) -> Self {
+        Self { listener, proxy_protocol, entrance: None, operators: None, beginning }
     }
 }
 

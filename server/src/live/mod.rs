@@ -11,11 +11,13 @@
 //! | `proven` | what there is between them |
 //! | `plan` | which listeners stay and which are to be bound; pure |
 //! | `listener`, `listeners`, `serving` | a listener, all of them, and who takes in those that come |
+//! | `operators` | what operators are shown at one |
 //! | `naming` | what follows from domain, `public_url` and `advertise` |
 
 mod listener;
 mod listeners;
 mod naming;
+mod operators;
 mod plan;
 mod proven;
 mod relaying;

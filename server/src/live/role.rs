@@ -11,6 +11,8 @@ pub(crate) enum Role {
     Https,
     /// Operators.
     Ops,
+    /// Those who ask as commands do.
+    Admin,
     /// Visitors whose connections go where the listener says.
     Tcp,
     /// Those whose connections go where the name says that their TLS asks for.
@@ -25,6 +27,7 @@ impl Role {
             Self::Http => "http",
             Self::Https => "https",
             Self::Ops => "ops",
+            Self::Admin => "admin",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
         }
@@ -37,6 +40,7 @@ impl Role {
             Self::Http => "listen.http",
             Self::Https => "listen.https",
             Self::Ops => "listen.ops",
+            Self::Admin => "listen.admin",
             Self::Tcp => "tcp.listen",
             Self::Tls => "tls.listen",
         }
@@ -49,7 +53,7 @@ impl Role {
             Self::Http => "--http",
             Self::Https => "--https",
             Self::Ops => "--ops",
-            Self::Tcp | Self::Tls => self.key(),
+            Self::Admin | Self::Tcp | Self::Tls => self.key(),
         }
     }
 }

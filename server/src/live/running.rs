@@ -22,7 +22,7 @@ use super::proven::{Next, Proven, Switched, Unproven};
 use super::relaying::passed;
 use super::role::Role;
 use super::serving::Serving;
-use crate::admin::Bound;
+use crate::admin::{self, Bound};
 use crate::admission;
 use crate::certificates::Certificates;
 use crate::config::{self, Document};
@@ -85,7 +85,7 @@ impl Running {
             revision: 0,
             joins: joins(&settings, nowhere, pin)?,
             plugins: Arc::new(Plugins::default()),
-            bound: Bound { tunnel: nowhere, http: nowhere, https: None, ops: nowhere },
+            bound: Bound { tunnel: nowhere, http: nowhere, https: None, ops: nowhere, admin: None },
             key_names: key_names(&settings),
             settings,
         };
@@ -169,6 +169,7 @@ impl Running {
         let url = public_url(&settings, bound);
         for next in listeners.iter_mut() {
             next.entrance = self.entrance(next, document, &url, bound);
+            next.operators = self.operators(next, document);
         }
         let relays = self.relays(document, &listeners, bound);
         let pin = key.as_ref().map_or(current.joins.pin, |key| key.pin);
@@ -238,7 +239,6 @@ impl Running {
         let (ended, withdrawn) = registry.end_ungranted(Instant::now());
         let before = std::mem::replace(&mut *self.listeners.lock(), listeners.begin(serving));
         drop(before);
-        context.metrics.config_revision(*revision);
         let down = self.listeners.lock().iter().filter_map(|listener| listener.down()).collect();
         let switched = Switched { revision: *revision, behind, taken, ended, withdrawn, down };
         let current = self.current.swap(Arc::new(next));
@@ -292,7 +292,7 @@ impl Running {
     ) -> Option<Entrance> {
         let mut entrance = plain(document, next.proxy_protocol);
         match next.listener.role {
-            Role::Tunnel | Role::Ops => return None,
+            Role::Tunnel | Role::Ops | Role::Admin => return None,
             Role::Tcp | Role::Tls => {}
             Role::Http => {
                 if document.listen.http.as_ref().is_some_and(|listener| listener.redirect) {
@@ -302,6 +302,12 @@ impl Running {
             Role::Https => entrance.tls = bound.https.map(|listener| self.tls_entrance(listener)),
         }
         Some(entrance)
+    }
+
+    fn operators(&self, next: &NextListener, document: &Document) -> Option<admin::Gate> {
+        let admin = document.listen.admin.as_ref().filter(|_| next.listener.role == Role::Admin)?;
+        let metrics = self.shared.context.metrics.clone();
+        Some(admin::Gate::new(admin.tokens.clone(), next.listener.address()?, &admin.hosts, metrics))
     }
 
     fn tls_entrance(&self, listener: SocketAddr) -> Arc<TlsEntrance> {

@@ -1,7 +1,7 @@
 //! Who takes in those that come to a listener.
 
 use std::net::TcpListener;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use axum::Router;
@@ -31,6 +31,8 @@ pub(crate) struct Serving {
     pub(crate) visitors: Visitors,
     /// What operators see.
     pub(crate) pages: Router,
+    /// What they ask for, once that is there.
+    pub(crate) commands: OnceLock<Router>,
     /// Cancelled when even they see nothing more.
     pub(crate) quiet: CancellationToken,
     /// Cancelled when no new work may start.
@@ -50,7 +52,7 @@ impl Serving {
     /// What ends a new listener for `role`.
     pub(super) fn stop(&self, role: Role) -> CancellationToken {
         match role {
-            Role::Ops => self.quiet.child_token(),
+            Role::Ops | Role::Admin => self.quiet.child_token(),
             _ => self.drain.child_token(),
         }
     }
@@ -80,7 +82,8 @@ impl Serving {
             Role::Http | Role::Https => {
                 self.visitors.serve_http(listener.role.as_str(), sockets, gate, stop);
             }
-            Role::Ops => self.serve_ops(sockets, stop),
+            Role::Ops => self.serve_operators("ops", sockets, &self.pages, stop),
+            Role::Admin => self.serve_operators("admin", sockets, &listener.operators.pages(), stop),
             Role::Tcp | Role::Tls => {
                 let (Some(address), Some(permits)) = (listener.address(), permits) else { return };
                 let relayed = match listener.role {
@@ -129,13 +132,19 @@ impl Serving {
         true
     }
 
-    fn serve_ops(&self, sockets: Vec<TcpListener>, stop: &CancellationToken) {
+    fn serve_operators(
+        &self,
+        name: &'static str,
+        sockets: Vec<TcpListener>,
+        pages: &Router,
+        stop: &CancellationToken,
+    ) {
         for socket in sockets {
-            let (at, stop, pages) = (self.spawner.clone(), stop.clone(), self.pages.clone());
-            self.spawner.spawn(self.spawner.next_worker(), "ops", async move {
+            let (at, stop, pages) = (self.spawner.clone(), stop.clone(), pages.clone());
+            self.spawner.spawn(self.spawner.next_worker(), name, async move {
                 match tokio::net::TcpListener::from_std(socket) {
                     Ok(listener) => ops_listener::serve(listener, pages, &at, &stop).await,
-                    Err(error) => tracing::error!(%error, "the ops listener is lost"),
+                    Err(error) => tracing::error!(name, %error, "a listener for operators is lost"),
                 }
             });
         }
