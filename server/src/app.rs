@@ -1,7 +1,7 @@
 //! How the server is put together. Everything that is shared is made here, from top to bottom, and everything that runs
 //! is started here.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -172,6 +172,7 @@ impl Parts {
             door: Arc::new(door),
             visitors: visitors.clone(),
             pages: pages(&registry, metrics.clone(), started, drain),
+            commands: OnceLock::new(),
             quiet: quiet.clone(),
             drain: drain.start.clone(),
             spawner: spawner.clone(),
@@ -249,10 +250,12 @@ impl Parts {
         ];
         let default_join = first.joins().keep_default(&state, &identity, SystemTime::now());
         let default_join = default_join.map_err(Exit::failed)?;
+        let commands = router(commands);
+        running.commanded_by(commands.clone());
         running.switch(first);
         let (asked, at_socket) = (quiet.clone(), spawner.clone());
         spawner.spawn(here, "admin", async move {
-            admin::serve(socket, router(commands), &at_socket, &asked).await;
+            admin::serve(socket, commands, &at_socket, &asked).await;
         });
 
         let bound = running.bound();
@@ -264,6 +267,7 @@ impl Parts {
             http = %bound.http,
             https = bound.https.map(tracing::field::display),
             ops = %bound.ops,
+            admin = bound.admin.map(tracing::field::display),
             domain = %registry.naming().domain,
             "tunneld is ready"
         );

@@ -54,7 +54,15 @@ impl Drop for Listener {
 impl Listener {
     /// Down for now, until `stop`.
     pub(super) fn new(role: Role, listen: Listen, key: &'static str, stop: CancellationToken) -> Self {
-        Self { role, listen, key, gate: Gate::default(), operators: Operators::default(), stop, state: Mutex::default() }
+        Self {
+            role,
+            listen,
+            key,
+            gate: Gate::default(),
+            operators: Operators::default(),
+            stop,
+            state: Mutex::default(),
+        }
     }
 
     /// Binds what is not bound yet, besides `kept`.

@@ -116,13 +116,8 @@ impl NextListeners {
                 tracing::warn!(%error, "a listener is down, and tried again");
                 listener.is_down(&error);
             }
-            let beginning = Some(serving.prepare(&listener)?);
-            all.push(NextListener {
-                listener: Arc::new(listener),
-                proxy_protocol,
-                entrance: None,
-                beginning,
-            });
+            let beginning = serving.prepare(&listener)?;
+            all.push(NextListener::new(Arc::new(listener), proxy_protocol, Some(beginning)));
         }
         Ok(Self(all))
     }

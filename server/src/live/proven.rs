@@ -92,6 +92,23 @@ pub struct Switched {
     pub down: Vec<String>,
 }
 
+impl Switched {
+    /// All of it for people, a line each; nothing if there is nothing to say.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let taken = self.taken.iter().map(|held| format!("taken: {held}"));
+        let behind = self.behind.iter().map(|refusal| format!("behind in {}: {refusal}", refusal.group));
+        let down = self.down.iter().map(|error| format!("down, and tried again: {error}"));
+        let counted = [
+            (self.ended, "sessions ended, whose principals are gone"),
+            (self.withdrawn, "names withdrawn that are not granted any more"),
+        ];
+        let counted = counted.into_iter().filter(|(count, _)| *count > 0);
+        let counted = counted.map(|(count, what)| format!("{what}: {count}"));
+        taken.chain(behind).chain(counted).chain(down).collect()
+    }
+}
+
 /// Why a configuration can not be used. Nothing has changed; whoever wrote it is at fault where nothing else is said.
 #[derive(Debug, thiserror::Error)]
 pub enum Unproven {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use ops::state_dir::StateDir;
 use parking_lot::Mutex;
 use protocol::join::Pin;
@@ -98,6 +99,12 @@ impl Running {
         })
     }
 
+    /// What operators ask for over TCP. To be called before the first switch.
+    pub(crate) fn commanded_by(&self, commands: Router) {
+        // A second one would change nothing; there is none.
+        drop(self.shared.serving.commands.set(commands));
+    }
+
     /// The number of the configuration in use; 0 without one.
     #[must_use]
     pub fn revision(&self) -> u64 {
@@ -162,7 +169,8 @@ impl Running {
         let take = wishes.take || start == Start::Yes;
         let names = registry.want_names(names, take).map_err(Unproven::Held)?;
         let open = self.listeners.lock().clone();
-        let given_up = |port| wishes.take && registry.ports().has(port);
+        // Whoever held one of them gives it back, or it would have been refused.
+        let given_up = |port| registry.ports().has(port);
         let mut listeners = NextListeners::prove(wanted, &open, start, given_up, &self.shared.serving)?;
         names.and_ports(listeners.ports());
         let bound = listeners.bound().ok_or(Unproven::Stopping)?;

@@ -83,6 +83,8 @@ impl Registry {
         for NameHeld { name, .. } in &taken {
             self.take(&mut state, name);
         }
+        // A port that nobody has any more may be bound for a moment yet.
+        names.ports.iter().for_each(|port| self.ports.close(*port));
         taken
     }
 
@@ -97,9 +99,6 @@ impl Registry {
             }
         }
         self.names.free(name);
-        if let Name::Tcp(port) = name {
-            self.ports.close(*port);
-        }
     }
 
     /// An instance has `name` no more, and is told why; the name itself stays as it is.
