@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ops::admin::{self, AdminSocket, SOCKET};
 use ops::cli::Exit;
 use ops::drain::Drain;
-use ops::log::{LogGuard, LogOptions};
+use ops::log::{LogFormat, LogGuard, LogOptions};
 use ops::metrics::Metrics;
 use ops::ops_listener;
 use ops::signals::{Hangups, Shutdown};
@@ -37,7 +37,8 @@ use crate::nearby::Nearby;
 use crate::pages::pages;
 use crate::registry::{Configured, Naming, Ports, Registry, WantedParts};
 use crate::session::Context as Sessions;
-use crate::settings::{Listen, PublicUrl, Settings, implied};
+use crate::revision::{Authority, Reader, Runs, Start, StartError, Wishes, desk};
+use crate::settings::{Flags, Listen, PublicUrl, Settings, implied};
 use crate::visitors::Visitors;
 use crate::{announce, shutdown, upkeep};
 
@@ -52,29 +53,44 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What keeps it from starting, each with what to do about it.
-pub fn run(settings: Settings, kinds: &Kinds) -> Result<Exit, Exit> {
-    let logs = LogOptions { format: settings.log, default_filter: "info".to_owned() };
+pub fn run(flags: Flags, kinds: &Kinds) -> Result<Exit, Exit> {
+    let format = flags.log.as_deref().map_or(Ok(LogFormat::Auto), str::parse).map_err(Exit::usage)?;
+    let logs = LogOptions { format, default_filter: "info".to_owned() };
     let logs = ops::log::init(&logs).map_err(Exit::failed)?;
-    if let Some(path) = &settings.config {
-        tracing::info!(config = %path.display(), "the configuration was read");
-    }
     let descriptors = ops::fd_limit::raise().unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files stays as it is");
         Some(USUAL_DESCRIPTORS)
     });
-    let state = StateDir::resolve(Program::Tunneld, settings.state.clone(), |name| std::env::var_os(name));
+    let state = StateDir::resolve(Program::Tunneld, flags.state.clone(), |name| std::env::var_os(name));
     let state = state.map_err(Exit::usage)?;
     state.create().map_err(Exit::failed)?;
     let _locked = state.lock().map_err(|error| in_use(&state, &error))?;
+    let reader = Reader::new(flags.clone(), kinds.clone());
+    let mut start = Start::read(&state, reader.clone(), flags.config.as_deref(), SystemTime::now())
+        .map_err(|error| not_started(&error))?;
+    let settings = reader.settings(start.document().clone()).map_err(Exit::usage)?;
     let parts = Parts::prepare(settings, state, descriptors)?;
+    start.keep().map_err(Exit::failed)?;
+    tracing::info!(
+        config = flags.config.as_ref().map(|path| tracing::field::display(path.display())),
+        revision = start.number(),
+        "the configuration was read"
+    );
     let workers = available_parallelism().map_or(1, usize::from);
     let placement = Placement::from_env().map_err(Exit::usage)?;
     let (spawner, threads) = Spawner::start(workers, placement).map_err(Exit::failed)?;
-    let ended = threads.block_on(parts.serve(&spawner, &logs, kinds));
+    let ended = threads.block_on(parts.serve(start, &spawner, &logs, kinds));
     if !threads.shutdown(FAREWELL) {
         tracing::warn!("a worker did not end in time");
     }
     ended.map(|()| Exit::done(""))
+}
+
+fn not_started(error: &StartError) -> Exit {
+    match error {
+        StartError::Store(_) => Exit::failed(error),
+        StartError::File(_) | StartError::InForce { .. } => Exit::usage(error),
+    }
 }
 
 fn in_use(state: &StateDir, error: &LockError) -> Exit {
@@ -170,13 +186,14 @@ impl Parts {
         self.settings.public_url.clone().unwrap_or_else(listener)
     }
 
-    async fn serve(self, spawner: &Spawner, logs: &LogGuard, kinds: &Kinds) -> Result<(), Exit> {
+    async fn serve(self, start: Start, spawner: &Spawner, logs: &LogGuard, kinds: &Kinds) -> Result<(), Exit> {
         let started = Instant::now();
         let signals = Shutdown::on_signals(spawner).await.map_err(Exit::failed)?;
         let drain = Drain::of(&signals);
         let metrics = Metrics::new(VERSION);
         metrics.watch_tasks(spawner);
         metrics.watch_dropped_logs(logs.dropped());
+        let board = start.board(metrics.clone());
         let own_expires = self.key.expires;
         metrics.certificate_expires(own_expires);
 
@@ -236,6 +253,7 @@ impl Parts {
         let door = Door::new(tls, identity, sessions, budget, drain.start.clone());
         let socket = AdminSocket::bind(&self.state.file(SOCKET)).await.map_err(Exit::failed)?;
         let down = self.ingresses.down.clone();
+        let (desk, asked) = desk();
         let commands = Arc::new(Admin {
             down: down.clone(),
             registry: registry.clone(),
@@ -244,8 +262,12 @@ impl Parts {
             state: self.state.clone(),
             bound: self.bound,
             started,
+            board: board.clone(),
+            desk,
             drain: drain.start.clone(),
         });
+        let hangups = Hangups::listen().await.map_err(Exit::failed)?;
+        let authority = Authority::new(start, Arc::new(NotYet), board.clone(), metrics.clone());
 
         let here = spawner.next_worker();
         let background = [
@@ -259,11 +281,7 @@ impl Parts {
                 "watch visitors' certificates",
                 certificates::watch(self.certificates.clone(), own_expires, metrics.clone()),
             ),
-            spawner.spawn(
-                here,
-                "hangups",
-                upkeep::hear_hangups(Hangups::listen().await.map_err(Exit::failed)?),
-            ),
+            spawner.spawn(here, "configuration", authority.run(asked, hangups)),
         ];
         let door = Arc::new(door);
         let (http, https) =
@@ -279,7 +297,7 @@ impl Parts {
             visitors.serve_ingress(ingress, Arc::new(entrance), &down).map_err(Exit::failed)?;
         }
         let quiet = CancellationToken::new();
-        let watched = pages(&registry, metrics.clone(), started, &drain);
+        let watched = pages(&registry, &board, metrics.clone(), started, &drain);
         serve_operators("ops", self.ops.sockets, spawner, &quiet, watched);
         let (asked, at_socket) = (quiet.clone(), spawner.clone());
         let commands = router(commands);
@@ -343,5 +361,19 @@ fn serve_operators(
                 Err(error) => tracing::error!(name, %error, "a listener for operators is lost"),
             }
         });
+    }
+}
+
+struct NotYet;
+
+impl Runs for NotYet {
+    type Proven = ();
+
+    async fn prove(&self, _: config::Document, _: u64, _: Wishes) -> Result<(), String> {
+        Err("not in this version".to_owned())
+    }
+
+    fn switch(&self, (): ()) -> Vec<String> {
+        Vec::new()
     }
 }

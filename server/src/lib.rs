@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`app`] | how everything is put together: read this first | 3 |
 //! | [`cli`], [`settings`], [`config`] | commands, flags and the file | INTERFACE |
+//! | [`revision`] | which configuration is in force, and which were | 6 |
 //! | [`certificates`] | what visitors over TLS are shown | 8 |
 //! | [`identity`] | the server's key, principals, credentials, join strings | 4.2, 6 |
 //! | [`admission`] | from a connection to a login | 4.2, 6 |
@@ -28,6 +29,7 @@ mod listeners;
 pub mod nearby;
 mod pages;
 pub mod registry;
+pub mod revision;
 pub mod session;
 pub mod settings;
 mod shutdown;

@@ -283,7 +283,7 @@ fn everything_wrong_is_said_at_once_with_its_place() {
 public_url = "https://x"
 advertise = ["nowhere"]
 trusted_proxies = ["10.0.0.0/40"]
-timeouts = { request = "soon", heartbeat = "9s", drain = "30d", head = 5 }
+timeouts = { request = "soon", heartbeat = "9m", drain = "30d", head = 5 }
 limits = { max_concurrent_requests = 0 }
 listen = { tunnel = "[::]:7443", http = { adress = ":80" }, https = "127.0.0.1:7443", ops = 7480 }
 certificate = [{ cert = "not.pem" }]
