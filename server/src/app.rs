@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ops::admin::{self, AdminSocket, SOCKET};
 use ops::cli::Exit;
 use ops::drain::Drain;
-use ops::log::{LogGuard, LogOptions};
+use ops::log::{LogFormat, LogGuard, LogOptions};
 use ops::metrics::Metrics;
 use ops::signals::{Hangups, Shutdown};
 use ops::spawn::{Placement, Spawner, Task};
@@ -25,12 +25,13 @@ use crate::admin::{Admin, VERSION, router};
 use crate::admission::Door;
 use crate::certificates::{self, Certificates};
 use crate::identity::{ServerKey, StateKey, Store};
-use crate::live::{Proven, Running, Serving, Shared, Start, Unproven, Wishes, key_names};
+use crate::live::{Proven, Running, Serving, Shared, AtStart, Unproven, Wishes, key_names};
 use crate::nearby::Nearby;
 use crate::pages::pages;
 use crate::registry::{Naming, Ports, Registry};
 use crate::session::{Context as Sessions, Pulse};
-use crate::settings::{PublicUrl, Settings};
+use crate::revision::{Authority, Reader, Start, StartError, desk};
+use crate::settings::{Flags, PublicUrl, Settings};
 use crate::visitors::Visitors;
 use crate::{announce, shutdown, upkeep};
 
@@ -43,29 +44,38 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What keeps it from starting, each with what to do about it.
-pub fn run(settings: Settings, kinds: &Kinds) -> Result<Exit, Exit> {
-    let logs = LogOptions { format: settings.log, default_filter: "info".to_owned() };
+pub fn run(flags: Flags, kinds: &Kinds) -> Result<Exit, Exit> {
+    let format = flags.log.as_deref().map_or(Ok(LogFormat::Auto), str::parse).map_err(Exit::usage)?;
+    let logs = LogOptions { format, default_filter: "info".to_owned() };
     let logs = ops::log::init(&logs).map_err(Exit::failed)?;
-    if let Some(path) = &settings.config {
-        tracing::info!(config = %path.display(), "the configuration was read");
-    }
     let descriptors = ops::fd_limit::raise().unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files stays as it is");
         Some(USUAL_DESCRIPTORS)
     });
-    let state = StateDir::resolve(Program::Tunneld, settings.state.clone(), |name| std::env::var_os(name));
+    let state = StateDir::resolve(Program::Tunneld, flags.state.clone(), |name| std::env::var_os(name));
     let state = state.map_err(Exit::usage)?;
     state.create().map_err(Exit::failed)?;
     let _locked = state.lock().map_err(|error| in_use(&state, &error))?;
-    let parts = Parts::prepare(settings, state, descriptors)?;
+    let reader = Reader::new(flags.clone(), kinds.clone());
+    let start = Start::read(&state, reader.clone(), flags.config.as_deref(), SystemTime::now())
+        .map_err(|error| not_started(&error))?;
+    let settings = reader.settings(start.document().clone()).map_err(Exit::usage)?;
+    let parts = Parts::prepare(settings, start.number(), state, descriptors)?;
     let workers = available_parallelism().map_or(1, usize::from);
     let placement = Placement::from_env().map_err(Exit::usage)?;
     let (spawner, threads) = Spawner::start(workers, placement).map_err(Exit::failed)?;
-    let ended = threads.block_on(parts.serve(&spawner, &logs, kinds));
+    let ended = threads.block_on(parts.serve(start, &spawner, &logs, kinds));
     if !threads.shutdown(FAREWELL) {
         tracing::warn!("a worker did not end in time");
     }
     ended.map(|()| Exit::done(""))
+}
+
+fn not_started(error: &StartError) -> Exit {
+    match error {
+        StartError::Store(_) => Exit::failed(error),
+        StartError::File(_) | StartError::InForce { .. } => Exit::usage(error),
+    }
 }
 
 fn in_use(state: &StateDir, error: &LockError) -> Exit {
@@ -103,13 +113,13 @@ pub(crate) struct Ready {
     metrics: Metrics,
     /// Cancelled when operators see nothing more.
     quiet: CancellationToken,
-    started: Instant,
     key: Arc<ServerKey>,
 }
 
 impl Parts {
     pub(crate) fn prepare(
         settings: Settings,
+        revision: u64,
         state: StateDir,
         descriptors: Option<u64>,
     ) -> Result<Self, Exit> {
@@ -118,7 +128,6 @@ impl Parts {
         identity.configure(configured.map(|granting| (granting.name.clone(), granting.grants.clone())));
         let state_key = StateKey::load_or_create(&state).map_err(Exit::failed)?;
         let key = ServerKey::load_or_create(&state, &key_names(&settings)).map_err(Exit::failed)?;
-        let revision = 0;
         Ok(Self { settings, revision, state, identity: Arc::new(identity), key, state_key, descriptors })
     }
 
@@ -131,7 +140,6 @@ impl Parts {
         kinds: &Kinds,
     ) -> Result<Ready, Exit> {
         let Self { settings, revision, state, identity, key, state_key, descriptors } = self;
-        let started = Instant::now();
         let context = DataPlane {
             spawner: spawner.clone(),
             metrics: metrics.clone(),
@@ -171,7 +179,7 @@ impl Parts {
         let serving = Serving {
             door: Arc::new(door),
             visitors: visitors.clone(),
-            pages: pages(&registry, metrics.clone(), started, drain),
+            pages: OnceLock::new(),
             commands: OnceLock::new(),
             quiet: quiet.clone(),
             drain: drain.start.clone(),
@@ -190,7 +198,7 @@ impl Parts {
             serving: Arc::new(serving),
         };
         let running = Running::new(shared, settings.clone(), key.pin).map_err(|error| refused(&error))?;
-        let first = running.prove_settings(settings, revision, Wishes::default(), Start::Yes).await;
+        let first = running.prove_settings(settings, revision, Wishes::default(), AtStart::Yes).await;
         let first = first.map_err(|error| refused(&error))?;
         // What the configuration names is the operator's by now: nobody else's name is kept that it needs.
         registry.ports().bind_on(first.public());
@@ -205,12 +213,18 @@ impl Parts {
             state,
             metrics,
             quiet,
-            started,
             key: Arc::new(key),
         })
     }
 
-    async fn serve(self, spawner: &Spawner, logs: &LogGuard, kinds: &Kinds) -> Result<(), Exit> {
+    async fn serve(
+        self,
+        mut start: Start,
+        spawner: &Spawner,
+        logs: &LogGuard,
+        kinds: &Kinds,
+    ) -> Result<(), Exit> {
+        let started = Instant::now();
         let signals = Shutdown::on_signals(spawner).await.map_err(Exit::failed)?;
         let drain = Drain::of(&signals);
         let metrics = Metrics::new(VERSION);
@@ -218,18 +232,26 @@ impl Parts {
         metrics.watch_dropped_logs(logs.dropped());
         metrics.certificate_expires(self.key.expires);
         let is_local = self.settings.is_local();
-        let ready = self.make(spawner, &drain, metrics, kinds).await?;
+        let ready = self.make(spawner, &drain, metrics.clone(), kinds).await?;
+        start.keep().map_err(Exit::failed)?;
+        let board = start.board(metrics.clone());
+        tracing::info!(revision = start.number(), "the configuration was read");
         let Ready { running, first, registry, identity, state, quiet, .. } = ready;
         let socket = AdminSocket::bind(&state.file(SOCKET)).await.map_err(Exit::failed)?;
+        let (desk, asked) = desk();
         let commands = Arc::new(Admin {
             running: running.clone(),
             registry: registry.clone(),
             identity: identity.clone(),
             state: state.clone(),
-            started: ready.started,
+            started,
+            board: board.clone(),
+            desk,
             drain: drain.start.clone(),
         });
 
+        let hangups = Hangups::listen().await.map_err(Exit::failed)?;
+        let authority = Authority::new(start, running.clone(), board.clone(), metrics.clone());
         let (here, own_expires) = (spawner.next_worker(), ready.key.expires);
         let background = [
             spawner.spawn(here, "sweep", upkeep::sweep(registry.clone())),
@@ -242,20 +264,16 @@ impl Parts {
                 "watch visitors' certificates",
                 certificates::watch(ready.certificates, own_expires, ready.metrics),
             ),
-            spawner.spawn(
-                here,
-                "hangups",
-                upkeep::hear_hangups(Hangups::listen().await.map_err(Exit::failed)?),
-            ),
+            spawner.spawn(here, "configuration", authority.run(asked, hangups)),
         ];
         let default_join = first.joins().keep_default(&state, &identity, SystemTime::now());
         let default_join = default_join.map_err(Exit::failed)?;
         let commands = router(commands);
-        running.commanded_by(commands.clone());
+        running.show(pages(&registry, &board, metrics, started, &drain), commands.clone());
         running.switch(first);
-        let (asked, at_socket) = (quiet.clone(), spawner.clone());
+        let (ended, at_socket) = (quiet.clone(), spawner.clone());
         spawner.spawn(here, "admin", async move {
-            admin::serve(socket, commands, &at_socket, &asked).await;
+            admin::serve(socket, commands, &at_socket, &ended).await;
         });
 
         let bound = running.bound();

@@ -5,6 +5,7 @@
 //! | [`app`] | how everything is put together: read this first | 3 |
 //! | [`cli`], [`settings`], [`config`] | commands, flags and the file | INTERFACE |
 //! | [`live`] | the configuration in use, and how another one takes its place | 6 |
+//! | [`revision`] | which configuration is in force, and which were | 6 |
 //! | [`certificates`] | what visitors over TLS are shown | 8 |
 //! | [`identity`] | the server's key, principals, credentials, join strings | 4.2, 6 |
 //! | [`admission`] | from a connection to a login | 4.2, 6 |
@@ -29,6 +30,7 @@ pub mod live;
 pub mod nearby;
 mod pages;
 pub mod registry;
+pub mod revision;
 pub mod session;
 pub mod settings;
 mod shutdown;

@@ -20,6 +20,9 @@ pub struct Status {
     pub listen: ListenInfo,
     /// Number of the configuration in use; 0 without one.
     pub revision: u64,
+    /// What else there is to say of it.
+    #[serde(default)]
+    pub config: ConfigInfo,
     /// Every session, by number.
     pub sessions: Vec<SessionInfo>,
     /// Every name that is held or reserved, in order.
@@ -30,6 +33,23 @@ pub struct Status {
     /// Every configured ingress for TCP, and every host whose TLS is passed through, in order.
     #[serde(default)]
     pub ingresses: Vec<IngressInfo>,
+}
+
+/// How the configuration is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConfigInfo {
+    /// Who put it in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What was said with it; of one that undoes another, why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Seconds after which it is undone unless it is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_in_seconds: Option<u64>,
+    /// Why the configuration file is not in force, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
 }
 
 /// A configured ingress for TCP, or a host whose TLS is passed through.

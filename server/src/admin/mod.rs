@@ -2,6 +2,7 @@
 //! `docs/admin.md` lists them, and a test holds it to that.
 
 pub mod api;
+mod config;
 pub(crate) mod explain;
 mod gate;
 mod handlers;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::identity::Store;
 use crate::live::Running;
 use crate::registry::Registry;
+use crate::revision::{Board, Desk};
 
 /// Where the server listens, as bound; of a listener with several addresses the first.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +55,10 @@ pub struct Admin {
     pub running: Arc<Running>,
     /// Since when it runs.
     pub started: Instant,
+    /// What is known of the configuration.
+    pub(crate) board: Arc<Board>,
+    /// Where changes of the configuration are asked for.
+    pub(crate) desk: Desk,
     /// Cancelled when it drains.
     pub drain: CancellationToken,
 }
@@ -94,7 +100,7 @@ fn pages() -> Vec<Page> {
 /// The pages of the admin socket.
 pub fn router(admin: Arc<Admin>) -> Router {
     let routed = |router: Router<_>, page: Page| router.route(page.path, page.handler);
-    pages().into_iter().fold(Router::new(), routed).with_state(admin)
+    pages().into_iter().chain(config::pages()).fold(Router::new(), routed).with_state(admin)
 }
 
 #[cfg(test)]
@@ -114,7 +120,8 @@ mod tests {
         };
         let mut listed: Vec<_> =
             document.lines().filter(|line| line.starts_with("| `")).filter_map(row).collect();
-        let mut there: Vec<_> = pages().iter().map(|page| format!("{} {}", page.method, page.path)).collect();
+        let all = pages().into_iter().chain(config::pages());
+        let mut there: Vec<_> = all.map(|page| format!("{} {}", page.method, page.path)).collect();
         listed.sort();
         there.sort();
         assert_eq!(listed, there);

@@ -6,6 +6,7 @@
 
 mod ask;
 mod check;
+mod config;
 mod duration;
 mod explain;
 mod invite;
@@ -31,7 +32,7 @@ const PROGRAM: &str = "tunneld";
 
 /// What the interface has and this version has not.
 const LATER: &[&str] =
-    &["config", "drain", "upgrade", "doctor", "disable", "enable", "kick", "routes", "unban", "--prove"];
+    &["drain", "upgrade", "doctor", "disable", "enable", "kick", "routes", "unban"];
 
 /// Lets services that the world can not reach be reached by the world: clients (tunnelc) log in here, visitors come here.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -83,6 +84,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Explain(explain::Explain),
+    Config(config::Config),
     Invite(invite::Invite),
     Principals(principals::Principals),
     Revoke(revoke::Revoke),
@@ -113,6 +115,7 @@ impl Tunneld {
         let server = ask::Server::new(flags)?;
         match command {
             Command::Run(_) | Command::Check(_) | Command::Explain(_) => Ok(Exit::done("")),
+            Command::Config(config) => config.execute(&server),
             Command::Invite(invite) => invite.execute(&server),
             Command::Principals(principals) => principals.execute(&server),
             Command::Revoke(revoke) => revoke.execute(&server),
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_not_built_yet_is_refused_as_such() {
         let commands =
-            ["check f --prove", "config show", "drain", "upgrade", "doctor", "kick x", "routes", "unban x"];
+            ["drain", "upgrade", "doctor", "kick x", "routes", "unban x"];
         for words in commands {
             let exit = said(&format!("tunneld {words}"));
             assert_eq!(exit.code, ExitCode::Usage, "{words}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::admin::api::{
-    CredentialInfo, GroupInfo, GroupMemberInfo, IngressInfo, Invited, MemberInfo, NameInfo, PrincipalInfo,
+    ConfigInfo, CredentialInfo, GroupInfo, GroupMemberInfo, IngressInfo, Invited, MemberInfo, NameInfo, PrincipalInfo,
     Revoked, SessionInfo, Status,
 };
 
@@ -23,6 +23,7 @@ pub(super) fn status(status: &Status) -> String {
         listen.https.as_ref().map_or_else(String::new, |https| format!(", https {https}")),
         listen.ops
     );
+    text.push_str(&config(status.revision, &status.config));
     text.push_str(&format!("\nnames ({})\n{}", names.len(), names_table(names)));
     if !ingresses.is_empty() {
         text.push_str(&format!("\ningresses ({})\n", ingresses.len()));
@@ -33,6 +34,24 @@ pub(super) fn status(status: &Status) -> String {
         groups.iter().for_each(|info| text.push_str(&group_lines(info)));
     }
     text.push_str(&format!("\nsessions ({})\n{}", sessions.len(), self::sessions(sessions)));
+    text
+}
+
+/// Which configuration is in force, and what is to be known of it.
+fn config(revision: u64, info: &ConfigInfo) -> String {
+    if revision == 0 {
+        return "no configuration\n".to_owned();
+    }
+    let ConfigInfo { by, note, undone_in_seconds, pending } = info;
+    let by = by.as_ref().map_or_else(String::new, |by| format!(", by {by}"));
+    let note = note.as_ref().map_or_else(String::new, |note| format!(": {}", note.escape_debug()));
+    let mut text = format!("revision {revision}{by}{note}\n");
+    if let Some(seconds) = undone_in_seconds {
+        text.push_str(&format!("  it is undone in {seconds} s unless you say `tunneld config confirm`\n"));
+    }
+    if let Some(reason) = pending {
+        text.push_str(&format!("  the configuration file is not in force: {reason}\n"));
+    }
     text
 }
 
@@ -203,7 +222,7 @@ pub(super) fn revoked(name: &str, revoked: &Revoked) -> String {
 }
 
 /// Aligned columns; nothing at all without a row.
-fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+pub(super) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     if rows.len() == 1 {
         return String::new();
@@ -241,7 +260,7 @@ fn milliseconds(time: Option<f64>) -> String {
 }
 
 /// The two largest units of a time span.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match () {
         () if days > 0 => format!("{days}d{}h", hours % 24),
@@ -255,7 +274,7 @@ fn since_epoch(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
-fn ago(at: u64, now: SystemTime) -> String {
+pub(super) fn ago(at: u64, now: SystemTime) -> String {
     format!("{} ago", span(since_epoch(now).saturating_sub(at)))
 }
 

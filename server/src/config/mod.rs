@@ -21,7 +21,7 @@ mod timeouts;
 mod tests;
 
 pub use certificate::CertificateFiles;
-pub use document::{Document, load};
+pub use document::{Document, interpret, load};
 pub use group::Group;
 pub use listen::{AdminListener, Listener, Listeners};
 pub use ops::config::ConfigError;

@@ -11,7 +11,7 @@ use super::listener::Listener;
 use super::plan::{Step, plan};
 use super::proven::Unproven;
 use super::role::Role;
-use super::running::Start;
+use super::running::AtStart;
 use super::serving::{Beginning, Serving};
 use crate::admin::{self, Bound};
 use crate::listeners::BindError;
@@ -85,7 +85,7 @@ impl NextListeners {
     pub(super) fn prove(
         wanted: Vec<Wanted>,
         open: &[Arc<Listener>],
-        start: Start,
+        start: AtStart,
         is_given_up: impl Fn(u16) -> bool,
         serving: &Serving,
     ) -> Result<Self, Unproven> {
@@ -185,12 +185,12 @@ impl NextListener {
 }
 
 /// Whether the start goes on without this listener, which may be bound in a moment.
-fn may_wait(start: Start, role: Role, error: &BindError) -> bool {
+fn may_wait(start: AtStart, role: Role, error: &BindError) -> bool {
     match (start, role) {
-        (Start::No, _) | (_, Role::Tunnel) => false,
-        (Start::Yes, Role::Tcp | Role::Tls) => {
+        (AtStart::No, _) | (_, Role::Tunnel) => false,
+        (AtStart::Yes, Role::Tcp | Role::Tls) => {
             matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
         }
-        (Start::Yes, _) => error.kind() == io::ErrorKind::AddrInUse,
+        (AtStart::Yes, _) => error.kind() == io::ErrorKind::AddrInUse,
     }
 }

@@ -23,6 +23,7 @@ mod proven;
 mod relaying;
 mod role;
 mod running;
+mod runs;
 mod serving;
 
 #[cfg(test)]
@@ -33,5 +34,5 @@ pub use plan::Overlap;
 pub use proven::{Proven, Switched, Unproven};
 pub(crate) use relaying::passed;
 pub use running::{Running, Wishes};
-pub(crate) use running::{Shared, Start};
+pub(crate) use running::{Shared, AtStart};
 pub(crate) use serving::Serving;

@@ -43,7 +43,7 @@ pub struct Wishes {
 
 /// Whether the server is only about to begin: it does so without what may come in a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
+pub(crate) enum AtStart {
     Yes,
     No,
 }
@@ -99,9 +99,10 @@ impl Running {
         })
     }
 
-    /// What operators ask for over TCP. To be called before the first switch.
-    pub(crate) fn commanded_by(&self, commands: Router) {
-        // A second one would change nothing; there is none.
+    /// What operators see, and what they ask for over TCP. To be called before the first switch.
+    pub(crate) fn show(&self, pages: Router, commands: Router) {
+        // Another time would change nothing; there is none.
+        drop(self.shared.serving.pages.set(pages));
         drop(self.shared.serving.commands.set(commands));
     }
 
@@ -143,7 +144,7 @@ impl Running {
     /// [`Unproven`]: nothing has changed.
     pub async fn prove(&self, document: Document, revision: u64, wishes: Wishes) -> Result<Proven, Unproven> {
         let settings = Settings::new(self.shared.flags.clone(), document)?;
-        self.prove_settings(settings, revision, wishes, Start::No).await
+        self.prove_settings(settings, revision, wishes, AtStart::No).await
     }
 
     /// The same for settings that are read already.
@@ -152,7 +153,7 @@ impl Running {
         settings: Settings,
         revision: u64,
         wishes: Wishes,
-        start: Start,
+        start: AtStart,
     ) -> Result<Proven, Unproven> {
         let Shared { registry, context, kinds, .. } = &self.shared;
         let only = self.only.clone().lock_owned().await;
@@ -166,7 +167,7 @@ impl Running {
         let wanted = wanted(&settings);
         let names = Configured::of(document, written_ports(&wanted));
         // At the start nobody is there to be asked.
-        let take = wishes.take || start == Start::Yes;
+        let take = wishes.take || start == AtStart::Yes;
         let names = registry.want_names(names, take).map_err(Unproven::Held)?;
         let open = self.listeners.lock().clone();
         // Whoever held one of them gives it back, or it would have been refused.

@@ -30,8 +30,8 @@ pub(crate) struct Serving {
     /// Visitors.
     pub(crate) visitors: Visitors,
     /// What operators see.
-    pub(crate) pages: Router,
-    /// What they ask for, once that is there.
+    pub(crate) pages: OnceLock<Router>,
+    /// What they ask for over TCP.
     pub(crate) commands: OnceLock<Router>,
     /// Cancelled when even they see nothing more.
     pub(crate) quiet: CancellationToken,
@@ -82,7 +82,10 @@ impl Serving {
             Role::Http | Role::Https => {
                 self.visitors.serve_http(listener.role.as_str(), sockets, gate, stop);
             }
-            Role::Ops => self.serve_operators("ops", sockets, &self.pages, stop),
+            Role::Ops => {
+                let pages = self.pages.get().cloned().unwrap_or_default();
+                self.serve_operators("ops", sockets, &pages, stop);
+            }
             Role::Admin => self.serve_operators("admin", sockets, &listener.operators.pages(), stop),
             Role::Tcp | Role::Tls => {
                 let (Some(address), Some(permits)) = (listener.address(), permits) else { return };

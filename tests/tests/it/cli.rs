@@ -74,10 +74,8 @@ async fn a_slip_of_the_pen_is_met_with_a_suggestion() {
 #[tokio::test]
 async fn what_is_not_built_yet_says_so() {
     for arguments in [
-        &["check", "tunneld.toml", "--prove"][..],
-        &["doctor"],
+        &["doctor"][..],
         &["routes"],
-        &["config", "history"],
         &["upgrade"],
     ] {
         let done = tunneld(arguments).await;

@@ -27,6 +27,7 @@ mod plugins;
 mod ports;
 mod quick_start;
 mod repo;
+mod revisions;
 mod run;
 mod services;
 mod sessions;

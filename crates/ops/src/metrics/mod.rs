@@ -12,6 +12,7 @@ mod registered;
 mod route;
 mod scraped;
 mod service;
+mod watched;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,12 +30,15 @@ pub use plugin::PluginMetrics;
 pub use route::RouteMetrics;
 pub use scraped::GroupMembers;
 pub use service::ServiceMetrics;
+pub use watched::WatchedCounts;
 
 use bounded::Bounded;
 use labels::{Ingress, Plugin, Route, Service};
 use registered::Registered;
 use scraped::Scraped;
+use watched::Watched;
 
+use crate::error_kind::ErrorKind;
 use crate::spawn::Spawner;
 
 /// The media type of [`Metrics::encode`]'s text.
@@ -167,9 +171,25 @@ impl Metrics {
         self.inner.registered.reloads.get_or_create(&outcome).inc();
     }
 
-    /// The configuration with this number is in use.
+    /// The number of the configuration that is in force from now on.
     pub fn config_revision(&self, number: u64) {
         self.inner.registered.config_revision.set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
+    /// Whether the configuration file says what can not be used.
+    pub fn config_pending(&self, is_pending: bool) {
+        self.inner.registered.config_pending.set(is_pending.into());
+    }
+
+    /// Counts a request that was answered, for the judgement of a new configuration.
+    pub fn judge(&self, failure: Option<ErrorKind>) {
+        self.inner.registered.watched.request(failure);
+    }
+
+    /// What a new configuration is judged by.
+    #[must_use]
+    pub fn watched(&self) -> WatchedCounts {
+        self.inner.registered.watched.counts()
     }
 
     /// Counts a failed accept.

@@ -44,6 +44,14 @@ impl StateDir {
         self.path.join(name)
     }
 
+    /// A folder in it, which need not exist yet either.
+    ///
+    /// # Errors
+    /// `name` is not a plain file name.
+    pub fn folder(&self, name: &str) -> Result<Self, StateDirError> {
+        Ok(Self { path: self.plain(name)?, ..self.clone() })
+    }
+
     /// Makes it, and what is missing above it, with mode 0700. One that exists keeps its mode: it
     /// may be shared on purpose, and the files in it are 0600.
     ///

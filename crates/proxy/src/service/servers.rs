@@ -138,6 +138,7 @@ impl Servers {
 
     /// Counts a probe of `server`.
     pub(super) fn probed(&self, server: &Server, good: bool, check: &HealthCheck) {
+        self.metrics.probed(good);
         let standing = server.probed(good, check, &self.metrics);
         tracing::debug!(server = %server.link.target, good, ?standing, "probe");
     }

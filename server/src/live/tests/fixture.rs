@@ -63,7 +63,7 @@ async fn begin(home: tempfile::TempDir, spawner: &Spawner, drain: &Drain) -> Wor
     let settings = Settings::new(flags, Document::default()).unwrap();
     let state = StateDir::resolve(Program::Tunneld, Some(state), |_| None).unwrap();
     state.create().unwrap();
-    let parts = Parts::prepare(settings, state, Some(4096)).unwrap_or_else(|exit| panic!("{}", exit.text));
+    let parts = Parts::prepare(settings, 0, state, Some(4096)).unwrap_or_else(|exit| panic!("{}", exit.text));
     let ready = parts.make(spawner, drain, Metrics::new("0"), &Kinds::built_in()).await;
     let ready = ready.unwrap_or_else(|exit| panic!("{}", exit.text));
     let (running, registry) = (ready.running, ready.registry);

@@ -7,6 +7,7 @@ mod group;
 mod grpc;
 mod host;
 mod hygiene;
+mod reload;
 mod side;
 mod smuggling;
 mod upgrades;
