@@ -20,7 +20,12 @@ use crate::settings::{Flags, Listen, Settings};
 
 /// look whether a configuration file could be used, and say everything that is wrong with it
 #[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(subcommand, name = "check", example = "{command_name} /etc/tunnel/tunneld.toml", error_code(2, "it could not be used"))]
+#[argh(
+    subcommand,
+    name = "check",
+    example = "{command_name} /etc/tunnel/tunneld.toml",
+    error_code(2, "it could not be used")
+)]
 pub(super) struct Check {
     /// the file
     #[argh(positional, arg_name = "FILE")]
@@ -75,7 +80,11 @@ impl Check {
             return Ok("; the running server could use it");
         }
         let wrong = prove(settings)?;
-        if wrong.is_empty() { Ok("; its addresses are free, its names are known") } else { Err(Exit::usage(wrong.join("\n"))) }
+        if wrong.is_empty() {
+            Ok("; its addresses are free, its names are known")
+        } else {
+            Err(Exit::usage(wrong.join("\n")))
+        }
     }
 }
 

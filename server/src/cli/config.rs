@@ -9,8 +9,8 @@ use ops::config::read_text;
 use policy::revision::Revision;
 
 use super::ask::{self, Server};
-use super::report::{ago, table};
 use super::duration;
+use super::report::{ago, table};
 use crate::revision::api::{
     Applied, ApplyRequest, Confirmed, Difference, HistoryAnswer, RollbackRequest, Shown,
 };
@@ -95,7 +95,11 @@ struct History {
 
 /// say what a revision says otherwise than another, or than the one in force
 #[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(subcommand, name = "diff", example = "From what was before to what is in force:\n$ tunneld config diff 3")]
+#[argh(
+    subcommand,
+    name = "diff",
+    example = "From what was before to what is in force:\n$ tunneld config diff 3"
+)]
 struct Diff {
     /// the older one; 0 is no configuration
     #[argh(positional, arg_name = "A")]
@@ -292,7 +296,9 @@ mod tests {
                1         1m0s ago    file        abababababab  /etc/tunnel/tunneld.toml\n\
              revision 2 is undone in 7 s unless you say `tunneld config confirm`\n\
              the configuration file is not in force: t.toml:1:2: wrong\n"
-                .replace("20s ago   ", "20s ago ").replace("1m0s ago  ", "1m0s ago").replace("WHEN      ", "WHEN    ")
+                .replace("20s ago   ", "20s ago ")
+                .replace("1m0s ago  ", "1m0s ago")
+                .replace("WHEN      ", "WHEN    ")
         );
     }
 }

@@ -31,8 +31,7 @@ use crate::settings::Flags;
 const PROGRAM: &str = "tunneld";
 
 /// What the interface has and this version has not.
-const LATER: &[&str] =
-    &["drain", "upgrade", "doctor", "disable", "enable", "kick", "routes", "unban"];
+const LATER: &[&str] = &["drain", "upgrade", "doctor", "disable", "enable", "kick", "routes", "unban"];
 
 /// Lets services that the world can not reach be reached by the world: clients (tunnelc) log in here, visitors come here.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -138,8 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_refused_as_such() {
-        let commands =
-            ["drain", "upgrade", "doctor", "kick x", "routes", "unban x"];
+        let commands = ["drain", "upgrade", "doctor", "kick x", "routes", "unban x"];
         for words in commands {
             let exit = said(&format!("tunneld {words}"));
             assert_eq!(exit.code, ExitCode::Usage, "{words}");

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::admin::api::{
-    ConfigInfo, CredentialInfo, GroupInfo, GroupMemberInfo, IngressInfo, Invited, MemberInfo, NameInfo, PrincipalInfo,
-    Revoked, SessionInfo, Status,
+    ConfigInfo, CredentialInfo, GroupInfo, GroupMemberInfo, IngressInfo, Invited, MemberInfo, NameInfo,
+    PrincipalInfo, Revoked, SessionInfo, Status,
 };
 
 /// Digits of a client's id that tell it apart on a screen.

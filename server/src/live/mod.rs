@@ -33,6 +33,6 @@ pub(crate) use naming::key_names;
 pub use plan::Overlap;
 pub use proven::{Proven, Switched, Unproven};
 pub(crate) use relaying::passed;
+pub(crate) use running::{AtStart, Shared};
 pub use running::{Running, Wishes};
-pub(crate) use running::{Shared, AtStart};
 pub(crate) use serving::Serving;

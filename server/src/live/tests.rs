@@ -4,7 +4,7 @@ mod fixture;
 
 use std::time::Duration;
 
-use fixture::{Backend, closed, get, get_on, raw, serves, world};
+use fixture::{Backend, closed, get, get_on, raw, serves, world, world_at};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -261,5 +261,23 @@ fn a_half_read_response_is_finished_on_the_old_configuration() {
         };
         tokio::time::timeout(Duration::from_secs(10), read).await.unwrap();
         assert!(rest.ends_with(b"first half, second half"), "{}", String::from_utf8_lossy(&rest));
+    });
+}
+
+#[test]
+fn a_port_in_use_at_the_start_is_tried_again() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    world_at(&address.to_string(), |world| async move {
+        assert_eq!(world.http(), address);
+        assert!(world.running.down(address).is_some_and(|why| why.contains("--http")));
+        let rules = "rule = [{ name = \"app\", host = \"app.localhost\", respond = { status = 200, body = \"x\" } }]\n";
+        // A configuration does not wait for it.
+        world.apply(rules).await.unwrap();
+        drop(taken);
+        while world.running.down(address).is_some() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(get(address, "app.localhost").await, (200, "x".to_owned()));
     });
 }

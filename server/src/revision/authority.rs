@@ -68,7 +68,8 @@ pub(crate) struct Authority<R> {
 impl<R: Runs> Authority<R> {
     /// The authority over what `start` has begun with, which is in use by `runs`.
     pub(crate) fn new(start: Start, runs: Arc<R>, board: Arc<Board>, metrics: Metrics) -> Self {
-        let left = start.store.history().awaited().map(|awaited| awaited.left(unix_seconds(SystemTime::now())));
+        let left =
+            start.store.history().awaited().map(|awaited| awaited.left(unix_seconds(SystemTime::now())));
         let began = Instant::now();
         Self {
             runs,
@@ -311,7 +312,8 @@ impl<R: Runs> Authority<R> {
         if history.awaited().is_some() {
             self.deferred = true;
             let number = history.number();
-            return self.pend(format!("{} waits until revision {number} is confirmed or undone", path.display()));
+            return self
+                .pend(format!("{} waits until revision {number} is confirmed or undone", path.display()));
         }
         if self.tried.replace(digest) == Some(digest) {
             return Looked::News;

@@ -33,7 +33,13 @@ pub(super) enum Ask {
     /// Only look whether it could be.
     Prove(Apply, Reply<()>),
     Confirm(Reply<u64>),
-    Rollback { to: Option<u64>, author: Author, note: Option<String>, wishes: Wishes, reply: Reply<Applied> },
+    Rollback {
+        to: Option<u64>,
+        author: Author,
+        note: Option<String>,
+        wishes: Wishes,
+        reply: Reply<Applied>,
+    },
     Text(u64, Reply<String>),
 }
 

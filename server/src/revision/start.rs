@@ -27,7 +27,9 @@ pub(crate) enum StartError {
     #[error("{0}")]
     File(String),
     /// The revision in force can not be used any more.
-    #[error("revision {number}, which is in force, can not be used any more:\n{reason}\nput back what it needs, or start with --config FILE and another text")]
+    #[error(
+        "revision {number}, which is in force, can not be used any more:\n{reason}\nput back what it needs, or start with --config FILE and another text"
+    )]
     InForce {
         /// Which.
         number: u64,
@@ -169,7 +171,9 @@ impl Start {
 /// A revision that nobody has confirmed in time, while no server ran, is undone.
 fn undo_unconfirmed(store: &mut Store, now: SystemTime) -> Result<(), StoreError> {
     let (history, now) = (store.history(), unix_seconds(now));
-    let Some(awaited) = history.awaited().filter(|awaited| awaited.left(now).is_zero()) else { return Ok(()) };
+    let Some(awaited) = history.awaited().filter(|awaited| awaited.left(now).is_zero()) else {
+        return Ok(());
+    };
     let (number, back_to) = (history.number(), awaited.back_to);
     let note = format!("revision {number} was not confirmed in {} s", awaited.seconds);
     // It is kept until nobody can need it any more.

@@ -20,6 +20,7 @@ mod https;
 mod identity;
 mod interim;
 mod layering;
+mod live;
 mod memory;
 mod other_direction;
 mod passthrough;

@@ -58,7 +58,11 @@ async fn a_configuration_is_applied_shown_compared_and_undone() {
     let second = copy(&server, "second.toml", &config("2"));
     let done = server.admin(&["config", "apply", &second, "--note", "a second one"]).await;
     assert_eq!(done.code, Some(0), "{}", done.text());
-    assert!(done.stdout.contains("revision 2") && done.stdout.contains("rule version changed"), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("revision 2") && done.stdout.contains("rule version changed"),
+        "{}",
+        done.stdout
+    );
     assert_eq!(version(&server).await, "2");
     let again = json(&server.admin(&["config", "apply", &second, "--json"]).await);
     assert_eq!((again["revision"].as_u64(), again["unchanged"].as_bool()), (Some(2), Some(true)));
@@ -79,7 +83,10 @@ async fn a_configuration_is_applied_shown_compared_and_undone() {
     let history = json(&server.admin(&["config", "history", "--json"]).await);
     let of = |number: usize, key: &str| history["revisions"][number][key].clone();
     assert_eq!(history["revisions"].as_array().map(Vec::len), Some(3));
-    assert_eq!((of(0, "author")["by"].as_str(), of(1, "author")["by"].as_str()), (Some("file"), Some("admin")));
+    assert_eq!(
+        (of(0, "author")["by"].as_str(), of(1, "author")["by"].as_str()),
+        (Some("file"), Some("admin"))
+    );
     assert_eq!((of(1, "note").as_str(), of(2, "restores").as_u64()), (Some("a second one"), Some(1)));
     let history = server.admin(&["config", "history"]).await;
     let words = ["* 3", "revision 1 once more: it was wrong", "a second one"];
@@ -113,7 +120,9 @@ async fn what_is_refused_says_why_and_changes_nothing() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
     let text = config("2")
-        + &format!("service = [{{ name = \"s\", servers = [{{ address = \"9\" }}] }}]\n[[tcp]]\nlisten = \"{taken}\"\nto = \"s\"\n");
+        + &format!(
+            "service = [{{ name = \"s\", servers = [{{ address = \"9\" }}] }}]\n[[tcp]]\nlisten = \"{taken}\"\nto = \"s\"\n"
+        );
     let busy = copy(&server, "busy.toml", &text);
     for words in [&["config", "apply", &busy][..], &["check", &busy, "--prove"]] {
         let done = server.admin(words).await;
@@ -145,7 +154,10 @@ async fn check_proves_without_a_server_too() {
         let path = home.path().join("t.toml");
         std::fs::write(&path, text).unwrap();
         let mut tunneld = command("tunneld", home.path());
-        tunneld.args(["check", path.to_str().unwrap(), "--prove"]).arg("--state").arg(home.path().join("state"));
+        tunneld
+            .args(["check", path.to_str().unwrap(), "--prove"])
+            .arg("--state")
+            .arg(home.path().join("state"));
         Program::start(tunneld).finished(SOON).await
     };
     let free = "[listen]\ntunnel = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\nops = \"127.0.0.1:0\"\n";
@@ -156,7 +168,11 @@ async fn check_proves_without_a_server_too() {
         + "[[service]]\nname = \"s\"\nservers = [{ address = \"nobody-knows-this.invalid:80\" }]\n";
     let done = check(&text).await;
     assert_eq!(done.code, Some(2), "{}", done.text());
-    assert!(done.stderr.contains(&taken) && done.stderr.contains("nobody-knows-this.invalid"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains(&taken) && done.stderr.contains("nobody-knows-this.invalid"),
+        "{}",
+        done.stderr
+    );
     assert!(!home.path().join("state").exists(), "a look leaves nothing behind");
 }
 
@@ -221,7 +237,8 @@ async fn what_nobody_confirms_is_undone_also_by_the_next_process() {
     assert_eq!(tried["undone_in_seconds"].as_u64(), Some(1));
     server.kill();
     let down = std::time::Instant::now();
-    until("its time is over", SOON, async || (down.elapsed() > Duration::from_millis(1_100)).then_some(())).await;
+    until("its time is over", SOON, async || (down.elapsed() > Duration::from_millis(1_100)).then_some(()))
+        .await;
     server.start_again().await;
     assert_eq!(version(&server).await, "3");
     let history = json(&server.admin(&["config", "history", "--json"]).await);

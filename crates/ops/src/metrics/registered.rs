@@ -83,7 +83,11 @@ impl Registered {
         registry.register("service_servers", "Servers of services, by state", all.service_servers.clone());
         registry.register("plugin_failures", "Calls of plugins that failed", all.plugin_failures.clone());
         registry.register("reload", "Files that had changed and were read again", all.reloads.clone());
-        registry.register("config_revision", "Number of the configuration in force", all.config_revision.clone());
+        registry.register(
+            "config_revision",
+            "Number of the configuration in force",
+            all.config_revision.clone(),
+        );
         registry.register(
             "config_pending",
             "1 while the configuration file says what can not be used",

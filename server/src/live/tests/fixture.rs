@@ -42,11 +42,16 @@ pub(super) struct World {
 
 /// Runs `test` with a server.
 pub(super) fn world<F: Future<Output = ()>>(test: impl FnOnce(Arc<World>) -> F) {
+    world_at("127.0.0.1:0", test);
+}
+
+/// Runs `test` with a server whose visitors come to `http`.
+pub(super) fn world_at<F: Future<Output = ()>>(http: &str, test: impl FnOnce(Arc<World>) -> F) {
     let home = tempfile::tempdir().unwrap();
     let (spawner, workers) = Spawner::start(2, Placement::PerCore).unwrap();
     let drain = Drain::new();
     workers.block_on(async {
-        let world = Arc::new(begin(home, &spawner, &drain).await);
+        let world = Arc::new(begin(home, http, &spawner, &drain).await);
         test(world.clone()).await;
         world.stop.cancel();
     });
@@ -55,11 +60,16 @@ pub(super) fn world<F: Future<Output = ()>>(test: impl FnOnce(Arc<World>) -> F) 
     assert!(workers.shutdown(SOON));
 }
 
-async fn begin(home: tempfile::TempDir, spawner: &Spawner, drain: &Drain) -> World {
+async fn begin(home: tempfile::TempDir, http: &str, spawner: &Spawner, drain: &Drain) -> World {
     let any = || Some("127.0.0.1:0".to_owned());
     let state = home.path().join("state");
-    let flags =
-        Flags { state: Some(state.clone()), tunnel: any(), http: any(), ops: any(), ..Flags::default() };
+    let flags = Flags {
+        state: Some(state.clone()),
+        tunnel: any(),
+        http: Some(http.to_owned()),
+        ops: any(),
+        ..Flags::default()
+    };
     let settings = Settings::new(flags, Document::default()).unwrap();
     let state = StateDir::resolve(Program::Tunneld, Some(state), |_| None).unwrap();
     state.create().unwrap();
@@ -109,7 +119,7 @@ impl World {
     pub(super) fn visitor_for_ever(
         &self,
         host: &'static str,
-    ) -> impl Future<Output = (usize, Vec<String>)> + Send + 'static {
+    ) -> impl Future<Output = (usize, Vec<String>)> + Send + use<> {
         let (address, stop) = (self.http(), self.stop.clone());
         async move {
             let (mut answered, mut failed) = (0, Vec::new());

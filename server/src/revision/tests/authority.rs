@@ -106,7 +106,10 @@ fn a_rollback_is_a_new_revision_and_survives_restart_and_touch() {
             place.write(&domain("b"));
             let start = place.start(Some(&place.file()), later(0)).unwrap();
             assert_eq!(start.number(), 3);
-            assert_eq!(start.document().domain.as_ref().map(ToString::to_string).as_deref(), Some("a.example.com"));
+            assert_eq!(
+                start.document().domain.as_ref().map(ToString::to_string).as_deref(),
+                Some("a.example.com")
+            );
             assert!(start.board(Metrics::new("0")).pending().is_none());
         }
     });
@@ -132,8 +135,10 @@ impl Lively {
 
     async fn serves(&self, number: u64, domain: &str) {
         let wanted = Some((number, format!("{domain}.example.com")));
-        until(&format!("{wanted:?} is in force"), || self.runs.last() == wanted && self.board.number() == number)
-            .await;
+        until(&format!("{wanted:?} is in force"), || {
+            self.runs.last() == wanted && self.board.number() == number
+        })
+        .await;
     }
 }
 

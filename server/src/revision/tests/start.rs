@@ -49,7 +49,9 @@ fn a_bad_file_is_fatal_only_without_a_revision() {
         place.start(Some(&place.file()), later(0)).unwrap_err().to_string()
     };
     let said: Vec<_> = bad.iter().map(|bytes| refused(bytes)).collect();
-    for (said, what) in said.iter().zip(["tunneld.toml:1:", "did you mean `domain`", ":1:3: ", "MiB", "--https"]) {
+    for (said, what) in
+        said.iter().zip(["tunneld.toml:1:", "did you mean `domain`", ":1:3: ", "MiB", "--https"])
+    {
         assert!(said.contains(what), "{said}");
     }
     let missing = place.start(Some(&place.folder.path().join("none.toml")), later(0)).unwrap_err();

@@ -93,7 +93,8 @@ fn what_is_damaged_is_refused_with_the_remedy() {
 fn what_a_crash_leaves_behind_means_nothing() {
     let place = two();
     let beside = |name: &str| place.index().with_file_name(name);
-    for (name, text) in [(".3.toml.0123", "dom"), ("3.toml", "domain = \"c\"\n"), (".index.json.9", "{\"dig")] {
+    for (name, text) in [(".3.toml.0123", "dom"), ("3.toml", "domain = \"c\"\n"), (".index.json.9", "{\"dig")]
+    {
         std::fs::write(beside(name), text).unwrap();
     }
     let mut store = place.store().unwrap();
@@ -144,7 +145,12 @@ fn a_kill_at_any_moment_loses_nothing() {
     let rounds = if std::env::var_os("TUNNEL_FULL").is_some() { 300 } else { 12 };
     for round in 0..rounds {
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "revision::tests::store::keeps_revisions_for_ever", "--ignored", "--nocapture"]);
+        child.args([
+            "--exact",
+            "revision::tests::store::keeps_revisions_for_ever",
+            "--ignored",
+            "--nocapture",
+        ]);
         child.env("REVISIONS_IN", place.folder.path().join("state"));
         let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);

@@ -50,8 +50,12 @@ struct Load {
 
 impl Load {
     fn on(door: std::net::SocketAddr, per_second: u32) -> Self {
-        let mut load =
-            Self { asked: Arc::default(), failed: Arc::default(), over: Arc::default(), tasks: JoinSet::new() };
+        let mut load = Self {
+            asked: Arc::default(),
+            failed: Arc::default(),
+            over: Arc::default(),
+            tasks: JoinSet::new(),
+        };
         let workers = 10;
         for worker in 0..workers {
             let (asked, failed, over) = (load.asked.clone(), load.failed.clone(), load.over.clone());
@@ -144,7 +148,10 @@ async fn d22_flips_of_the_configuration_cost_no_request() {
     println!("{flips} flips, the slowest in force after {slowest:?}; {asked} requests, {failed} failed");
     assert_eq!(failed, 0, "of {asked}");
     assert!(asked > 100, "{asked}");
-    assert_eq!(stage.server.metric("tunnel_config_revision").await, f64::from(u32::try_from(flips).unwrap() + 1));
+    assert_eq!(
+        stage.server.metric("tunnel_config_revision").await,
+        f64::from(u32::try_from(flips).unwrap() + 1)
+    );
 }
 
 #[tokio::test]
@@ -173,7 +180,8 @@ async fn d22_what_can_not_be_used_changes_nothing_and_what_can_is_in_force() {
     })
     .await;
 
-    let certificate = |version: &str| good(version) + "certificate = [{ cert = \"a.pem\", key = \"b.key\" }]\n";
+    let certificate =
+        |version: &str| good(version) + "certificate = [{ cert = \"a.pem\", key = \"b.key\" }]\n";
     for name in ["a", "b"] {
         let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
         std::fs::write(home.join(format!("{name}.pem")), made.cert.pem()).unwrap();
