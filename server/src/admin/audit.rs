@@ -25,10 +25,22 @@ const ASIDE: u32 = 4;
 /// The body of a command whose words are kept. Bytes.
 const WORDS_MAX: usize = 16 * 1024;
 
-/// Commands whose words are kept, since none of them is a secret or can hold one.
-const PLAIN: &[&str] = &["invite", "revoke", "disable", "enable", "kick", "unban", "drain", "rotate"];
+/// Commands whose words are kept, and why they were refused, since none of it is a secret or can hold one. A configuration
+/// can, and so can the report of what is wrong with it.
+const PLAIN: &[&str] = &[
+    "invite",
+    "revoke",
+    "disable",
+    "enable",
+    "kick",
+    "unban",
+    "drain",
+    "upgrade",
+    "config confirm",
+    "config rollback",
+];
 /// What only asks, though it has a body.
-const ONLY_ASKS: &[&str] = &["explain"];
+const ONLY_ASKS: &[&str] = &["explain", "config prove"];
 
 /// The record.
 #[derive(Debug)]
@@ -109,7 +121,8 @@ async fn keep(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> 
         let text = "it is not known who asks; nothing was done";
         return Problem::new(StatusCode::FORBIDDEN, "unknown-caller", text).into_response();
     };
-    let (request, words) = match PLAIN.contains(&&*what) {
+    let is_plain = PLAIN.contains(&&*what);
+    let (request, words) = match is_plain {
         true => match words(request).await {
             Ok(read) => read,
             Err(refused) => return refused.into_response(),
@@ -130,7 +143,7 @@ async fn keep(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> 
             None if status.is_success() => "done".to_owned(),
             None => status.as_str().to_owned(),
         },
-        reason: problem.map(|problem| problem.message.clone()),
+        reason: problem.filter(|_| is_plain).map(|problem| problem.message.clone()),
     };
     // Before the answer, so that who has it finds it kept.
     if tokio::task::spawn_blocking(move || audit.add(&entry)).await.is_err() {

@@ -1,3 +1,5 @@
+mod timing;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
