@@ -19,10 +19,10 @@ use policy::consent::Consent;
 use policy::part::IngressKind;
 use protocol::id::{InstanceId, Slot};
 use protocol::service_name::ServiceName;
-use proxy::context::{Context, Timeouts};
+use proxy::context::{Context, Waits};
 use proxy::directory::RouteLabels;
 use proxy::plugin::Plugins;
-use proxy::service::{Service, ServiceTable, labels_of};
+use proxy::service::{KnownServers, Service, ServiceTable, labels_of};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -30,7 +30,7 @@ use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use transport::login_key::LoginKey;
 use transport::session::ProcessBudget;
-use transport::tls::client_config;
+use transport::tls::client_config_as;
 
 use crate::events::{Event, Events};
 use crate::forward::Forward;
@@ -107,7 +107,8 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
         sink: Arc::new(sink),
         drain: Drain::of(&shutdown),
         drain_connections: settings.mode != Mode::AdHoc,
-        timeouts: Timeouts::default(),
+        waits: Waits::default(),
+        servers: KnownServers::default(),
     };
     on_hangup(settings.mode, &shutdown, &spawner).await?;
     let sessions = Arc::new(Sessions::new(settings.connections));
@@ -127,7 +128,7 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
         name: settings.name.unwrap_or_else(host_name),
         credential: settings.join.credential.clone(),
         key: LoginKey::from_seed(settings.join.secret.expose()).map_err(Exit::usage)?,
-        tls: client_config(&settings.trust).map_err(Exit::usage)?,
+        tls: client_config_as(&settings.trust, settings.certificate).map_err(Exit::usage)?,
         servers: settings.servers,
         mode: settings.mode,
         services,

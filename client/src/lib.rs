@@ -4,6 +4,7 @@
 //! happens becomes [`events`] for a view or the log. [`app`] wires it together.
 
 pub mod app;
+pub mod certificate;
 mod cli;
 pub mod config;
 pub mod events;
@@ -21,6 +22,7 @@ pub mod tunnels;
 mod admin;
 mod course;
 mod dial;
+mod doctor;
 mod hints;
 mod ingress;
 mod operations;

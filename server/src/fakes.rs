@@ -18,16 +18,17 @@ use protocol::control::{CloseReason, Outcome, Registration, RegistrationKind};
 use protocol::handshake::PeerLimits;
 use protocol::id::{ClientId, CredentialId, InstanceId, SessionId, Slot};
 use proxy::access::LogSink;
-use proxy::context::{Context as DataPlane, Timeouts};
+use proxy::context::{Context as DataPlane, Waits};
 use proxy::plugin::Plugins;
+use proxy::service::KnownServers;
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
 use transport::login_key::LoginKey;
 use transport::session::{Inbound, Liveness, ProcessBudget, Role, Session, SessionConfig, start};
 
-use crate::identity::{DEFAULT, JoinMaker, NewGrants, StateKey, Store};
+use crate::identity::{DEFAULT, JoinMaker, Means, NewGrants, StateKey, Store};
 use crate::nearby::Nearby;
-use crate::registry::{Configured, Memberships, Naming, NoRoom, Ports, Registry};
+use crate::registry::{Configured, Naming, NoRoom, Ports, Registry, WantedPart, WantedParts};
 use crate::session::{Live, Login, Orders};
 use crate::settings::PublicUrl;
 
@@ -87,12 +88,14 @@ impl World {
         let metrics = Metrics::new("0");
         let registry = Arc::new(Registry::new(
             naming,
-            configured(&spawner),
+            Arc::new(nearby(&spawner)),
             identity.clone(),
             metrics,
             ports,
             SystemTime::now(),
         ));
+        workers.block_on(async { registry.use_parts(registry.prepare_parts(parts()).await.unwrap()) });
+        registry.use_names(registry.want_names(names(), false).unwrap());
         let (now, peers, keys) = (Instant::now(), Mutex::default(), Mutex::default());
         Self { registry, identity, state, spawner, now, workers, peers, keys, _directory: directory }
     }
@@ -175,17 +178,29 @@ pub(crate) fn domain() -> Host {
     Host::parse("t.example.com").unwrap()
 }
 
-/// Group `web`, with a service `app` and an ingress to `billing`; the host `rules.t.example.com` is a rule's, and the port 2200 a
-/// listener's.
-fn configured(spawner: &Spawner) -> Configured {
+/// The host `rules.t.example.com` is a rule's, and the port 2200 a listener's.
+fn names() -> Configured {
+    Configured { hosts: [Host::parse("rules.t.example.com").unwrap()].into(), ports: [2200].into() }
+}
+
+/// Group `web`, with a service `app` and an ingress to `billing`, as revision 7.
+fn parts() -> WantedParts {
     let part = serde_json::json!({
         "services": [{ "name": "app", "servers": [{ "address": "127.0.0.1:3000" }] }],
         "ingresses": [{ "listen": "127.0.0.1:9000", "kind": "http", "to": "billing" }],
     });
-    let groups = vec![("web".to_owned(), serde_json::from_value(part).unwrap())];
-    let hosts = [Host::parse("rules.t.example.com").unwrap()].into();
-    let memberships = Memberships::new(groups, 7).unwrap();
-    Configured { memberships, hosts, ports: [2200].into(), nearby: Arc::new(nearby(spawner)) }
+    wanted(7, &[("web", part)])
+}
+
+/// These groups, half of whose members must take their parts.
+pub(crate) fn wanted(revision: u64, groups: &[(&str, serde_json::Value)]) -> WantedParts {
+    let group = |(group, part): &(&str, serde_json::Value)| WantedPart {
+        group: (*group).to_owned(),
+        part: serde_json::from_value(part.clone()).unwrap(),
+        min_ack: 50,
+    };
+    let groups = groups.iter().map(group).collect();
+    WantedParts { groups, revision, ..WantedParts::default() }
 }
 
 /// With a service `billing` next to the server, where nobody listens.
@@ -196,11 +211,17 @@ fn nearby(spawner: &Spawner) -> Nearby {
         sink: Arc::new(LogSink),
         drain: Drain::new(),
         drain_connections: true,
-        timeouts: Timeouts::default(),
+        waits: Waits::default(),
+        servers: KnownServers::default(),
     };
     let part = serde_json::json!([{ "name": "billing", "servers": [{ "address": "127.0.0.1:9" }] }]);
     let parts: Vec<ServicePart> = serde_json::from_value(part).unwrap();
-    Nearby::new(&parts, &Plugins::default(), context, &ProcessBudget::new(1 << 30)).unwrap()
+    let nearby = Nearby::new(context, ProcessBudget::new(1 << 30));
+    let services = nearby.prepare(&parts, &Plugins::default()).unwrap();
+    // The sessions within come up by themselves.
+    let _ = futures_util::FutureExt::now_or_never(nearby.get_ready(&services));
+    nearby.use_services(services);
+    nearby
 }
 
 pub(crate) fn joins() -> JoinMaker {
@@ -236,7 +257,7 @@ pub(crate) fn cut(live: &Live) -> Option<CloseReason> {
 fn login(principal: &str, client: u8, instance: u8, slot: u16, replaces: Option<SessionId>) -> Login {
     Login {
         principal: Principal::parse(principal).unwrap(),
-        credential: CredentialId::parse(principal).unwrap(),
+        means: Means::of_key(CredentialId::parse(principal).unwrap()),
         expires: None,
         client: ClientId([client; 16]),
         instance: InstanceId([instance; 16]),

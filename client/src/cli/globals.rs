@@ -41,9 +41,13 @@ impl Globals {
 
     /// The join string: flag, environment, `configured`, or the one remembered.
     pub(super) fn join(&self, configured: Option<PathBuf>, state: &StateDir) -> Result<Given, Exit> {
+        self.source(configured, state)?.read().map_err(Exit::usage)
+    }
+
+    /// Where the join string is.
+    pub(super) fn source(&self, configured: Option<PathBuf>, state: &StateDir) -> Result<JoinSource, Exit> {
         // One that is not UTF-8 is no join string, and is told so.
         let environment = std::env::var_os("TUNNEL_JOIN").map(|text| text.to_string_lossy().into_owned());
-        let source = JoinSource::first(self.flagged_join()?, environment, configured, state);
-        source.read().map_err(Exit::usage)
+        Ok(JoinSource::first(self.flagged_join()?, environment, configured, state))
     }
 }

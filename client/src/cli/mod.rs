@@ -1,5 +1,6 @@
 //! The command line of `tunnelc` (INTERFACE, "Commands").
 
+mod doctor;
 mod forward;
 mod globals;
 mod http;
@@ -18,7 +19,7 @@ use proxy::plugin::Kinds;
 use globals::Globals;
 
 /// Commands and options of INTERFACE that come later.
-const LATER: [&str; 5] = ["check", "doctor", "reload", "drain", "--inspect"];
+const LATER: [&str; 4] = ["check", "reload", "drain", "--inspect"];
 
 /// Puts services that the world cannot reach behind a server that it can.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -28,7 +29,8 @@ const LATER: [&str; 5] = ["check", "doctor", "reload", "drain", "--inspect"];
                {command_name} tcp 22 --port 2222                  a TCP port\n\
                {command_name} forward 9000 billing                reach a service next to the server\n\
                {command_name} join 'tunnel://…'                   remember a server\n\
-               {command_name} run --config tunnelc.toml           many tunnels, as a service",
+               {command_name} run --config tunnelc.toml           many tunnels, as a service\n\
+               {command_name} doctor                              what is wrong, and what to do",
     note = "The join string is printed by `tunneld` at its start or by `tunneld invite`. It is taken from\n\
             --join, --join-file, $TUNNEL_JOIN, the configuration, or what `{command_name} join` remembered.\n\
             Options above go before or behind the command.",
@@ -65,6 +67,7 @@ enum Command {
     Run(run::Run),
     Join(join::Join),
     Status(status::Status),
+    Doctor(doctor::Doctor),
     Version(version::Version),
 }
 
@@ -96,6 +99,7 @@ impl Tunnelc {
             Command::Run(command) => command.run(&globals),
             Command::Join(command) => command.run(&globals),
             Command::Status(command) => command.run(&globals),
+            Command::Doctor(command) => command.run(&globals),
             Command::Version(command) => Ok(command.run()),
         }
     }
@@ -120,7 +124,6 @@ mod tests {
     fn what_comes_later_is_refused_as_such() {
         for line in [
             "tunnelc check f.toml",
-            "tunnelc doctor",
             "tunnelc reload",
             "tunnelc drain",
             "tunnelc http 3000 --inspect 127.0.0.1:4040",

@@ -2,12 +2,17 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Caller;
 use crate::spawn::Spawner;
 
 /// Connections at once; more wait in the backlog of the listener.
@@ -33,25 +39,31 @@ const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duratio
 /// Something that accepts byte streams.
 pub(crate) trait Accept: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// What is known of the other end; every request has it among its extensions.
+    type Peer: Clone + Send + Sync + 'static;
 
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<Self::Peer>)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = tokio::net::TcpStream;
+    type Peer = ConnectInfo<SocketAddr>;
 
-    async fn accept(&self) -> io::Result<Self::Stream> {
-        let (stream, _) = Self::accept(self).await?;
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<Self::Peer>)> {
+        let (stream, from) = Self::accept(self).await?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok((stream, Some(ConnectInfo(from))))
     }
 }
 
 impl Accept for UnixListener {
     type Stream = tokio::net::UnixStream;
+    type Peer = Caller;
 
-    async fn accept(&self) -> io::Result<Self::Stream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<Self::Peer>)> {
+        let (stream, _) = Self::accept(self).await?;
+        let caller = Caller::of(&stream);
+        Ok((stream, caller))
     }
 }
 
@@ -76,9 +88,9 @@ pub(crate) async fn serve<L: Accept>(
             } => accepted,
         };
         match accepted {
-            Ok((slot, stream)) => {
+            Ok((slot, (stream, peer))) => {
                 backoff = ACCEPT_BACKOFF.0;
-                let connection = serve_connection(stream, router.clone(), shutdown.clone());
+                let connection = serve_connection(stream, peer, router.clone(), shutdown.clone());
                 let _detached = spawner.spawn(spawner.here(), name, async move {
                     connection.await;
                     drop(slot);
@@ -97,14 +109,22 @@ pub(crate) async fn serve<L: Accept>(
 
 async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Option<impl Clone + Send + Sync + 'static>,
     router: Router,
     shutdown: CancellationToken,
 ) {
+    let pages = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        pages.call(request)
+    });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(stream), service)
     );
     // Whatever ends the connection is the peer's affair: it has the answer or it has gone away.
     tokio::select! {

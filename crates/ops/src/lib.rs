@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod drain;
 pub mod error_kind;
 pub mod fd_limit;
@@ -16,3 +17,4 @@ pub mod secret_file;
 pub mod signals;
 pub mod spawn;
 pub mod state_dir;
+pub mod watch;

@@ -23,9 +23,9 @@ pub(super) async fn explain(
     let registry = &admin.registry;
     let plugins = |service: &ServiceName| match service {
         ServiceName::Grouped { group, service } => {
-            let groups = registry.memberships().iter();
-            let part = groups.filter(|(name, _)| name == group).map(|(_, group)| group.part()).next();
-            part.map_or_else(Vec::new, |part| plugins_of(&part.services, service))
+            let groups = registry.memberships().all();
+            let used = groups.get(group).and_then(|group| group.used());
+            used.map_or_else(Vec::new, |used| plugins_of(&used.part().services, service))
         }
         ServiceName::Plain(service) => registry.nearby().plugins(service),
         ServiceName::Own(_) => Vec::new(),

@@ -1,23 +1,36 @@
-//! The admin socket: what commands ask of the running server.
+//! What commands ask of the running server, at the admin socket; and the same pages over TCP, behind a [`Gate`].
+//! `docs/admin.md` lists them, and a test holds it to that.
 
 pub mod api;
+mod audit;
+mod config;
 pub(crate) mod explain;
+mod gate;
 mod handlers;
+mod meaning;
+mod orders;
+mod tokens;
 
+pub use audit::{Audit, Deed, Entry, audited};
+pub use gate::Gate;
 pub use handlers::WRONG_USAGE;
+pub use tokens::{Tokens, TokensError};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::handler::Handler;
+use axum::routing::{MethodRouter, get, post};
 use ops::state_dir::StateDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::{JoinMaker, Store};
-use crate::ingresses::Down;
+use crate::admission::Door;
+use crate::identity::Store;
+use crate::live::Running;
 use crate::registry::Registry;
+use crate::revision::{Board, Desk};
 
 /// Where the server listens, as bound; of a listener with several addresses the first.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +43,8 @@ pub struct Bound {
     pub https: Option<SocketAddr>,
     /// For operators.
     pub ops: SocketAddr,
+    /// For what asks as commands do, over TCP.
+    pub admin: Option<SocketAddr>,
 }
 
 /// What the commands are answered with.
@@ -39,16 +54,18 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     /// Principals and credentials.
     pub identity: Arc<Store>,
-    /// Makes join strings.
-    pub joins: JoinMaker,
+    /// Where clients log in.
+    pub door: Arc<Door>,
     /// Where `STATE/join` is.
     pub state: StateDir,
-    /// Where the server listens.
-    pub bound: Bound,
-    /// The configured listeners that could not be bound yet.
-    pub down: Down,
+    /// The configuration in use.
+    pub running: Arc<Running>,
     /// Since when it runs.
     pub started: Instant,
+    /// What is known of the configuration.
+    pub(crate) board: Arc<Board>,
+    /// Where changes of the configuration are asked for.
+    pub(crate) desk: Desk,
     /// Cancelled when it drains.
     pub drain: CancellationToken,
 }
@@ -56,14 +73,68 @@ pub struct Admin {
 /// Version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// One page.
+#[derive(Debug)]
+struct Page {
+    #[cfg_attr(not(test), expect(dead_code, reason = "the document is held to it"))]
+    method: &'static str,
+    path: &'static str,
+    handler: MethodRouter<Arc<Admin>>,
+}
+
+/// A page that changes nothing.
+fn shows<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Admin>>) -> Page {
+    Page { method: "GET", path, handler: get(handler) }
+}
+
+/// A page that takes a body of JSON.
+fn takes<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<Admin>>) -> Page {
+    Page { method: "POST", path, handler: post(handler) }
+}
+
+/// Every page there is.
+fn pages() -> Vec<Page> {
+    vec![
+        shows("/v1/status", handlers::status),
+        shows("/v1/sessions", handlers::sessions),
+        shows("/v1/principals", handlers::principals),
+        takes("/v1/invite", handlers::invite),
+        takes("/v1/revoke", handlers::revoke),
+        takes("/v1/explain", explain::explain),
+        takes("/v1/disable", orders::disable),
+        takes("/v1/enable", orders::enable),
+        takes("/v1/kick", orders::kick),
+        takes("/v1/unban", orders::unban),
+    ]
+}
+
 /// The pages of the admin socket.
 pub fn router(admin: Arc<Admin>) -> Router {
-    Router::new()
-        .route("/v1/status", get(handlers::status))
-        .route("/v1/sessions", get(handlers::sessions))
-        .route("/v1/principals", get(handlers::principals))
-        .route("/v1/invite", post(handlers::invite))
-        .route("/v1/explain", post(explain::explain))
-        .route("/v1/revoke", post(handlers::revoke))
-        .with_state(admin)
+    let routed = |router: Router<_>, page: Page| router.route(page.path, page.handler);
+    pages().into_iter().chain(config::pages()).fold(Router::new(), routed).with_state(admin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row of the page for each: `METHOD` and path, both in backquotes.
+    #[test]
+    fn the_document_lists_every_page_and_no_other() {
+        let document = include_str!("../../../docs/admin.md");
+        let row = |line: &str| {
+            let cells: Vec<_> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            match cells.as_slice() {
+                ["", page, _, _, ""] => page.split_once(' ').map(|(method, path)| format!("{method} {path}")),
+                _ => None,
+            }
+        };
+        let mut listed: Vec<_> =
+            document.lines().filter(|line| line.starts_with("| `")).filter_map(row).collect();
+        let all = pages().into_iter().chain(config::pages());
+        let mut there: Vec<_> = all.map(|page| format!("{} {}", page.method, page.path)).collect();
+        listed.sort();
+        there.sort();
+        assert_eq!(listed, there);
+    }
 }

@@ -18,9 +18,14 @@ pub struct Group {
     pub name: String,
     /// How its members share its load.
     pub balance: Balance,
+    /// The share of its members, in percent, that must take a new part.
+    pub min_ack: u8,
     /// What its members are handed.
     pub part: GroupPart,
 }
+
+/// Of its members, unless it says otherwise.
+const HALF: u8 = 50;
 
 /// How `balance` is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,6 +61,7 @@ fn group(
 ) -> Option<Group> {
     let name = section.text("name", problems);
     let balance = balance(&mut section, problems);
+    let min_ack = section.number("min_ack", 0..=100_u8, problems).map_or(HALF, |share| share.value);
     let service = section.sections("service", problems);
     let ingress = section.sections("ingress", problems);
     section.require("name", "\"NAME\"", problems);
@@ -67,7 +73,7 @@ fn group(
     let ingresses = ingress.into_iter().filter_map(read).collect();
     // Its plugins are read with the others.
     let part = GroupPart { services, ingresses, plugins: Vec::new() };
-    Some(Group { name: name?, balance, part })
+    Some(Group { name: name?, balance, min_ack, part })
 }
 
 fn balance(section: &mut Section<'_>, problems: &mut Problems) -> Balance {

@@ -5,31 +5,40 @@
 
 mod configured;
 mod directory;
+mod disabling;
 mod groups;
 mod instance;
 mod memberships;
 mod name;
 mod names;
+mod operator;
 mod ports;
+mod push;
 mod register;
 mod relays;
 mod reservations;
 mod routing;
 mod slots;
+mod ungranted;
+mod usage;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use configured::Configured;
+pub use disabling::DisableError;
 pub use groups::{Groups, Served};
 pub use instance::{Instance, InstanceKey, MemberState};
-pub use memberships::{Answer, Group, GroupError, Membership, Memberships};
+pub use memberships::{Answer, Group, GroupError, Handed, Membership, Memberships, ToHand};
 pub use name::Name;
 pub use names::{Entry, Names};
+pub use operator::{NameHeld, NamesWanted};
 pub use ports::{NoRoom, OpenError, Ports, Serve};
+pub use push::{PreparedParts, Refusal, TooFew, TooFewAcks, Unprepared, WantedPart, WantedParts};
 pub use relays::{Relay, Relays};
 pub use routing::Routing;
+pub use usage::Usage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -38,17 +47,22 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::{ArcSwap, Guard};
 use ops::metrics::{Metrics, ReplacedReason};
 use parking_lot::Mutex;
+use policy::disabled::Installation;
 use policy::host::Host;
 use policy::ownership::Leaving;
 use policy::principal::Principal;
-use protocol::control::{CloseReason, PartAnswer, PartId};
-use protocol::id::{CredentialId, Generation, SessionId};
+use protocol::control::CloseReason;
+use protocol::id::{Generation, SessionId};
+use protocol::limits::PARTS_MAX;
 use proxy::directory::RouteLabels;
 
-use crate::identity::{StateKey, Store};
+use crate::identity::{StateKey, Store, Which};
 use crate::nearby::Nearby;
 use crate::session::{DrainCause, Live, Login};
 use crate::settings::PublicUrl;
+use configured::OperatorNames;
+use disabling::Disabling;
+use push::Awaited;
 use register::Held;
 
 /// How long a session that was replaced on purpose may finish its work.
@@ -70,17 +84,22 @@ pub struct Naming {
 /// Who is there, and who holds what.
 #[derive(Debug)]
 pub struct Registry {
-    naming: Naming,
-    configured: Configured,
+    naming: ArcSwap<Naming>,
+    configured: OperatorNames,
+    nearby: Arc<Nearby>,
     identity: Arc<Store>,
     metrics: Metrics,
     ports: Ports,
     names: Names,
+    memberships: Memberships,
     groups: Groups,
     routing: ArcSwap<Routing>,
+    disabling: Disabling,
     state: Mutex<State>,
     /// Held while the names are written down, so that the last to write has seen the most.
     saving: Mutex<()>,
+    /// Held while other parts are prepared, until they are used or given up.
+    preparing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the lock protects.
@@ -90,10 +109,14 @@ struct State {
     sessions: BTreeMap<SessionId, Arc<Live>>,
     /// The instances that have one of them.
     instances: HashMap<InstanceKey, Held>,
+    /// Of every principal that has an instance.
+    usages: HashMap<Principal, Arc<Usage>>,
     /// Whose the logins are that were let in and have no session yet.
     admitted: BTreeMap<SessionId, Principal>,
     last_session: u64,
     last_generation: u64,
+    /// Whose answer is awaited to parts that are prepared.
+    awaited: Option<Awaited>,
 }
 
 /// A login that was let in; it counts as a session until it has one or is dropped.
@@ -125,7 +148,7 @@ impl Registry {
     #[must_use]
     pub fn new(
         naming: Naming,
-        configured: Configured,
+        nearby: Arc<Nearby>,
         identity: Arc<Store>,
         metrics: Metrics,
         ports: Ports,
@@ -135,21 +158,27 @@ impl Registry {
         let state = State {
             sessions: BTreeMap::new(),
             instances: HashMap::new(),
+            usages: HashMap::new(),
             admitted: BTreeMap::new(),
             last_session: 0,
             last_generation: u64::try_from(since.as_micros()).unwrap_or(0),
+            awaited: None,
         };
         Self {
-            naming,
-            configured,
+            naming: ArcSwap::from_pointee(naming),
+            configured: OperatorNames::default(),
+            nearby,
             identity,
             metrics,
             ports,
             names: Names::default(),
+            memberships: Memberships::default(),
             groups: Groups::default(),
             routing: ArcSwap::default(),
+            disabling: Disabling::default(),
             state: Mutex::new(state),
             saving: Mutex::new(()),
+            preparing: Arc::default(),
         }
     }
 
@@ -179,69 +208,53 @@ impl Registry {
 
     /// How names look here.
     #[must_use]
-    pub fn naming(&self) -> &Naming {
-        &self.naming
+    pub fn naming(&self) -> Guard<Arc<Naming>> {
+        self.naming.load()
+    }
+
+    /// From now on names look so. Those that are there stay as they are.
+    pub fn name_by(&self, naming: Naming) {
+        self.naming.store(Arc::new(naming));
+    }
+
+    /// The public ports.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// The groups of the configuration.
     #[must_use]
     pub fn memberships(&self) -> &Memberships {
-        &self.configured.memberships
+        &self.memberships
     }
 
     /// The services next to the server.
     #[must_use]
     pub fn nearby(&self) -> &Arc<Nearby> {
-        &self.configured.nearby
+        &self.nearby
     }
 
     /// Whether `principal` may reach the service called `service` next to the server: it is granted to it, or an ingress of
     /// one of its groups leads there.
     #[must_use]
     pub fn may_reach(&self, principal: &Principal, service: &str) -> bool {
-        let Some(grants) = self.identity.book().grants(principal, &self.naming.domain) else { return false };
-        let leads_there =
-            |group: &Group| group.part().ingresses.iter().any(|ingress| ingress.leads_to(service));
-        grants.allows_reach(service) || self.memberships().of(&grants.groups).any(leads_there)
+        let Some(grants) = self.identity.book().grants(principal, &self.naming().domain) else {
+            return false;
+        };
+        grants.allows_reach(service) || self.memberships.lead_to(&grants.groups, service)
     }
 
     /// The names of the groups that a session's principal is granted.
-    #[must_use]
-    pub fn groups_of(&self, live: &Live) -> Vec<String> {
-        let grants = self.identity.book().grants(&live.login.principal, &self.naming.domain);
+    fn groups_of(&self, live: &Live) -> Vec<String> {
+        let grants = self.identity.book().grants(&live.login.principal, &self.naming().domain);
         grants.unwrap_or_default().groups
     }
 
-    /// An instance has answered to a part that it was handed on this session.
-    pub fn part_answered(&self, live: &Live, answer: PartAnswer) {
-        let state = self.state.lock();
-        if !state.sessions.contains_key(&live.id) {
-            return;
-        }
-        let refusal = answer.refusal.clone();
-        let group = answer.of.group.clone();
-        let changed = self.memberships().answered(&InstanceKey::of(live), answer, &self.groups);
-        drop(state);
-        if changed {
-            let (client, reason) = (&live.login.name, refusal.as_deref());
-            match reason {
-                None => tracing::info!(session = %live.id, client, group, "a member is ready"),
-                Some(reason) => {
-                    tracing::warn!(session = %live.id, client, group, reason, "a member is behind");
-                }
-            }
-            self.names.tick();
-        }
-    }
-
-    /// The answer to a part that was handed over on this session is late.
-    pub fn part_unanswered(&self, live: &Live, part: &PartId) {
-        let state = self.state.lock();
-        let changed = self.memberships().silent(&InstanceKey::of(live), part);
-        drop(state);
-        if changed {
-            tracing::warn!(session = %live.id, client = live.login.name, group = part.group, "a member does not answer");
-        }
+    /// What the instance of a session is to be handed.
+    #[must_use]
+    pub fn to_hand(&self, live: &Live) -> ToHand {
+        self.memberships.to_hand(&InstanceKey::of(live), PARTS_MAX)
     }
 
     /// The numbers of a session that is about to begin.
@@ -252,7 +265,7 @@ impl Registry {
         let max = self
             .identity
             .book()
-            .grants(&login.principal, &self.naming.domain)
+            .grants(&login.principal, &self.naming().domain)
             .map_or(0, |grants| grants.quotas.sessions);
         let mut state = self.state.lock();
         // Sessions that this one takes the place of do not stand in its way; one that drains already stays.
@@ -281,7 +294,7 @@ impl Registry {
     pub fn attach(&self, live: &Arc<Live>, now: Instant) {
         let mut state = self.state.lock();
         state.admitted.remove(&live.id);
-        if self.identity.book().credential(&live.login.credential).is_none() {
+        if !self.identity.book().admits(&live.login.means) {
             // Revoked while this login was under way.
             live.cut(CloseReason::REVOKED, "the operator has revoked this credential");
             return;
@@ -301,14 +314,14 @@ impl Registry {
         for other in &others {
             self.supersede(&mut state, other, now);
         }
-        let held = state.instances.entry(key).or_insert_with(|| Held::new(Instance::new(live)));
-        let instance = held.instance.clone();
+        let instance = self.instance_of(&mut state, live, key);
+        instance.stand_by(self.disabled().of(&instance.installation()));
         let before = instance.slots.in_slot(live.login.slot);
         if before.iter().any(|old| old.generation > live.generation) {
             live.cut(CloseReason::REPLACED, "a newer session has this slot");
             return;
         }
-        self.memberships().join(&self.groups_of(live), &instance, live.login.takes_parts);
+        self.memberships.grant(&self.groups_of(live), &instance, &self.groups);
         // The new one first: the instance is never without a session.
         instance.slots.add(live.clone());
         for old in before {
@@ -327,23 +340,32 @@ impl Registry {
         self.names.tick();
     }
 
-    /// Ends the sessions of `principal`, those of one credential if it is given, and frees their names at once. Says how
+    /// Ends the sessions of `principal` that `which` of its credentials began, and frees their names at once. Says how
     /// many sessions that were.
-    pub fn revoke(&self, principal: &Principal, only: Option<&CredentialId>, now: Instant) -> usize {
+    pub fn revoke(&self, principal: &Principal, which: &Which, now: Instant) -> usize {
         let mut state = self.state.lock();
-        let is_meant = |login: &Login| {
-            login.principal == *principal && only.is_none_or(|only| login.credential == *only)
-        };
+        let is_meant = |login: &Login| login.principal == *principal && login.means.has(which);
         let meant = state.select(is_meant);
         for live in &meant {
             live.cut(CloseReason::REVOKED, "the operator has revoked this credential");
             self.remove(&mut state, live, Leaving::Unregistered, now);
         }
-        if only.is_none() {
+        if *which == Which::All {
             self.names.revoke(principal);
         }
         drop(state);
         self.names.tick();
+        meant.len()
+    }
+
+    /// Ends the sessions of an installation, which may dial again. Says how many that were.
+    pub fn kick(&self, installation: &Installation, reason: CloseReason, why: &str) -> usize {
+        let of = |login: &Login| {
+            login.principal == installation.principal && login.client == installation.client
+        };
+        let meant = self.state.lock().select(of);
+        // Their tasks take them out, as of any session that ends.
+        meant.iter().for_each(|live| live.cut(reason, why));
         meant.len()
     }
 
@@ -354,6 +376,7 @@ impl Registry {
             live.cut(CloseReason::EXPIRED, "the credential has expired");
             self.remove(&mut state, &live, Leaving::Lost, now);
         }
+        self.retire_parts(&state, now);
         self.names.expire(now);
         self.ports.keep(|port| self.names.look(&Name::Tcp(port), |_| ()).is_some());
     }
@@ -401,13 +424,13 @@ impl Registry {
     /// The older instance of a client whose newer one has logged in.
     fn supersede(&self, state: &mut State, key: &InstanceKey, now: Instant) {
         let Some(held) = state.instances.remove(key) else { return };
-        self.memberships().leave(key, &self.groups);
+        self.memberships.leave(key, &self.groups);
         for old in held.instance.slots.all().iter() {
-            state.sessions.remove(&old.id);
+            state.end(old.id);
             old.cut(CloseReason::SUPERSEDED, "another process of this client has logged in");
             self.metrics.session_replaced(ReplacedReason::Superseded);
         }
-        self.give_back(&held, Leaving::Lost, now);
+        self.give_back(state, &held, Leaving::Lost, now);
     }
 
     /// The older session of a slot.
@@ -421,14 +444,14 @@ impl Registry {
             return;
         }
         instance.slots.remove(old.id);
-        state.sessions.remove(&old.id);
+        state.end(old.id);
         old.cut(CloseReason::REPLACED, "this slot has logged in anew");
         self.metrics.session_replaced(ReplacedReason::Reconnected);
     }
 
     fn remove(&self, state: &mut State, live: &Live, how: Leaving, now: Instant) {
         let key = InstanceKey::of(live);
-        if state.sessions.remove(&live.id).is_none() {
+        if !state.end(live.id) {
             return;
         }
         let Some(held) = state.instances.get(&key) else { return };
@@ -436,12 +459,15 @@ impl Registry {
         if held.instance.slots.is_empty()
             && let Some(held) = state.instances.remove(&key)
         {
-            self.memberships().leave(&key, &self.groups);
-            self.give_back(&held, how, now);
+            self.memberships.leave(&key, &self.groups);
+            self.give_back(state, &held, how, now);
         }
     }
 
-    fn give_back(&self, held: &Held, how: Leaving, now: Instant) {
+    fn give_back(&self, state: &mut State, held: &Held, how: Leaving, now: Instant) {
+        if held.instance.usage.leave(&held.instance) {
+            state.usages.remove(&held.instance.key.principal);
+        }
         let member = held.instance.member();
         for registered in held.registered() {
             self.names.leave(&registered.name, &member, how, now);
@@ -451,6 +477,19 @@ impl Registry {
 }
 
 impl State {
+    /// A session is known no more; whether it was.
+    fn end(&mut self, id: SessionId) -> bool {
+        self.settle(id, None);
+        self.sessions.remove(&id).is_some()
+    }
+
+    /// No answer is awaited any more from this session, to the part of one group or to all.
+    fn settle(&mut self, id: SessionId, group: Option<&str>) {
+        if let Some(awaited) = &mut self.awaited {
+            awaited.settle(id, group);
+        }
+    }
+
     fn select(&self, which: impl Fn(&Login) -> bool) -> Vec<Arc<Live>> {
         self.sessions.values().filter(|live| which(&live.login)).cloned().collect()
     }

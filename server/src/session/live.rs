@@ -7,12 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use policy::principal::Principal;
 use protocol::control::{Close, CloseReason, Notice};
-use protocol::id::{ClientId, CredentialId, Generation, InstanceId, SessionId, Slot};
+use protocol::id::{ClientId, Generation, InstanceId, SessionId, Slot};
 use protocol::text::Text;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport::session::Session;
+
+use crate::identity::Means;
 
 /// Notices that wait for a session's task; further ones are dropped: they inform, nothing depends on them.
 const NOTICES: usize = 64;
@@ -23,8 +25,8 @@ pub struct Login {
     /// Proved.
     pub principal: Principal,
     /// By this.
-    pub credential: CredentialId,
-    /// When the credential ends.
+    pub means: Means,
+    /// When the first of it ends.
     pub expires: Option<SystemTime>,
     /// The installation.
     pub client: ClientId,
@@ -63,6 +65,7 @@ pub struct Live {
     /// Asked for every visitor, so it takes no lock.
     draining: AtomicBool,
     notices: mpsc::Sender<Notice>,
+    parts: watch::Sender<()>,
 }
 
 /// That a session comes to its end.
@@ -92,6 +95,8 @@ pub struct Orders {
     pub drain: watch::Receiver<Option<DrainOrder>>,
     /// What to tell the person at the other end.
     pub notices: mpsc::Receiver<Notice>,
+    /// Changes when its instance may have other parts of the configuration to hold.
+    pub parts: watch::Receiver<()>,
 }
 
 /// No round trip measured yet.
@@ -103,6 +108,7 @@ impl Live {
     pub fn new(id: SessionId, generation: Generation, login: Login, link: Session) -> (Self, Orders) {
         let (drain, drain_orders) = watch::channel(None);
         let (notices, notice_orders) = mpsc::channel(NOTICES);
+        let (parts, part_orders) = watch::channel(());
         let live = Self {
             id,
             generation,
@@ -115,8 +121,9 @@ impl Live {
             drain,
             draining: AtomicBool::new(false),
             notices,
+            parts,
         };
-        (live, Orders { drain: drain_orders, notices: notice_orders })
+        (live, Orders { drain: drain_orders, notices: notice_orders, parts: part_orders })
     }
 
     /// Opens and accepts substreams.
@@ -159,6 +166,11 @@ impl Live {
     pub fn notify(&self, notice: Notice) {
         // A full queue: the client does not read, and will not read this either.
         drop(self.notices.try_send(notice));
+    }
+
+    /// Its instance may have other parts of the configuration to hold.
+    pub fn look_at_parts(&self) {
+        self.parts.send_replace(());
     }
 
     /// Whether it takes no new work because it comes to its end.

@@ -3,10 +3,12 @@
 mod control;
 mod handing;
 mod live;
+mod pulse;
 mod reach;
 
 pub use control::ControlError;
 pub use live::{DrainCause, DrainOrder, Live, Login, Orders};
+pub use pulse::Pulse;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use ops::spawn::Spawner;
 use protocol::codec::DecodeError;
 use protocol::control::{Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Register, Registered};
 use protocol::frame::FrameType;
-use protocol::limits::{CONTROL_TIMEOUT, HEARTBEAT_INTERVAL};
+use protocol::limits::CONTROL_TIMEOUT;
 use protocol::mux::Breach;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use transport::session::{Inbound, SessionEnd};
@@ -78,6 +80,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// For the substreams that clients open.
     pub spawner: Spawner,
+    /// How often clients are asked whether they are there.
+    pub pulse: Pulse,
 }
 
 /// Runs the session until it is over, and takes it out of the registry.
@@ -117,7 +121,7 @@ async fn serve(context: &Context, live: &Arc<Live>, mut inbound: Inbound, orders
         control,
         beat: None,
         nonce: 0,
-        handing: Handing::begin(live, &context.registry),
+        handing: Handing::new(live.login.takes_parts),
     };
     let reach = Arc::new(Reach::new(live.clone(), context.registry.clone()));
     let worker = live.link().worker();
@@ -142,7 +146,7 @@ struct Driver<'a> {
 
 impl Driver<'_> {
     async fn run(&mut self, mut orders: Orders) -> End {
-        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        let mut heartbeat = interval(self.context.pulse.interval());
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut drained = interval(DRAIN_POLL);
         drained.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -166,9 +170,13 @@ impl Driver<'_> {
                 _ = heartbeat.tick() => self.beat().await,
                 () = std::future::ready(()), if self.handing.has_more() => self.hand().await,
                 () = sleep_until(self.handing.due().unwrap_or_else(Instant::now)), if self.handing.due().is_some() => {
-                    for part in self.handing.overdue() {
+                    for part in self.handing.overdue(Instant::now()) {
                         self.context.registry.part_unanswered(self.live, &part);
                     }
+                    Ok(())
+                }
+                Ok(()) = orders.parts.changed() => {
+                    self.handing.look();
                     Ok(())
                 }
                 _ = drained.tick(), if deadline.is_some() && self.live.load() == 0 => return drained_end(),
@@ -211,8 +219,9 @@ impl Driver<'_> {
                 Ok(())
             }
             Control::PartAnswer(answer) => {
-                self.handing.answered(&answer.of);
-                self.context.registry.part_answered(self.live, answer);
+                if let Some(part) = self.handing.answered(&answer.of) {
+                    self.context.registry.part_answered(self.live, &part, answer.refusal);
+                }
                 Ok(())
             }
             Control::Registered(_) => Err(misplaced(FrameType::REGISTERED)),
@@ -252,7 +261,8 @@ impl Driver<'_> {
 
     /// The next piece of what the client is handed, between two other messages.
     async fn hand(&mut self) -> Result<(), End> {
-        match self.handing.next(Instant::now()) {
+        let registry = &self.context.registry;
+        match self.handing.next(Instant::now(), || registry.to_hand(self.live)) {
             Some(message) => self.send(message).await,
             None => Ok(()),
         }

@@ -2,6 +2,7 @@
 //! speak to a running program. Whoever may open the socket (mode 0600) may do everything.
 
 mod call;
+mod caller;
 mod problem;
 mod reachable;
 mod socket;
@@ -9,7 +10,8 @@ mod socket;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
-pub use call::{AdminError, call};
+pub use call::{AdminError, call, call_within};
+pub use caller::Caller;
 pub use problem::Problem;
 pub use socket::{AdminSocket, BindError};
 

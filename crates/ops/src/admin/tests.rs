@@ -22,6 +22,7 @@ async fn start(path: &Path, spawner: &Spawner) -> Running {
         .route("/echo", post(async |Json(body): Json<Value>| Json(json!({ "got": body }))))
         .route("/empty", get(async || StatusCode::NO_CONTENT))
         .route("/text", get(async || "not json"))
+        .route("/who", get(async |caller: Caller| Json(json!({ "who": caller.to_string() }))))
         .route("/bad", get(async || Problem::new(StatusCode::CONFLICT, "name-in-use", "wiki is taken")));
     let socket = AdminSocket::bind(path).await.unwrap();
     let shutdown = CancellationToken::new();
@@ -47,6 +48,10 @@ fn calls_go_round() {
         let answer = call(&path, Method::POST, "/echo", Some(&body)).await.unwrap();
         assert_eq!(answer, json!({ "got": body }));
         assert_eq!(call(&path, Method::GET, "/empty?x=1", None).await.unwrap(), Value::Null);
+
+        let me = rustix::process::getuid().as_raw();
+        let who = call(&path, Method::GET, "/who", None).await.unwrap();
+        assert_eq!(who, json!({ "who": format!("uid {me}") }));
 
         let error = call(&path, Method::GET, "/bad", None).await.unwrap_err();
         assert_eq!(error.to_string(), "wiki is taken");
