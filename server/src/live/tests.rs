@@ -208,7 +208,12 @@ fn http_listeners_come_and_go_and_redirect_for_the_next_request() {
             world.path("one.pem").display(),
             world.path("two.key").display()
         );
-        let error = world.apply(&mixed).await.unwrap_err().to_string();
+        let error = world.document(&mixed).unwrap_err().to_string();
+        assert!(error.contains("does not belong"), "{error}");
+        // The same, if the files change behind the look at the text.
+        let document = world.document(&other).unwrap();
+        std::fs::copy(world.path("one.key"), world.path("two.key")).unwrap();
+        let error = world.running.prove(document, 9, wishes()).await.unwrap_err().to_string();
         assert!(error.contains("does not belong"), "{error}");
         assert!(serves(secure, "app.localhost", &world.shown("two")).await);
         // Without it nobody listens there any more.
