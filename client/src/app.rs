@@ -30,7 +30,7 @@ use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use transport::login_key::LoginKey;
 use transport::session::ProcessBudget;
-use transport::tls::client_config;
+use transport::tls::client_config_as;
 
 use crate::events::{Event, Events};
 use crate::forward::Forward;
@@ -128,7 +128,7 @@ async fn serve(settings: Settings, viewed: bool, metrics: Metrics, spawner: Spaw
         name: settings.name.unwrap_or_else(host_name),
         credential: settings.join.credential.clone(),
         key: LoginKey::from_seed(settings.join.secret.expose()).map_err(Exit::usage)?,
-        tls: client_config(&settings.trust).map_err(Exit::usage)?,
+        tls: client_config_as(&settings.trust, settings.certificate).map_err(Exit::usage)?,
         servers: settings.servers,
         mode: settings.mode,
         services,

@@ -21,7 +21,7 @@ use proxy::service::KnownServers;
 use tokio_util::sync::CancellationToken;
 use transport::session::ProcessBudget;
 
-use crate::admin::{Admin, VERSION, router};
+use crate::admin::{Admin, Audit, VERSION, audited, router};
 use crate::admission::Door;
 use crate::certificates::{self, Certificates};
 use crate::identity::{ServerKey, StateKey, Store};
@@ -167,6 +167,8 @@ impl Parts {
         let counted = registry.clone();
         metrics.watch_group_members(move || counted.memberships().counts());
         let held = budget.clone();
+        let listed = registry.clone();
+        metrics.watch_disabled(move || u64::try_from(listed.disabled().iter().count()).unwrap_or(u64::MAX));
         metrics.watch_buffered_bytes(move || u64::try_from(held.held()).unwrap_or(u64::MAX));
         let sessions = Sessions {
             registry: registry.clone(),
@@ -203,6 +205,7 @@ impl Parts {
         // What the configuration names is the operator's by now: nobody else's name is kept that it needs.
         registry.ports().bind_on(first.public());
         registry.restore(&state, Instant::now());
+        registry.restore_disabled(&state).map_err(Exit::failed)?;
         Ok(Ready {
             running: Arc::new(running),
             first,
@@ -243,6 +246,7 @@ impl Parts {
             running: running.clone(),
             registry: registry.clone(),
             identity: identity.clone(),
+            door: running.door().clone(),
             state: state.clone(),
             started,
             board: board.clone(),
@@ -268,7 +272,7 @@ impl Parts {
         ];
         let default_join = first.joins().keep_default(&state, &identity, SystemTime::now());
         let default_join = default_join.map_err(Exit::failed)?;
-        let commands = router(commands);
+        let commands = audited(router(commands), Arc::new(Audit::of(&state).map_err(Exit::failed)?));
         running.show(pages(&registry, &board, metrics, started, &drain), commands.clone());
         running.switch(first);
         let (ended, at_socket) = (quiet.clone(), spawner.clone());

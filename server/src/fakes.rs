@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use transport::login_key::LoginKey;
 use transport::session::{Inbound, Liveness, ProcessBudget, Role, Session, SessionConfig, start};
 
-use crate::identity::{DEFAULT, JoinMaker, NewGrants, StateKey, Store};
+use crate::identity::{DEFAULT, JoinMaker, Means, NewGrants, StateKey, Store};
 use crate::nearby::Nearby;
 use crate::registry::{Configured, Naming, NoRoom, Ports, Registry, WantedPart, WantedParts};
 use crate::session::{Live, Login, Orders};
@@ -256,7 +256,7 @@ pub(crate) fn cut(live: &Live) -> Option<CloseReason> {
 fn login(principal: &str, client: u8, instance: u8, slot: u16, replaces: Option<SessionId>) -> Login {
     Login {
         principal: Principal::parse(principal).unwrap(),
-        credential: CredentialId::parse(principal).unwrap(),
+        means: Means::of_key(CredentialId::parse(principal).unwrap()),
         expires: None,
         client: ClientId([client; 16]),
         instance: InstanceId([instance; 16]),

@@ -4,10 +4,15 @@ use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
+use protocol::handshake::CERTIFICATE;
+use protocol::id::CredentialId;
+use protocol::join::{HostPort, JoinString, Secret32};
 
 use super::globals::Globals;
 use crate::app;
+use crate::certificate;
 use crate::config;
+use crate::join_source::JoinSourceError;
 use crate::settings::{Mode, Settings};
 use crate::trust;
 
@@ -40,16 +45,22 @@ impl Run {
         let file =
             config::load(&path, &globals.kinds, &|name| std::env::var(name).ok()).map_err(Exit::usage)?;
         let state = globals.state_dir()?;
-        let join = globals.join(file.join_file, &state)?;
+        let read = |(cert, key): &(PathBuf, PathBuf)| certificate::read(cert, key);
+        let certificate = file.certificate.as_ref().map(read).transpose().map_err(Exit::usage)?;
+        let join = match globals.source(file.join_file, &state)?.read() {
+            Err(JoinSourceError::Nothing(_)) if certificate.is_some() => by_certificate(&file.servers)?,
+            given => given.map_err(Exit::usage)?.string,
+        };
         let ca_file = globals.ca_file.clone().or(file.ca_file);
-        let trust = trust::of(&join.string, ca_file.as_deref()).map_err(Exit::usage)?;
+        let trust = trust::of(&join, ca_file.as_deref()).map_err(Exit::usage)?;
         let servers = match file.servers {
-            none if none.is_empty() => vec![join.string.address.clone()],
+            none if none.is_empty() => vec![join.address.clone()],
             some => some,
         };
         Ok(app::run(Settings {
-            join: join.string,
+            join,
             trust,
+            certificate,
             servers,
             name: file.name,
             connections: file.connections,
@@ -65,6 +76,17 @@ impl Run {
             log: globals.log,
         }))
     }
+}
+
+/// Who has a certificate alone: no key of a join string is known to the server, and no pin to this client.
+fn by_certificate(servers: &[HostPort]) -> Result<JoinString, Exit> {
+    let address = servers.first().cloned().ok_or_else(|| {
+        Exit::usage(
+            "without a join string, tunnelc.toml has to say where the server is: servers = [\"HOST:7443\"]",
+        )
+    })?;
+    let credential = CredentialId::parse(CERTIFICATE).map_err(Exit::failed)?;
+    Ok(JoinString { credential, secret: Secret32::new(rand::random()), address, pins: Vec::new() })
 }
 
 fn default_config() -> Result<PathBuf, Exit> {

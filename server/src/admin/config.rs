@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::Extension;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::Json;
@@ -12,7 +13,7 @@ use policy::revision::{Author, History, NOTE_MAX};
 use serde::Deserialize;
 
 use super::api::ConfigInfo;
-use super::{Admin, Page, WRONG_USAGE, shows, takes};
+use super::{Admin, Deed, Page, WRONG_USAGE, shows, takes};
 use crate::identity::unix_seconds;
 use crate::revision::api::{
     Applied, ApplyRequest, Confirmed, Difference, HistoryAnswer, ProvedAnswer, RollbackRequest, Shown,
@@ -25,6 +26,7 @@ const BODY_MAX: usize = TEXT_MAX * 2 + 64 * 1024;
 const CONFIRM_MAX: u64 = 7 * 24 * 3600;
 
 type Answer<T> = Result<Json<T>, Problem>;
+type Kept<T> = Result<(Extension<Deed>, Json<T>), Problem>;
 
 /// The pages.
 pub(super) fn pages() -> Vec<Page> {
@@ -44,9 +46,9 @@ async fn apply(
     State(admin): State<Arc<Admin>>,
     caller: Caller,
     Json(asked): Json<ApplyRequest>,
-) -> Answer<Applied> {
+) -> Kept<Applied> {
     let apply = wanted(asked, author(&caller))?;
-    admin.desk.apply(apply).await.map(Json).map_err(problem)
+    admin.desk.apply(apply).await.map(kept).map_err(problem)
 }
 
 async fn prove(
@@ -66,10 +68,15 @@ async fn rollback(
     State(admin): State<Arc<Admin>>,
     caller: Caller,
     Json(asked): Json<RollbackRequest>,
-) -> Answer<Applied> {
+) -> Kept<Applied> {
     let RollbackRequest { to, note, take, require_all } = asked;
     let (note, wishes) = (short(note)?, Wishes { take, require_all });
-    admin.desk.rollback(to, author(&caller), note, wishes).await.map(Json).map_err(problem)
+    admin.desk.rollback(to, author(&caller), note, wishes).await.map(kept).map_err(problem)
+}
+
+/// An answer that is kept with its number: of the text itself nothing is.
+fn kept(applied: Applied) -> (Extension<Deed>, Json<Applied>) {
+    (Extension(Deed(format!("revision {}", applied.revision))), Json(applied))
 }
 
 /// Whose a revision is that `caller` asks for.

@@ -2,12 +2,16 @@
 //! `docs/admin.md` lists them, and a test holds it to that.
 
 pub mod api;
+mod audit;
 mod config;
 pub(crate) mod explain;
 mod gate;
 mod handlers;
+mod meaning;
+mod orders;
 mod tokens;
 
+pub use audit::{Audit, Deed, Entry, audited};
 pub use gate::Gate;
 pub use handlers::WRONG_USAGE;
 pub use tokens::{Tokens, TokensError};
@@ -22,6 +26,7 @@ use axum::routing::{MethodRouter, get, post};
 use ops::state_dir::StateDir;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Door;
 use crate::identity::Store;
 use crate::live::Running;
 use crate::registry::Registry;
@@ -49,6 +54,8 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     /// Principals and credentials.
     pub identity: Arc<Store>,
+    /// Where clients log in.
+    pub door: Arc<Door>,
     /// Where `STATE/join` is.
     pub state: StateDir,
     /// The configuration in use.
@@ -94,6 +101,10 @@ fn pages() -> Vec<Page> {
         takes("/v1/invite", handlers::invite),
         takes("/v1/revoke", handlers::revoke),
         takes("/v1/explain", explain::explain),
+        takes("/v1/disable", orders::disable),
+        takes("/v1/enable", orders::enable),
+        takes("/v1/kick", orders::kick),
+        takes("/v1/unban", orders::unban),
     ]
 }
 

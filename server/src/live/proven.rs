@@ -9,6 +9,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::listeners::NextListeners;
 use super::plan::Overlap;
 use crate::admin::Bound;
+use crate::admission::{GateError, NewGate};
 use crate::certificates::{CertificateError, Certificates};
 use crate::identity::{IdentityError, JoinMaker, ServerKey};
 use crate::listeners::BindError;
@@ -23,8 +24,8 @@ pub struct Proven {
     pub(super) parts: PreparedParts,
     pub(super) services: Services,
     pub(super) certificates: Certificates,
-    /// The server's own certificate, if it is for other names now.
-    pub(super) key: Option<ServerKey>,
+    /// The server's own certificate, and what clients are asked for.
+    pub(super) gate: NewGate,
     pub(super) naming: Naming,
     pub(super) routing: Routing,
     pub(super) names: NamesWanted,
@@ -127,6 +128,9 @@ pub enum Unproven {
     /// The server's own certificate can not be made for the new names: the state directory is at fault.
     #[error("the server's own certificate: {0}")]
     Key(#[from] IdentityError),
+    /// The certificates of clients can not be checked.
+    #[error(transparent)]
+    Clients(#[from] GateError),
     /// No address to tell clients.
     #[error("advertise: {0}")]
     Advertise(#[from] protocol::join::HostPortError),

@@ -24,7 +24,7 @@ use super::relaying::passed;
 use super::role::Role;
 use super::serving::Serving;
 use crate::admin::{self, Bound};
-use crate::admission;
+use crate::admission::{self, Door, NewGate};
 use crate::certificates::Certificates;
 use crate::config::{self, Document};
 use crate::entrances::{plain, secure};
@@ -130,6 +130,12 @@ impl Running {
         self.current.load().settings.clone()
     }
 
+    /// Where clients log in.
+    #[must_use]
+    pub fn door(&self) -> &Arc<Door> {
+        &self.shared.serving.door
+    }
+
     /// Why the listener of this address is down; none if it is not.
     #[must_use]
     pub fn down(&self, address: SocketAddr) -> Option<String> {
@@ -163,6 +169,7 @@ impl Running {
             config::routing(document, &current.plugins, kinds, &context.metrics).map_err(Unproven::Rules)?;
         let services = registry.nearby().prepare(&document.services, &plugins)?;
         let (certificates, key) = self.read_certificates(&settings, &current.key_names).await?;
+        let gate = self.gate(document, key.as_ref()).await?;
 
         let wanted = wanted(&settings);
         let names = Configured::of(document, written_ports(&wanted));
@@ -204,7 +211,7 @@ impl Running {
                 key_names: key_names(&settings),
                 settings,
             },
-            key,
+            gate,
             _only: only,
         })
     }
@@ -216,7 +223,7 @@ impl Running {
             parts,
             services,
             certificates,
-            key,
+            gate,
             naming,
             routing,
             names,
@@ -230,9 +237,7 @@ impl Running {
         serving.door.pulse().beat_every(waits.heartbeat);
         serving.visitors.limit_to(Limits { wait: waits.queue, ..settings.document.limits });
         self.shared.certificates.replace(certificates);
-        if let Some(key) = key {
-            serving.door.show(key.tls);
-        }
+        serving.door.use_gate(gate);
         let granted = settings.document.principals.iter();
         let granted = granted.map(|granting| (granting.name.clone(), granting.grants.clone()));
         self.shared.identity.configure(granted);
@@ -290,6 +295,13 @@ impl Running {
             Ok((certificates, key))
         };
         tokio::task::spawn_blocking(read).await.map_err(|_| Unproven::Stopping)?
+    }
+
+    async fn gate(&self, document: &Document, key: Option<&ServerKey>) -> Result<NewGate, Unproven> {
+        let clients = document.listen.tunnel.as_ref().and_then(|listener| listener.clients.clone());
+        let (door, tls) = (self.door().clone(), key.map(|key| key.tls.clone()));
+        let read = move || door.gate(tls, clients.as_ref());
+        Ok(tokio::task::spawn_blocking(read).await.map_err(|_| Unproven::Stopping)??)
     }
 
     fn entrance(

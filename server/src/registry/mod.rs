@@ -5,6 +5,7 @@
 
 mod configured;
 mod directory;
+mod disabling;
 mod groups;
 mod instance;
 mod memberships;
@@ -19,12 +20,14 @@ mod reservations;
 mod routing;
 mod slots;
 mod ungranted;
+mod usage;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use configured::Configured;
+pub use disabling::DisableError;
 pub use groups::{Groups, Served};
 pub use instance::{Instance, InstanceKey, MemberState};
 pub use memberships::{Answer, Group, GroupError, Handed, Membership, Memberships, ToHand};
@@ -35,6 +38,7 @@ pub use ports::{NoRoom, OpenError, Ports, Serve};
 pub use push::{PreparedParts, Refusal, TooFew, TooFewAcks, Unprepared, WantedPart, WantedParts};
 pub use relays::{Relay, Relays};
 pub use routing::Routing;
+pub use usage::Usage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -43,19 +47,21 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::{ArcSwap, Guard};
 use ops::metrics::{Metrics, ReplacedReason};
 use parking_lot::Mutex;
+use policy::disabled::Installation;
 use policy::host::Host;
 use policy::ownership::Leaving;
 use policy::principal::Principal;
 use protocol::control::CloseReason;
-use protocol::id::{CredentialId, Generation, SessionId};
+use protocol::id::{Generation, SessionId};
 use protocol::limits::PARTS_MAX;
 use proxy::directory::RouteLabels;
 
-use crate::identity::{StateKey, Store};
+use crate::identity::{StateKey, Store, Which};
 use crate::nearby::Nearby;
 use crate::session::{DrainCause, Live, Login};
 use crate::settings::PublicUrl;
 use configured::OperatorNames;
+use disabling::Disabling;
 use push::Awaited;
 use register::Held;
 
@@ -88,6 +94,7 @@ pub struct Registry {
     memberships: Memberships,
     groups: Groups,
     routing: ArcSwap<Routing>,
+    disabling: Disabling,
     state: Mutex<State>,
     /// Held while the names are written down, so that the last to write has seen the most.
     saving: Mutex<()>,
@@ -102,6 +109,8 @@ struct State {
     sessions: BTreeMap<SessionId, Arc<Live>>,
     /// The instances that have one of them.
     instances: HashMap<InstanceKey, Held>,
+    /// Of every principal that has an instance.
+    usages: HashMap<Principal, Arc<Usage>>,
     /// Whose the logins are that were let in and have no session yet.
     admitted: BTreeMap<SessionId, Principal>,
     last_session: u64,
@@ -149,6 +158,7 @@ impl Registry {
         let state = State {
             sessions: BTreeMap::new(),
             instances: HashMap::new(),
+            usages: HashMap::new(),
             admitted: BTreeMap::new(),
             last_session: 0,
             last_generation: u64::try_from(since.as_micros()).unwrap_or(0),
@@ -165,6 +175,7 @@ impl Registry {
             memberships: Memberships::default(),
             groups: Groups::default(),
             routing: ArcSwap::default(),
+            disabling: Disabling::default(),
             state: Mutex::new(state),
             saving: Mutex::new(()),
             preparing: Arc::default(),
@@ -283,7 +294,7 @@ impl Registry {
     pub fn attach(&self, live: &Arc<Live>, now: Instant) {
         let mut state = self.state.lock();
         state.admitted.remove(&live.id);
-        if self.identity.book().credential(&live.login.credential).is_none() {
+        if !self.identity.book().admits(&live.login.means) {
             // Revoked while this login was under way.
             live.cut(CloseReason::REVOKED, "the operator has revoked this credential");
             return;
@@ -303,8 +314,8 @@ impl Registry {
         for other in &others {
             self.supersede(&mut state, other, now);
         }
-        let held = state.instances.entry(key).or_insert_with(|| Held::new(Instance::new(live)));
-        let instance = held.instance.clone();
+        let instance = self.instance_of(&mut state, live, key);
+        instance.stand_by(self.disabled().of(&instance.installation()));
         let before = instance.slots.in_slot(live.login.slot);
         if before.iter().any(|old| old.generation > live.generation) {
             live.cut(CloseReason::REPLACED, "a newer session has this slot");
@@ -329,23 +340,32 @@ impl Registry {
         self.names.tick();
     }
 
-    /// Ends the sessions of `principal`, those of one credential if it is given, and frees their names at once. Says how
+    /// Ends the sessions of `principal` that `which` of its credentials began, and frees their names at once. Says how
     /// many sessions that were.
-    pub fn revoke(&self, principal: &Principal, only: Option<&CredentialId>, now: Instant) -> usize {
+    pub fn revoke(&self, principal: &Principal, which: &Which, now: Instant) -> usize {
         let mut state = self.state.lock();
-        let is_meant = |login: &Login| {
-            login.principal == *principal && only.is_none_or(|only| login.credential == *only)
-        };
+        let is_meant = |login: &Login| login.principal == *principal && login.means.has(which);
         let meant = state.select(is_meant);
         for live in &meant {
             live.cut(CloseReason::REVOKED, "the operator has revoked this credential");
             self.remove(&mut state, live, Leaving::Unregistered, now);
         }
-        if only.is_none() {
+        if *which == Which::All {
             self.names.revoke(principal);
         }
         drop(state);
         self.names.tick();
+        meant.len()
+    }
+
+    /// Ends the sessions of an installation, which may dial again. Says how many that were.
+    pub fn kick(&self, installation: &Installation, reason: CloseReason, why: &str) -> usize {
+        let of = |login: &Login| {
+            login.principal == installation.principal && login.client == installation.client
+        };
+        let meant = self.state.lock().select(of);
+        // Their tasks take them out, as of any session that ends.
+        meant.iter().for_each(|live| live.cut(reason, why));
         meant.len()
     }
 
@@ -410,7 +430,7 @@ impl Registry {
             old.cut(CloseReason::SUPERSEDED, "another process of this client has logged in");
             self.metrics.session_replaced(ReplacedReason::Superseded);
         }
-        self.give_back(&held, Leaving::Lost, now);
+        self.give_back(state, &held, Leaving::Lost, now);
     }
 
     /// The older session of a slot.
@@ -440,11 +460,14 @@ impl Registry {
             && let Some(held) = state.instances.remove(&key)
         {
             self.memberships.leave(&key, &self.groups);
-            self.give_back(&held, how, now);
+            self.give_back(state, &held, how, now);
         }
     }
 
-    fn give_back(&self, held: &Held, how: Leaving, now: Instant) {
+    fn give_back(&self, state: &mut State, held: &Held, how: Leaving, now: Instant) {
+        if held.instance.usage.leave(&held.instance) {
+            state.usages.remove(&held.instance.key.principal);
+        }
         let member = held.instance.member();
         for registered in held.registered() {
             self.names.leave(&registered.name, &member, how, now);

@@ -20,7 +20,7 @@ impl Registry {
     pub fn end_ungranted(&self, now: Instant) -> (usize, usize) {
         let mut state = self.state.lock();
         let (book, naming) = (self.identity.book(), self.naming());
-        let gone = state.select(|login| book.credential(&login.credential).is_none());
+        let gone = state.select(|login| !book.admits(&login.means));
         for live in &gone {
             live.cut(
                 CloseReason::REVOKED,
@@ -31,6 +31,7 @@ impl Registry {
         let mut lost = Vec::new();
         for (key, held) in &mut state.instances {
             let grants = book.grants(&key.principal, &naming.domain).unwrap_or_default();
+            held.instance.usage.limit(grants.quotas.requests);
             let is_lost = |registered: &&Registered| !is_granted(&grants, &naming, key, registered);
             let names: Vec<_> = held.registered().filter(is_lost).map(|lost| lost.name.clone()).collect();
             for name in names {

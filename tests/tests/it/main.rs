@@ -22,6 +22,8 @@ mod interim;
 mod layering;
 mod live;
 mod memory;
+mod mtls;
+mod operators;
 mod other_direction;
 mod passthrough;
 mod plugins;

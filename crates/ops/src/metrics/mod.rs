@@ -217,6 +217,11 @@ impl Metrics {
         self.inner.scraped.group_members(count);
     }
 
+    /// Reports what `count` returns as the number of things that the operator has taken out of service.
+    pub fn watch_disabled(&self, count: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.inner.scraped.disabled(count);
+    }
+
     /// Reports the time left until `at`, when the first of the certificates in use expires.
     pub fn certificate_expires(&self, at: SystemTime) {
         self.inner.scraped.certificate_expiry(at);

@@ -5,6 +5,7 @@
 
 mod atomic;
 mod error;
+mod journal;
 mod lock;
 mod resolve;
 
@@ -14,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 pub use error::StateDirError;
+pub use journal::Journal;
 pub use lock::{LockError, Locked};
 pub use resolve::Program;
 

@@ -179,7 +179,6 @@ impl Relaying {
         head.encode(&mut first).map_err(|_| failed(ErrorKind::Internal, Knowledge::Answered))?;
         first.extend_from_slice(&visitor.ahead);
         let substream = target
-            .session
             .open(first.freeze())
             .map_err(|error| failed(kind_of_open(error), Knowledge::NotConnected))?;
         let mut channel = Channel::new(substream, Bytes::new(), Order::Statuses);

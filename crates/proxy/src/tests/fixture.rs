@@ -178,6 +178,7 @@ pub(super) fn target(session: &Session, service: u32) -> Target {
         service: Arc::new(ServiceName::Own(service)),
         labels: None,
         fitness: Fitness::default(),
+        over_quota: false,
     }
 }
 

@@ -11,6 +11,7 @@ use protocol::codec::{DecodeError, EncodeError};
 use protocol::handshake::proof::login_message;
 use protocol::handshake::{ALPN, Features, Hello, Reject, RejectCode, ServerReply, Welcome, negotiate};
 use protocol::limits::{DEAD_AFTER, HANDSHAKE_TIMEOUT};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -66,6 +67,18 @@ pub struct Incoming {
     features: Features,
     login_message: Vec<u8>,
     dead_after: Duration,
+}
+
+impl HandshakeError {
+    /// What was wrong with the client's certificate, if that is why.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&rustls::Error> {
+        let Self::Io(error) = self else { return None };
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())?;
+        let is_meant =
+            matches!(tls, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
+        is_meant.then_some(tls)
+    }
 }
 
 impl Incoming {
@@ -133,6 +146,13 @@ impl Incoming {
     #[must_use]
     pub fn features(&self) -> Features {
         self.features
+    }
+
+    /// The certificate that the client has shown, if it was asked for one: it leads to a root of ours, and the client holds
+    /// its key.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.stream.get_ref().1.peer_certificates().and_then(<[_]>::first)
     }
 
     /// What the proof of the `Hello` has to be a signature of.
