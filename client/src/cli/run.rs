@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
+use ops::watch::FileWatch;
 
 use super::globals::Globals;
 use crate::app;
-use crate::config;
-use crate::settings::{Mode, Settings};
-use crate::trust;
+use crate::source::Source;
 
 /// Used where `--config` is not given and this is present.
 pub(super) const DEFAULT_CONFIG: &str = "/etc/tunnel/tunnelc.toml";
@@ -37,33 +36,18 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
         let path = self.config.map_or_else(default_config, |path| Ok(path.into()))?;
-        let file =
-            config::load(&path, &globals.kinds, &|name| std::env::var(name).ok()).map_err(Exit::usage)?;
-        let state = globals.state_dir()?;
-        let join = globals.join(file.join_file, &state)?;
-        let ca_file = globals.ca_file.clone().or(file.ca_file);
-        let trust = trust::of(&join.string, ca_file.as_deref()).map_err(Exit::usage)?;
-        let servers = match file.servers {
-            none if none.is_empty() => vec![join.string.address.clone()],
-            some => some,
-        };
-        Ok(app::run(Settings {
-            join: join.string,
-            trust,
-            servers,
-            name: file.name,
-            connections: file.connections,
-            ops: file.ops,
-            tunnels: file.tunnels,
-            forwards: file.forwards,
-            plugins: file.plugins,
-            allow: file.allow,
+        let source = Source {
+            file: path,
+            join: globals.flagged_join()?,
+            ca_file: globals.ca_file.clone(),
+            fail_fast: self.fail_fast,
             kinds: globals.kinds.clone(),
-            mode: Mode::Service { fail_fast: self.fail_fast },
-            config: Some(path),
-            state,
+            state: globals.state_dir()?,
             log: globals.log,
-        }))
+        };
+        // Before it is read: what changes from then on is seen.
+        let watch = FileWatch::new(source.file.clone());
+        Ok(app::run(source.read().map_err(Exit::usage)?, Some(watch)))
     }
 }
 
