@@ -25,8 +25,9 @@ pub(crate) fn start(slot: Slot, instance: Arc<Instance>, orders: mpsc::Receiver<
     let course = Course::new(instance.mode);
     spawner.spawn(spawner.next_worker(), "supervisor", async move {
         let mut supervisor = Supervisor { slot, instance, course, orders, attempts: 0 };
-        supervisor.run().await;
-        supervisor.set(SlotState::Over);
+        if let Ended::WithProcess = supervisor.run().await {
+            supervisor.set(SlotState::Over);
+        }
     })
 }
 
@@ -53,26 +54,37 @@ enum Watched {
     Unwanted,
 }
 
+/// Why a supervisor ends.
+enum Ended {
+    /// The process does.
+    WithProcess,
+    /// The slot is not wanted any more; it may be another's by now.
+    Unwanted,
+}
+
 /// Why a slot that has no session stops waiting.
 enum Woken {
     /// The time has come.
     Due,
     /// It may be worth while at once.
     Renewed,
-    /// The slot is not wanted any more, or the process drains.
-    Unwanted,
+    /// It will not come.
+    Ended(Ended),
 }
 
 impl Supervisor {
-    async fn run(&mut self) {
+    async fn run(&mut self) -> Ended {
         let mut draining: Option<Live> = None;
         let (mut ready, mut outdated) = (None, false);
         loop {
             let connected = match ready.take() {
                 None => self.connect(&draining).await,
-                ready => ready,
+                Some(ready) => Ok(ready),
             };
-            let Some((mut live, server)) = connected else { return };
+            let (mut live, server) = match connected {
+                Ok(connected) => connected,
+                Err(ended) => return ended,
+            };
             if std::mem::take(&mut outdated) {
                 // The server drains it if it knows both for the same; if not, it is for us to do.
                 draining.iter().for_each(|old| old.retire.cancel());
@@ -92,28 +104,28 @@ impl Supervisor {
                     (draining, outdated) = (Some(live), true);
                 }
                 Watched::Unwanted => {
-                    self.set(SlotState::Over);
                     live.retire.cancel();
                     // It ends by its own deadline at the latest, or with the process.
                     let _ = live.task.await;
-                    return;
+                    return Ended::Unwanted;
                 }
-                Watched::Over(Over::Stopped) => return,
+                Watched::Over(Over::Stopped) => return Ended::WithProcess,
                 Watched::Over(over) => {
                     draining = None;
-                    if !self.wait(Setback::of_end(&over, since.elapsed()), over.to_string()).await {
-                        return;
+                    let setback = Setback::of_end(&over, since.elapsed());
+                    if let Err(ended) = self.wait(setback, over.to_string()).await {
+                        return ended;
                     }
                 }
             }
         }
     }
 
-    /// Dials until there is a session, in place of `old` for as long as that lives; none if the process drains or gives up.
-    async fn connect(&mut self, old: &Option<Live>) -> Option<(Live, HostPort)> {
+    /// Dials until there is a session, in place of `old` for as long as that lives.
+    async fn connect(&mut self, old: &Option<Live>) -> Result<(Live, HostPort), Ended> {
         let drain = self.instance.drain().start.clone();
         loop {
-            let server = self.next_server()?;
+            let server = self.next_server().ok_or(Ended::WithProcess)?;
             // A server that has restarted counts its sessions anew.
             let replaces = old.as_ref().filter(|old| !old.task.is_finished()).map(|old| old.id);
             if replaces.is_none() {
@@ -123,13 +135,10 @@ impl Supervisor {
                 self.instance.events.tell(Event::Connecting { server: server.clone() });
             }
             let login = self.instance.login.load_full();
-            match drain.run_until_cancelled(self.dial(&login, &server, replaces)).await? {
-                Ok(live) => return Some((live, server)),
-                Err(error) => {
-                    if !self.wait(Setback::of_attempt(&error), error.to_string()).await {
-                        return None;
-                    }
-                }
+            let dialled = drain.run_until_cancelled(self.dial(&login, &server, replaces)).await;
+            match dialled.ok_or(Ended::WithProcess)? {
+                Ok(live) => return Ok((live, server)),
+                Err(error) => self.wait(Setback::of_attempt(&error), error.to_string()).await?,
             }
         }
     }
@@ -197,12 +206,12 @@ impl Supervisor {
         Err(reasons.join("; "))
     }
 
-    /// Decides what to do after a setback, and waits. False if the slot ends.
-    async fn wait(&mut self, setback: Setback, reason: String) -> bool {
+    /// Decides what to do after a setback, and waits.
+    async fn wait(&mut self, setback: Setback, reason: String) -> Result<(), Ended> {
         let drain = self.instance.drain().start.clone();
         let Next::Dial { after, tell } = self.course.after(setback, Instant::now(), &mut rand::rng()) else {
             self.instance.give_up(reason);
-            return false;
+            return Err(Ended::WithProcess);
         };
         let lost = matches!(setback, Setback::Lost(_) | Setback::Dismissed(_));
         if tell && !drain.is_cancelled() {
@@ -215,8 +224,8 @@ impl Supervisor {
         tracing::debug!(slot = self.slot.0, ?after, "no session: {reason}");
         self.down(reason, after);
         match self.sleep(after).await {
-            Woken::Due | Woken::Renewed => true,
-            Woken::Unwanted => false,
+            Woken::Due | Woken::Renewed => Ok(()),
+            Woken::Ended(ended) => Err(ended),
         }
     }
 
@@ -228,11 +237,11 @@ impl Supervisor {
         loop {
             tokio::select! {
                 () = &mut due => return Woken::Due,
-                () = drain.cancelled() => return Woken::Unwanted,
+                () = drain.cancelled() => return Woken::Ended(Ended::WithProcess),
                 Some(order) = self.orders.recv() => match order {
                     Order::Prove(_, answer) => drop(answer.send(Proof::NoSession)),
                     Order::Renew => return Woken::Renewed,
-                    Order::End => return Woken::Unwanted,
+                    Order::End => return Woken::Ended(Ended::Unwanted),
                 },
             }
         }

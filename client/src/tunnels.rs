@@ -169,7 +169,7 @@ impl Tunnels {
     /// What is to be asked for again because it was refused.
     #[must_use]
     pub fn refused(&self, now: Instant) -> Vec<Registration> {
-        let mut list = self.list.lock();
+        let list = self.list.lock();
         let refused = list.all.iter().filter(|known| {
             matches!(known.last, Some(Outcome::Refused { .. })) && known.not_before.is_none_or(|at| at <= now)
         });
