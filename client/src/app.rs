@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use policy::consent::Consent;
 use protocol::id::InstanceId;
 use proxy::context::{Context, Timeouts};
+use proxy::plugin::Plugins;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -111,9 +112,12 @@ async fn serve(
     let hangups = Hangups::listen().await.map_err(Exit::failed)?;
     let sessions = Arc::new(Sessions::new(settings.connections));
     let tunnels = Tunnels::new(settings.tunnels.clone());
-    let services = Arc::new(own::services(&tunnels.all(), &context).map_err(Exit::failed)?);
+    let plugins = Plugins::of(&settings.plugins, &settings.kinds).map_err(Exit::usage)?;
+    plugins.start(&context);
+    let services = own::services(&tunnels.all(), &plugins, &context).map_err(Exit::failed)?;
+    let services = Arc::new(services);
     let mut forwards = Forwards::default();
-    let proved = forwards.prove(&settings.forwards, &settings.plugins, &settings.kinds, &context);
+    let proved = forwards.prove(&settings.forwards, &settings.plugins, &plugins, &context);
     forwards.switch(proved.map_err(Exit::failed)?, &sessions, &context, &events);
     let groups = Groups::new(
         settings.allow.clone(),

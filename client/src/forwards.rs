@@ -7,25 +7,23 @@ use std::sync::Arc;
 use policy::part::{IngressKind, PluginPart};
 use proxy::context::Context;
 use proxy::directory::RouteLabels;
-use proxy::plugin::{Kinds, Plugins};
+use proxy::plugin::Plugins;
 use proxy::service::labels_of;
-use tokio_util::sync::DropGuard;
 
 use crate::events::{Event, Events};
 use crate::forward::Forward;
-use crate::ingress::{Door, Leads, let_in};
+use crate::ingress::{Door, Leads, Open, let_in};
 use crate::sessions::Sessions;
 
 /// The forwards that are open, by where they listen.
 #[derive(Debug, Default)]
-pub(crate) struct Forwards(HashMap<SocketAddr, Open>);
+pub(crate) struct Forwards(HashMap<SocketAddr, Opened>);
 
 #[derive(Debug)]
-struct Open {
+struct Opened {
     wanted: Wanted,
     door: Door,
-    /// Lets visitors in for as long as it lives.
-    _open: DropGuard,
+    open: Open,
 }
 
 /// All that makes one forward what it is.
@@ -43,7 +41,7 @@ pub(crate) struct Proved {
 }
 
 impl Forwards {
-    /// Makes everything ready that `forwards` need and that is not open already: listens, and makes `plugins` of these `kinds`.
+    /// Makes everything ready that `forwards` need and that is not open already; `made` are the plugins that `plugins` describe.
     ///
     /// # Errors
     /// What can not be had, and why. Nothing has changed.
@@ -51,29 +49,18 @@ impl Forwards {
         &self,
         forwards: &[Forward],
         plugins: &[PluginPart],
-        kinds: &Kinds,
+        made: &Plugins,
         context: &Context,
     ) -> Result<Proved, String> {
-        let named = |forward: &Forward| {
-            let parts = plugins.iter().filter(|part| forward.plugins.contains(&part.name));
-            parts.cloned().collect::<Vec<_>>()
-        };
         let mut proved = Proved { kept: Vec::new(), new: Vec::new() };
         let mut wanted: Vec<Wanted> = Vec::new();
         for forward in forwards {
-            let one = Wanted { plugins: named(forward), forward: forward.clone() };
+            let one = Wanted { plugins: parts_of(plugins, &forward.plugins), forward: forward.clone() };
             match self.0.get(&forward.listen) {
                 Some(open) if open.wanted == one => proved.kept.push(forward.listen),
                 _ => wanted.push(one),
             }
         }
-        let mut parts: Vec<PluginPart> = Vec::new();
-        for part in wanted.iter().flat_map(|one| &one.plugins) {
-            if !parts.contains(part) {
-                parts.push(part.clone());
-            }
-        }
-        let made = Plugins::of(&parts, kinds).map_err(|error| error.to_string())?;
         for one in wanted {
             let Forward { name, listen, to, plugins, .. } = &one.forward;
             let same = |(other, _, _): &(Wanted, Door, Leads)| other.forward.listen == *listen;
@@ -89,11 +76,10 @@ impl Forwards {
             let plugins = made.chain(plugins).map_err(|error| format!("forward {name:?}: {error}"))?;
             proved.new.push((one, door, Leads { rules: Arc::default(), rest, plugins }));
         }
-        made.start(context);
         Ok(proved)
     }
 
-    /// What was proved is open from now on, and nothing else. One that leads elsewhere keeps its socket.
+    /// What was proved is open from now on, and nothing else. One that leads elsewhere keeps its socket and its visitors.
     pub(crate) fn switch(
         &mut self,
         proved: Proved,
@@ -105,7 +91,15 @@ impl Forwards {
         self.0.extend(proved.kept.iter().filter_map(|listen| before.remove_entry(listen)));
         for (wanted, door, leads) in proved.new {
             let Forward { name, kind, listen, to, .. } = &wanted.forward;
-            let open = match let_in(&door, *kind, leads, sessions, context) {
+            let known = before.remove(listen).filter(|it| it.open.kind() == *kind && it.wanted.forward.name == *name);
+            let opened = match known {
+                Some(known) => {
+                    known.open.lead(leads);
+                    Ok(known.open)
+                }
+                None => let_in(&door, *kind, leads, sessions, context),
+            };
+            let open = match opened {
                 Ok(open) => open,
                 Err(error) => {
                     events.tell(Event::Warning(format!("forward {name:?}: {}: {error}", door.address)));
@@ -119,7 +113,12 @@ impl Forwards {
             events.tell(Event::Ready { tunnel: name.clone(), url, to: format!("{to}, next to the server") });
             // Port 0 is another port for each.
             let listen = if listen.port() == 0 { door.address } else { *listen };
-            self.0.insert(listen, Open { wanted, door, _open: open });
+            self.0.insert(listen, Opened { wanted, door, open });
         }
     }
+}
+
+/// Those of `plugins` that are named.
+pub(crate) fn parts_of(plugins: &[PluginPart], names: &[String]) -> Vec<PluginPart> {
+    plugins.iter().filter(|part| names.contains(&part.name)).cloned().collect()
 }

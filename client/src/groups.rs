@@ -15,10 +15,9 @@ use proxy::plugin::{Kinds, Plugins, PluginsError};
 use proxy::routes::Routes;
 use proxy::service::{Address, HostName, Offer, Service, ServiceTable, dialled, labels_of};
 use tokio::sync::watch;
-use tokio_util::sync::DropGuard;
 use transport::digest::sha256;
 
-use crate::ingress::{Door, Leads, let_in};
+use crate::ingress::{Door, Leads, Open, let_in};
 use crate::sessions::Sessions;
 
 /// Services of one part, listeners, and plugins.
@@ -47,6 +46,8 @@ struct State {
     refused: BTreeMap<String, Refused>,
     /// What of the table is ours.
     listed: HashSet<ServiceName>,
+    /// The listeners of the parts in use.
+    open: HashMap<SocketAddr, Open>,
 }
 
 /// A part that is ready.
@@ -56,8 +57,8 @@ struct Held {
     asks: Asks,
     services: Vec<(ServiceName, Arc<Service>)>,
     entrances: Vec<Entrance>,
-    /// Its listeners let visitors in, once it is in use.
-    open: Option<Vec<DropGuard>>,
+    /// It is in use; otherwise it is kept ready.
+    used: bool,
 }
 
 #[derive(Debug)]
@@ -214,22 +215,17 @@ impl Groups {
             // Of a group whose new part was refused, the old one stays in use.
             let superseded = used.contains_key(held.of().group.as_str());
             let named = items.iter().any(|item| item.group == held.of().group);
-            items.contains(held.of()) || (named && !superseded && held.open.is_some())
+            items.contains(held.of()) || (named && !superseded && held.used)
         });
         state.refused.retain(|group, _| items.iter().any(|item| item.group == *group));
         let is_used = |held: &Held| {
             let used = used.get(held.of().group.as_str());
-            used.map_or(held.open.is_some(), |used| *used == held.of())
+            used.map_or(held.used, |used| *used == held.of())
         };
-        for held in state.held.iter_mut().filter(|held| !is_used(held)) {
-            held.open = None;
+        for held in &mut state.held {
+            held.used = is_used(held);
         }
-        let mut problems = Vec::new();
-        for held in state.held.iter_mut().filter(|held| is_used(held)) {
-            if held.open.is_none() {
-                held.open = Some(self.let_all_in(held, &mut problems));
-            }
-        }
+        let problems = self.open(state);
         self.list(state);
         problems
     }
@@ -246,7 +242,7 @@ impl Groups {
             listens: Vec::new(),
             refused: None,
         };
-        for held in state.held.iter().filter(|held| held.open.is_some()) {
+        for held in state.held.iter().filter(|held| held.used) {
             let of = groups.entry(&held.of().group).or_insert_with(|| empty(&held.of().group));
             of.revision = Some(held.of().revision);
             of.services =
@@ -303,7 +299,7 @@ impl Groups {
             entrances.push(Entrance { kind, door: door(state, group, address)?, leads });
         }
         plugins.start(&self.context);
-        Ok(Held { whole: whole.clone(), asks, services, entrances, open: None })
+        Ok(Held { whole: whole.clone(), asks, services, entrances, used: false })
     }
 
     /// Where the visitors of an ingress go.
@@ -320,22 +316,32 @@ impl Groups {
         Ok(Leads { rules: Arc::new(rules), rest, plugins: chain })
     }
 
-    fn let_all_in(&self, held: &Held, problems: &mut Vec<String>) -> Vec<DropGuard> {
-        let open = held.entrances.iter().filter_map(|Entrance { kind, door, leads }| {
-            match let_in(door, *kind, leads.clone(), &self.sessions, &self.context) {
-                Ok(open) => Some(open),
-                Err(error) => {
-                    problems.push(format!("cannot listen on {}: {error}", door.address));
-                    None
+    /// The listeners of the parts in use let visitors in, and no others. One that is open already leads elsewhere at once,
+    /// also those who have kept their connections.
+    fn open(&self, state: &mut State) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut before = std::mem::take(&mut state.open);
+        for Entrance { kind, door, leads } in
+            state.held.iter().filter(|held| held.used).flat_map(|held| &held.entrances)
+        {
+            let open = match before.remove(&door.address).filter(|open| open.kind() == *kind) {
+                Some(open) => {
+                    open.lead(leads.clone());
+                    Ok(open)
                 }
+                None => let_in(door, *kind, leads.clone(), &self.sessions, &self.context),
+            };
+            match open {
+                Ok(open) => drop(state.open.insert(door.address, open)),
+                Err(error) => problems.push(format!("cannot listen on {}: {error}", door.address)),
             }
-        });
-        open.collect()
+        }
+        problems
     }
 
     /// Brings the table up to date: of each name the service of the part in use, or else of one that is ready.
     fn list(&self, state: &mut State) {
-        let (used, ready): (Vec<_>, Vec<_>) = state.held.iter().partition(|held| held.open.is_some());
+        let (used, ready): (Vec<_>, Vec<_>) = state.held.iter().partition(|held| held.used);
         let mut wanted: HashMap<&ServiceName, &Arc<Service>> = HashMap::new();
         for (name, service) in used.into_iter().chain(ready).flat_map(|held| &held.services) {
             wanted.entry(name).or_insert(service);

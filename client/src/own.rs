@@ -1,26 +1,30 @@
 //! The services of this client's own tunnels.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::service_name::ServiceName;
 use proxy::context::Context;
 use proxy::directory::RouteLabels;
+use proxy::plugin::Plugins;
 use proxy::service::{Service, ServiceTable};
 use tokio::time::sleep;
 
+use crate::events::Event;
 use crate::instance::Instance;
+use crate::probe;
 use crate::tunnel::{Tunnel, TunnelKind};
-use crate::{events::Event, probe};
 
 /// How long the service of a tunnel that is there no more is found by requests that are on their way.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// What a tunnel leads to.
+/// What a tunnel leads to, through those of `plugins` that it names.
 ///
 /// # Errors
 /// It can not be made; also which tunnel.
-pub(crate) fn service(tunnel: &Tunnel, context: &Context) -> Result<Arc<Service>, String> {
+pub(crate) fn service(tunnel: &Tunnel, plugins: &Plugins, context: &Context) -> Result<Arc<Service>, String> {
+    let wrong = |error: &dyn Display| format!("tunnel {:?}: {error}", tunnel.name);
     let name: Arc<str> = tunnel.name.as_str().into();
     let group: Arc<str> = tunnel.group.as_deref().unwrap_or_default().into();
     let labels = RouteLabels {
@@ -33,17 +37,22 @@ pub(crate) fn service(tunnel: &Tunnel, context: &Context) -> Result<Arc<Service>
         TunnelKind::Http { set_host, .. } => Service::http(labels, &tunnel.to, set_host.clone(), context),
         TunnelKind::Tcp { .. } => Service::tcp(labels, &tunnel.to, context),
     };
-    service.map(Arc::new).map_err(|error| format!("tunnel {:?}: {error}", tunnel.name))
+    let chain = plugins.chain(&tunnel.plugins).map_err(|error| wrong(&error))?;
+    Ok(Arc::new(service.map_err(|error| wrong(&error))?.plugged(chain)))
 }
 
 /// The services of tunnels that have numbers.
 ///
 /// # Errors
 /// One can not be made; also which.
-pub(crate) fn services(tunnels: &[(u32, Tunnel)], context: &Context) -> Result<ServiceTable, String> {
+pub(crate) fn services(
+    tunnels: &[(u32, Tunnel)],
+    plugins: &Plugins,
+    context: &Context,
+) -> Result<ServiceTable, String> {
     let table = ServiceTable::new();
     for (id, tunnel) in tunnels {
-        table.insert(ServiceName::Own(*id), service(tunnel, context)?);
+        table.insert(ServiceName::Own(*id), service(tunnel, plugins, context)?);
     }
     Ok(table)
 }
@@ -55,7 +64,7 @@ pub(crate) fn look_after(tunnel: Tunnel, instance: &Instance) {
     spawner.spawn(spawner.here(), "probe", probe::probe(tunnel, told, stop));
 }
 
-/// These tunnels from now on; `made` are the services of those that are new or other than before, by their names.
+/// These tunnels from now on; `made` are the services of those that are new or served in another way than before.
 pub(crate) fn replace(instance: &Arc<Instance>, tunnels: Vec<Tunnel>, made: Vec<(Tunnel, Arc<Service>)>) {
     // The services first: the server may send requests as soon as it is asked for a name.
     let table = instance.services.clone();

@@ -103,7 +103,7 @@ impl Tunnels {
         self.replace_with(wanted, |_, _| {})
     }
 
-    /// The same; `first` is called for each that is new or other than before, while nobody is told of it.
+    /// The same; `first` is called for each, while nobody is told of any.
     pub(crate) fn replace_with(&self, wanted: Vec<Tunnel>, mut first: impl FnMut(u32, &Tunnel)) -> Replaced {
         let mut list = self.list.lock();
         let mut replaced = Replaced::default();
@@ -125,7 +125,7 @@ impl Tunnels {
             };
             list.all.push(known);
         }
-        replaced.new.iter().for_each(|(id, tunnel)| first(*id, tunnel));
+        list.all.iter().for_each(|known| first(known.id, &known.tunnel));
         replaced.gone = before.iter().map(|known| known.id).collect();
         drop(list);
         self.changes.send_replace(());
@@ -242,7 +242,7 @@ mod tests {
 
     fn tunnel(name: &str) -> Tunnel {
         let kind = TunnelKind::Http { host: None, set_host: None };
-        Tunnel { name: name.to_owned(), kind, group: None, allow: Vec::new(), to: "3000".parse().unwrap() }
+        Tunnel { name: name.to_owned(), kind, group: None, allow: Vec::new(), to: "3000".parse().unwrap(), plugins: Vec::new() }
     }
 
     fn granted(id: u32, url: &str) -> RegistrationAnswer {
@@ -322,6 +322,7 @@ mod tests {
             group: Some("g".repeat(NAME_MAX)),
             allow: vec!["1111:2222:3333:4444:5555:6666:7777:8888/128".parse().unwrap(); ALLOW_MAX],
             to: "3000".parse().unwrap(),
+            plugins: Vec::new(),
         };
         let news = Tunnels::new((0..30).map(longest).collect()).news(&BTreeMap::new(), Instant::now());
         let messages: Vec<_> = messages(&news.register).collect();

@@ -51,6 +51,7 @@ impl Tcp {
             group: group.transpose()?,
             allow: allow.collect::<Result<_, _>>()?,
             to,
+            plugins: Vec::new(),
         };
         run_ad_hoc(vec![tunnel], Vec::new(), globals)
     }

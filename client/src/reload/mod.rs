@@ -10,13 +10,14 @@ use ops::ops_listener;
 use ops::signals::Hangups;
 use ops::watch::FileWatch;
 use parking_lot::Mutex as Briefly;
+use proxy::plugin::Plugins;
 use proxy::service::Service;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Event;
-use crate::forwards::Forwards;
+use crate::forwards::{Forwards, parts_of};
 use crate::instance::Instance;
 use crate::login::Login;
 use crate::requests::Requests;
@@ -104,9 +105,11 @@ impl Running {
     async fn apply(&self, current: &mut Current, settings: Settings) -> Result<(), String> {
         let Instance { context, .. } = &*self.instance;
         let before = &current.settings;
-        let made = self.new_services(before, &settings)?;
+        // Whoever keeps what he had keeps his plugins too, with all that they have counted.
+        let plugins = Plugins::of(&settings.plugins, &settings.kinds).map_err(|error| error.to_string())?;
+        let made = self.new_services(before, &settings, &plugins)?;
         let forwards =
-            current.forwards.prove(&settings.forwards, &settings.plugins, &settings.kinds, context)?;
+            current.forwards.prove(&settings.forwards, &settings.plugins, &plugins, context)?;
         let ops = match settings.ops {
             Some(address) if before.ops != settings.ops => {
                 let listener = TcpListener::bind(address).await;
@@ -123,13 +126,14 @@ impl Running {
             renew = Some(proved);
         }
 
+        plugins.start(context);
         if let Some(proved) = renew {
             current.slots.renew(proved).await;
         }
         if before.connections != settings.connections {
             current.slots.resize(settings.connections).await;
         }
-        if before.tunnels != settings.tunnels {
+        if !made.is_empty() || before.tunnels != settings.tunnels {
             self.requests.hint_at(&settings.tunnels, settings.mode);
             own::replace(&self.instance, settings.tunnels.clone(), made);
         }
@@ -154,9 +158,15 @@ impl Running {
         &self,
         before: &Settings,
         settings: &Settings,
+        plugins: &Plugins,
     ) -> Result<Vec<(Tunnel, Arc<Service>)>, String> {
-        let new = settings.tunnels.iter().filter(|tunnel| !before.tunnels.contains(tunnel));
-        new.map(|tunnel| Ok((tunnel.clone(), own::service(tunnel, &self.instance.context)?))).collect()
+        let stays = |tunnel: &&Tunnel| {
+            let of = |settings: &Settings| parts_of(&settings.plugins, &tunnel.plugins);
+            before.tunnels.contains(tunnel) && of(before) == of(settings)
+        };
+        let new = settings.tunnels.iter().filter(|tunnel| !stays(tunnel));
+        let make = |tunnel: &Tunnel| own::service(tunnel, plugins, &self.instance.context);
+        new.map(|tunnel| Ok((tunnel.clone(), make(tunnel)?))).collect()
     }
 
     fn report(&self, cause: &str, reloaded: &Reloaded) {

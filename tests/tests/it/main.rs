@@ -26,6 +26,7 @@ mod other_direction;
 mod passthrough;
 mod plugins;
 mod ports;
+mod push;
 mod quick_start;
 mod repo;
 mod run;

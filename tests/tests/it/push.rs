@@ -8,7 +8,10 @@ use tests::load::Load;
 use tests::program::{Finished, Program};
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
+use tests::visitor;
 use tests::wait::{SOON, until};
+
+use crate::stage::nobody;
 
 const HOST: &str = "app.localhost";
 
@@ -106,6 +109,50 @@ async fn a_service_of_a_group_that_moves_ten_times_loses_no_request() {
     println!("{asked} requests while the service moved ten times");
     assert_eq!(load.end().await, [""; 0], "of {asked}");
     stage.has_members(&["ready", "ready"]).await;
+}
+
+#[tokio::test]
+async fn an_ingress_of_a_group_that_leads_elsewhere_loses_no_request() {
+    let (billing, payroll, door) = (HttpService::start().await, HttpService::start().await, nobody());
+    let config = |to: &str| {
+        let at = |name: &str, at: SocketAddr| {
+            format!("{{ name = \"{name}\", servers = [{{ address = \"http://{at}\" }}] }}")
+        };
+        format!(
+            "timeouts = {{ watch = \"0s\" }}\n\
+             principal = [{{ name = \"edge\", groups = [\"web\"] }}]\n\
+             service = [{}, {}]\n\
+             [[group]]\nname = \"web\"\ningress = [{{ listen = \"{door}\", kind = \"http\", to = \"{to}\" }}]\n",
+            at("billing", billing.addr()),
+            at("payroll", payroll.addr()),
+        )
+    };
+    let server = Tunneld::configured(|_| config("billing"), &[]).await;
+    let (join, home) = (server.invite("edge", &[]).await, Home::new());
+    let _client = home.run(&join, &format!("[allow]\nlisten = [\"{door}\"]\n"));
+    let open = async || visitor::try_get(door, "x", "/").await.ok().filter(|answer| answer.status == 200);
+    drop(until("the ingress leads to billing", SOON, open).await);
+    let load = Load::on(door, "x", 200);
+    for turn in 1..=6 {
+        let (to, service) = if turn % 2 == 0 { ("billing", &billing) } else { ("payroll", &payroll) };
+        let file = server.home().join("next.toml");
+        std::fs::write(&file, config(to)).unwrap();
+        let done = server.admin(&["config", "apply", file.to_str().unwrap()]).await;
+        assert_eq!(done.code, Some(0), "{}", done.text());
+        // All of them, those included who have kept their connections.
+        let other = if turn % 2 == 0 { &payroll } else { &billing };
+        let requests = |of: &HttpService| of.tally().get(|tally| &tally.requests);
+        let moved = async || {
+            let (here, there) = (requests(service), requests(other));
+            let more = async || (requests(service) > here + 20).then_some(());
+            until("more requests", SOON, more).await;
+            (requests(other) == there).then_some(())
+        };
+        until(&format!("turn {turn}: all go to {to}"), SOON, moved).await;
+    }
+    let asked = load.asked();
+    println!("{asked} requests while the ingress was turned six times");
+    assert_eq!(load.end().await, [""; 0], "of {asked}");
 }
 
 #[tokio::test]
