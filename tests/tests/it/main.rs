@@ -5,6 +5,7 @@
 mod bad_input;
 mod browser;
 mod cli;
+mod client_reload;
 mod config;
 mod drain;
 mod ends;

@@ -41,7 +41,9 @@ impl Identity {
 }
 
 fn draft() -> HelloDraft {
+    takes_parts: true,
     HelloDraft {
+        takes_parts: true,
         client: ClientId([1; 16]),
         instance: InstanceId([2; 16]),
         slot: Slot(0),
