@@ -18,8 +18,9 @@ use ops::watch::FileWatch;
 use parking_lot::Mutex;
 use policy::consent::Consent;
 use protocol::id::InstanceId;
-use proxy::context::{Context, Timeouts};
+use proxy::context::{Context, Waits};
 use proxy::plugin::Plugins;
+use proxy::service::KnownServers;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -107,7 +108,8 @@ async fn serve(
         sink: requests.clone(),
         drain: Drain::of(&shutdown),
         drain_connections: settings.mode != Mode::AdHoc,
-        timeouts: Timeouts::default(),
+        waits: Waits::default(),
+        servers: KnownServers::default(),
     };
     let hangups = Hangups::listen().await.map_err(Exit::failed)?;
     let sessions = Arc::new(Sessions::new(settings.connections));

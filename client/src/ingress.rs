@@ -91,7 +91,7 @@ pub(crate) fn let_in(
     let (route, port) = (leads.rest.route.clone(), door.address.port());
     let leads = Arc::new(ArcSwapOption::from_pointee(leads));
     let to_server = ToServer { sessions: sessions.clone(), leads: leads.clone() };
-    let dispatch = Dispatch::new(Arc::new(to_server), context.timeouts.member, context.metrics.clone());
+    let dispatch = Dispatch::new(Arc::new(to_server), context.waits.clone(), context.metrics.clone());
     let (dispatch, context) = (Arc::new(dispatch), context.clone());
     let stop = context.drain.start.child_token();
     let (stopped, permits) = (stop.clone(), Arc::new(Semaphore::new(VISITORS)));

@@ -4,6 +4,7 @@
 //! happens becomes [`events`] for a view or the log. [`app`] wires it together.
 
 pub mod app;
+pub mod certificate;
 mod cli;
 pub mod config;
 pub mod events;

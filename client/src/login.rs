@@ -6,7 +6,7 @@ use protocol::id::CredentialId;
 use protocol::join::HostPort;
 use rustls::ClientConfig;
 use transport::login_key::{KeyError, LoginKey};
-use transport::tls::{TlsError, client_config};
+use transport::tls::{TlsError, client_config_as};
 
 use crate::instance::host_name;
 use crate::settings::Settings;
@@ -47,14 +47,14 @@ impl Login {
             name: settings.name.clone().unwrap_or_else(host_name),
             credential: settings.join.credential.clone(),
             key: LoginKey::from_seed(settings.join.secret.expose())?,
-            tls: client_config(&settings.trust)?,
+            tls: client_config_as(&settings.trust, settings.certificate.clone())?,
             servers: settings.servers.clone(),
         })
     }
 
     /// Whether both sets of settings log in alike.
     pub(crate) fn is_same(one: &Settings, other: &Settings) -> bool {
-        (&one.name, &one.join, &one.trust, &one.servers)
-            == (&other.name, &other.join, &other.trust, &other.servers)
+        (&one.name, &one.join, &one.trust, &one.certificate, &one.servers)
+            == (&other.name, &other.join, &other.trust, &other.certificate, &other.servers)
     }
 }

@@ -8,7 +8,7 @@ use policy::consent::Consent;
 use policy::part::PluginPart;
 use protocol::join::{HostPort, JoinString};
 use proxy::plugin::Kinds;
-use transport::tls::Trust;
+use transport::tls::{ClientCertificate, Trust};
 
 use crate::forward::Forward;
 use crate::source::Source;
@@ -25,6 +25,8 @@ pub struct Settings {
     pub join: JoinString,
     /// How the server proves itself.
     pub trust: Trust,
+    /// What this client shows to a server that asks for a certificate.
+    pub certificate: Option<ClientCertificate>,
     /// Where to log in; dialled in turn. Never empty.
     pub servers: Vec<HostPort>,
     /// The name of this client for people; default: the host name.

@@ -18,14 +18,15 @@ use protocol::control::{CloseReason, Outcome, Registration, RegistrationKind};
 use protocol::handshake::PeerLimits;
 use protocol::id::{ClientId, CredentialId, InstanceId, SessionId, Slot};
 use proxy::access::LogSink;
-use proxy::context::{Context as DataPlane, Timeouts};
+use proxy::context::{Context as DataPlane, Waits};
 use proxy::plugin::Plugins;
+use proxy::service::KnownServers;
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
 use transport::login_key::LoginKey;
 use transport::session::{Inbound, Liveness, ProcessBudget, Role, Session, SessionConfig, start};
 
-use crate::identity::{DEFAULT, JoinMaker, NewGrants, StateKey, Store};
+use crate::identity::{DEFAULT, JoinMaker, Means, NewGrants, StateKey, Store};
 use crate::nearby::Nearby;
 use crate::registry::{Configured, Naming, NoRoom, Ports, Registry, WantedPart, WantedParts};
 use crate::session::{Live, Login, Orders};
@@ -87,13 +88,14 @@ impl World {
         let metrics = Metrics::new("0");
         let registry = Arc::new(Registry::new(
             naming,
-            configured(&spawner),
+            Arc::new(nearby(&spawner)),
             identity.clone(),
             metrics,
             ports,
             SystemTime::now(),
         ));
         workers.block_on(async { registry.use_parts(registry.prepare_parts(parts()).await.unwrap()) });
+        registry.use_names(registry.want_names(names(), false).unwrap());
         let (now, peers, keys) = (Instant::now(), Mutex::default(), Mutex::default());
         Self { registry, identity, state, spawner, now, workers, peers, keys, _directory: directory }
     }
@@ -176,6 +178,11 @@ pub(crate) fn domain() -> Host {
     Host::parse("t.example.com").unwrap()
 }
 
+/// The host `rules.t.example.com` is a rule's, and the port 2200 a listener's.
+fn names() -> Configured {
+    Configured { hosts: [Host::parse("rules.t.example.com").unwrap()].into(), ports: [2200].into() }
+}
+
 /// Group `web`, with a service `app` and an ingress to `billing`, as revision 7.
 fn parts() -> WantedParts {
     let part = serde_json::json!({
@@ -196,13 +203,6 @@ pub(crate) fn wanted(revision: u64, groups: &[(&str, serde_json::Value)]) -> Wan
     WantedParts { groups, revision, ..WantedParts::default() }
 }
 
-/// The host `rules.t.example.com` is a rule's, and the port 2200 a
-/// listener's.
-fn configured(spawner: &Spawner) -> Configured {
-    let hosts = [Host::parse("rules.t.example.com").unwrap()].into();
-    Configured { hosts, ports: [2200].into(), nearby: Arc::new(nearby(spawner)) }
-}
-
 /// With a service `billing` next to the server, where nobody listens.
 fn nearby(spawner: &Spawner) -> Nearby {
     let context = DataPlane {
@@ -211,11 +211,17 @@ fn nearby(spawner: &Spawner) -> Nearby {
         sink: Arc::new(LogSink),
         drain: Drain::new(),
         drain_connections: true,
-        timeouts: Timeouts::default(),
+        waits: Waits::default(),
+        servers: KnownServers::default(),
     };
     let part = serde_json::json!([{ "name": "billing", "servers": [{ "address": "127.0.0.1:9" }] }]);
     let parts: Vec<ServicePart> = serde_json::from_value(part).unwrap();
-    Nearby::new(&parts, &Plugins::default(), context, &ProcessBudget::new(1 << 30)).unwrap()
+    let nearby = Nearby::new(context, ProcessBudget::new(1 << 30));
+    let services = nearby.prepare(&parts, &Plugins::default()).unwrap();
+    // The sessions within come up by themselves.
+    let _ = futures_util::FutureExt::now_or_never(nearby.get_ready(&services));
+    nearby.use_services(services);
+    nearby
 }
 
 pub(crate) fn joins() -> JoinMaker {
@@ -251,7 +257,7 @@ pub(crate) fn cut(live: &Live) -> Option<CloseReason> {
 fn login(principal: &str, client: u8, instance: u8, slot: u16, replaces: Option<SessionId>) -> Login {
     Login {
         principal: Principal::parse(principal).unwrap(),
-        credential: CredentialId::parse(principal).unwrap(),
+        means: Means::of_key(CredentialId::parse(principal).unwrap()),
         expires: None,
         client: ClientId([client; 16]),
         instance: InstanceId([instance; 16]),

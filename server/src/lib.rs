@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | [`app`] | how everything is put together: read this first | 3 |
 //! | [`cli`], [`settings`], [`config`] | commands, flags and the file | INTERFACE |
+//! | [`live`] | the configuration in use, and how another one takes its place | 6 |
+//! | [`revision`] | which configuration is in force, and which were | 6 |
 //! | [`certificates`] | what visitors over TLS are shown | 8 |
 //! | [`identity`] | the server's key, principals, credentials, join strings | 4.2, 6 |
 //! | [`admission`] | from a connection to a login | 4.2, 6 |
@@ -23,11 +25,12 @@ mod entrances;
 #[cfg(test)]
 mod fakes;
 pub mod identity;
-mod ingresses;
 mod listeners;
+pub mod live;
 pub mod nearby;
 mod pages;
 pub mod registry;
+pub mod revision;
 pub mod session;
 pub mod settings;
 mod shutdown;

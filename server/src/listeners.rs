@@ -26,7 +26,7 @@ pub(crate) struct Listeners {
 /// A flag's address can not be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("{flag}: cannot listen on {address}: {error}{}", hint(.error, .flag))]
-pub(crate) struct BindError {
+pub struct BindError {
     flag: &'static str,
     address: SocketAddr,
     error: io::Error,
@@ -90,12 +90,6 @@ impl Listeners {
         self.addresses.first().map(SocketAddr::port)
     }
 
-    /// The address to show where one is enough.
-    #[must_use]
-    pub(crate) fn first(&self) -> Option<SocketAddr> {
-        self.addresses.first().copied()
-    }
-
     fn add(&mut self, address: SocketAddr) -> io::Result<()> {
         let socket = bind_one(address)?;
         self.addresses.push(socket.local_addr()?);
@@ -150,7 +144,7 @@ mod tests {
     #[test]
     fn a_port_in_use_names_the_flag() {
         let taken = Listeners::bind("--http", &listen("127.0.0.1:0")).unwrap();
-        let text = taken.first().unwrap().to_string();
+        let text = taken.addresses[0].to_string();
         let error = Listeners::bind("--ops", &listen(&text)).unwrap_err().to_string();
         assert!(error.starts_with("--ops: cannot listen on 127.0.0.1:"), "{error}");
         assert!(error.contains("--ops ADDR"), "{error}");

@@ -11,10 +11,18 @@ use serde_json::json;
 
 use crate::admin::VERSION;
 use crate::registry::Registry;
+use crate::revision::Board;
 
 /// `/healthz`, `/readyz` and `/metrics` of this server.
-pub(crate) fn pages(registry: &Arc<Registry>, metrics: Metrics, started: Instant, drain: &Drain) -> Router {
-    let (registry, health, ready) = (registry.clone(), drain.clone(), drain.clone());
+pub(crate) fn pages(
+    registry: &Arc<Registry>,
+    board: &Arc<Board>,
+    metrics: Metrics,
+    started: Instant,
+    drain: &Drain,
+) -> Router {
+    let (registry, board) = (registry.clone(), board.clone());
+    let (health, ready) = (drain.clone(), drain.clone());
     let health = move || {
         json!({
             "status": if health.is_draining() { "draining" } else { "healthy" },
@@ -22,7 +30,7 @@ pub(crate) fn pages(registry: &Arc<Registry>, metrics: Metrics, started: Instant
             "sessions": registry.sessions().len(),
             "uptime": started.elapsed().as_secs(),
             "version": VERSION,
-            "revision": 0,
+            "revision": board.number(),
         })
     };
     let readiness = move || match ready.is_draining() {

@@ -72,6 +72,8 @@ pub struct Settings {
     pub advertise: Option<HostPort>,
     /// How logs look.
     pub log: LogFormat,
+    /// As they were typed: they win over every configuration.
+    pub flags: Flags,
     /// The configuration file, if there is one.
     pub config: Option<PathBuf>,
     /// What it says; where it says the same as the above, that wins.
@@ -90,6 +92,7 @@ impl Settings {
     /// All mistakes, each with the flag it is in.
     pub fn new(flags: Flags, document: Document) -> Result<Self, SettingsError> {
         let mut mistakes = Mistakes::default();
+        let typed = flags.clone();
         let given = flags.domain.as_deref().or(document.domain.as_ref().map(Host::as_str));
         let domain = mistakes.take("--domain", Host::parse(given.unwrap_or(LOCALHOST)));
         let local = domain.as_ref().is_none_or(is_localhost);
@@ -150,6 +153,7 @@ impl Settings {
                 public_url,
                 advertise,
                 log,
+                flags: typed,
                 config: flags.config,
                 document,
             }),

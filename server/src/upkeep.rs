@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ops::signals::Hangups;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::identity::{ServerKey, Store};
@@ -45,13 +44,5 @@ pub(crate) async fn watch_certificate(key: Arc<ServerKey>) {
             let days = left.as_secs() / (24 * 3600);
             tracing::warn!(days, "tls.crt in the state directory ends soon; put a new one there and restart");
         }
-    }
-}
-
-/// Keeps SIGHUP from ending the process, for ever.
-pub(crate) async fn hear_hangups(mut hangups: Hangups) {
-    loop {
-        hangups.next().await;
-        tracing::warn!("SIGHUP: reading a configuration again is not in this version");
     }
 }

@@ -2,19 +2,29 @@
 
 mod room;
 
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, OnceLock};
 
+use proxy::concurrency::Limits;
 use proxy::context::Context;
 use proxy::directory::Public;
 use proxy::dispatch::Dispatch;
-use proxy::ingress::{Entrance, HttpIngress, TcpIngress, TlsIngress};
+use proxy::ingress::{Gate, HttpIngress, TcpIngress, TlsIngress};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::ingresses::{Down, Ingress, IngressKind};
 use crate::registry::{NoRoom, SWEEP, Serve};
 use room::Room;
+
+/// What decides where the connections of a listener go, which is at this address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relayed {
+    /// The listener.
+    Tcp(SocketAddr),
+    /// The name that TLS asks for.
+    Tls(SocketAddr),
+}
 
 /// How visitors are taken in.
 #[derive(Clone)]
@@ -37,13 +47,25 @@ impl Visitors {
         drop(self.dispatch.set(Arc::new(dispatch)));
     }
 
-    /// Takes in visitors of HTTP by `entrance` until the drain starts, at the ingress called `name`.
-    pub(crate) fn serve_http(&self, name: &'static str, sockets: Vec<StdListener>, entrance: Entrance) {
+    /// From now on so many requests may be worked on at once.
+    pub(crate) fn limit_to(&self, limits: Limits) {
+        if let Some(dispatch) = self.dispatch.get() {
+            dispatch.limit_to(limits);
+        }
+    }
+
+    /// Takes in visitors of HTTP by `gate` until `stop`, at the ingress called `name`.
+    pub(crate) fn serve_http(
+        &self,
+        name: &'static str,
+        sockets: Vec<StdListener>,
+        gate: &Gate,
+        stop: &CancellationToken,
+    ) {
         let Some(dispatch) = self.dispatch.get() else { return };
-        let entrance = Arc::new(entrance);
         for socket in sockets {
-            let ingress = HttpIngress::new(name, dispatch.clone(), self.context.clone(), entrance.clone());
-            let (permits, stop) = (self.room.http(), self.context.drain.start.child_token());
+            let ingress = HttpIngress::new(name, dispatch.clone(), self.context.clone(), gate.clone());
+            let (permits, stop) = (self.room.http(), stop.clone());
             self.accept("http ingress", socket, |listener| async move {
                 ingress.run(listener, permits, stop).await;
             });
@@ -65,52 +87,41 @@ impl Visitors {
         }
     }
 
-    /// Takes in visitors of a listener of the configuration by `entrance`, from when it can be bound until the drain starts.
-    ///
-    /// # Errors
-    /// [`NoRoom`].
-    pub(crate) fn serve_ingress(
+    /// The connections of a new listener with so many `sockets`, until `stop`; none if there are too few.
+    pub(crate) fn room(&self, sockets: usize, stop: &CancellationToken) -> Option<Arc<Semaphore>> {
+        self.room.port(sockets, stop.clone())
+    }
+
+    /// Takes in visitors of a listener of the configuration by `gate` until `stop`.
+    pub(crate) fn serve_relayed(
         &self,
-        ingress: Ingress,
-        entrance: Arc<Entrance>,
-        down: &Down,
-    ) -> Result<(), NoRoom> {
-        let Some(dispatch) = self.dispatch.get() else { return Ok(()) };
-        let stop = self.context.drain.start.child_token();
-        if ingress.sockets.is_empty() {
-            let (visitors, down) = (self.clone(), down.clone());
-            let spawner = &self.context.spawner;
-            spawner.spawn(spawner.next_worker(), "bind again", async move {
-                let Some(ingress) = ingress.bound(&down, &stop).await else { return };
-                if let Err(error) = visitors.serve_ingress(ingress, entrance, &down) {
-                    tracing::error!(%error, "a listener for visitors is lost");
-                }
-            });
-            return Ok(());
-        }
-        let Ingress { kind, address, sockets, .. } = ingress;
-        let permits = self.room.port(sockets.len(), stop.clone()).ok_or(NoRoom)?;
-        let name = format!("{}:{}", kind.as_str(), address.port());
+        relayed: Relayed,
+        sockets: Vec<StdListener>,
+        permits: &Arc<Semaphore>,
+        gate: &Gate,
+        stop: &CancellationToken,
+    ) {
+        let Some(dispatch) = self.dispatch.get() else { return };
         for socket in sockets {
             let (permits, stop, context) = (permits.clone(), stop.clone(), self.context.clone());
-            let dispatch = dispatch.clone();
-            match kind {
-                IngressKind::Tcp => {
-                    let public = Public::Listener(address);
-                    let ingress = TcpIngress::new(&name, public, dispatch, context).by(entrance.clone());
+            let (dispatch, gate) = (dispatch.clone(), gate.clone());
+            match relayed {
+                Relayed::Tcp(address) => {
+                    let (name, public) = (format!("tcp:{}", address.port()), Public::Listener(address));
+                    let ingress = TcpIngress::new(&name, public, dispatch, context).by(gate);
                     self.accept("tcp ingress", socket, |listener| async move {
                         ingress.run(listener, permits, stop).await;
                     });
                 }
-                IngressKind::Tls => {
-                    let ingress = TlsIngress::new(&name, address, dispatch, context, entrance.clone());
+                Relayed::Tls(address) => {
+                    let name = format!("tls:{}", address.port());
+                    let ingress = TlsIngress::new(&name, address, dispatch, context, gate);
                     self.accept("tls ingress", socket, |listener| async move {
                         ingress.run(listener, permits, stop).await;
                     });
                 }
             }
         }
-        Ok(())
     }
 
     fn serve_tcp(

@@ -10,6 +10,7 @@
     reason = "a fixture that fails must fail the test that stands on it, at once and with a message"
 )]
 
+pub mod authority;
 pub mod browser;
 pub mod fixture;
 pub mod frames;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
@@ -40,6 +41,15 @@ pub async fn connect(
     over(TcpStream::connect(to).await?, name, root, false).await
 }
 
+/// The same, and believes whoever shows one of these roots.
+pub async fn connect_trusting(
+    to: SocketAddr,
+    name: &str,
+    roots: &[CertificateDer<'static>],
+) -> io::Result<TlsStream<TcpStream>> {
+    speaking(TcpStream::connect(to).await?, name, roots, false, b"http/1.1").await
+}
+
 /// The same, to speak `protocol`.
 pub async fn connect_for(
     to: SocketAddr,
@@ -47,7 +57,7 @@ pub async fn connect_for(
     root: &CertificateDer<'static>,
     protocol: &[u8],
 ) -> io::Result<TlsStream<TcpStream>> {
-    speaking(TcpStream::connect(to).await?, name, root, false, protocol).await
+    speaking(TcpStream::connect(to).await?, name, from_ref(root), false, protocol).await
 }
 
 /// As [`connect`] over a connection that is there; `old` speaks TLS 1.2 at most.
@@ -57,19 +67,21 @@ pub async fn over<S: AsyncRead + AsyncWrite + Unpin>(
     root: &CertificateDer<'static>,
     old: bool,
 ) -> io::Result<TlsStream<S>> {
-    speaking(stream, name, root, old, b"http/1.1").await
+    speaking(stream, name, from_ref(root), old, b"http/1.1").await
 }
 
 async fn speaking<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     name: &str,
-    root: &CertificateDer<'static>,
+    trusted: &[CertificateDer<'static>],
     old: bool,
     protocol: &[u8],
 ) -> io::Result<TlsStream<S>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
-    roots.add(root.clone()).map_err(io::Error::other)?;
+    for root in trusted {
+        roots.add(root.clone()).map_err(io::Error::other)?;
+    }
     let versions = if old { vec![&TLS12] } else { vec![&TLS13, &TLS12] };
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions);
     let mut config = builder.map_err(io::Error::other)?.with_root_certificates(roots).with_no_client_auth();

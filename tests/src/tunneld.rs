@@ -35,6 +35,8 @@ pub struct Tunneld {
     home: TempDir,
     listen: Listen,
     flags: Vec<String>,
+    /// Whether its log says all that there is to say.
+    traced: bool,
 }
 
 impl Tunneld {
@@ -47,6 +49,11 @@ impl Tunneld {
     pub async fn with(flags: &[&str]) -> Self {
         let flags = flags.iter().map(ToString::to_string).collect();
         Self::at(tempfile::tempdir().unwrap(), flags).await
+    }
+
+    /// Starts a server whose log says all that there is to say.
+    pub async fn traced() -> Self {
+        Self::launched(TUNNELD, tempfile::tempdir().unwrap(), Vec::new(), true).await
     }
 
     /// Starts another program that is a server too, with this configuration.
@@ -80,16 +87,25 @@ impl Tunneld {
     }
 
     async fn called(name: &'static str, home: TempDir, flags: Vec<String>) -> Self {
+        Self::launched(name, home, flags, false).await
+    }
+
+    async fn launched(name: &'static str, home: TempDir, flags: Vec<String>, traced: bool) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let program =
-            launch(name, home.path(), Listen { tunnel: any, http: any, https: None, ops: any }, &flags);
+        let program = launch(
+            name,
+            home.path(),
+            Listen { tunnel: any, http: any, https: None, ops: any },
+            &flags,
+            traced,
+        );
         let listen = announced(home.path()).await;
-        Self { name, program, home, listen, flags }
+        Self { name, program, home, listen, flags, traced }
     }
 
     /// Starts it again on the same state and the same addresses; the old process must be gone.
     pub async fn start_again(&mut self) {
-        self.program = launch(self.name, self.home.path(), self.listen, &self.flags);
+        self.program = launch(self.name, self.home.path(), self.listen, &self.flags, self.traced);
         announced(self.home.path()).await;
     }
 
@@ -196,8 +212,11 @@ fn state(home: &Path) -> PathBuf {
     home.join("state")
 }
 
-fn launch(program: &str, home: &Path, listen: Listen, flags: &[String]) -> Program {
+fn launch(program: &str, home: &Path, listen: Listen, flags: &[String], traced: bool) -> Program {
     let mut tunneld = command(program, home);
+    if traced {
+        tunneld.env("RUST_LOG", "trace");
+    }
     tunneld.arg("--state").arg(state(home));
     tunneld.args(["--tunnel", &listen.tunnel.to_string(), "--http", &listen.http.to_string()]);
     tunneld.args(["--ops", &listen.ops.to_string()]).args(flags);

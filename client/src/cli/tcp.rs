@@ -70,6 +70,7 @@ pub(super) fn run_ad_hoc(
         servers: vec![join.string.address.clone()],
         join: join.string,
         trust,
+        certificate: None,
         name: None,
         connections: CONNECTIONS,
         ops: None,

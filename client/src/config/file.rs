@@ -30,6 +30,8 @@ pub struct FileConfig {
     pub join_file: Option<PathBuf>,
     /// `ca_file`.
     pub ca_file: Option<PathBuf>,
+    /// `cert` and `key`.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// `name`.
     pub name: Option<String>,
     /// `servers`; empty: that of the join string.
@@ -64,6 +66,7 @@ pub fn load(
 fn document(mut top: Section<'_>, kinds: &Kinds, problems: &mut Problems) -> Option<FileConfig> {
     let join_file = top.path("join_file", problems).map(|path| path.value);
     let ca_file = top.path("ca_file", problems).map(|path| path.value);
+    let certificate = certificate(&mut top, problems);
     let name = top.text("name", problems).and_then(|text| text.parse(display_name, problems));
     let servers = top.texts("servers", problems);
     let servers = servers.iter().filter_map(|text| text.parse(str::parse::<HostPort>, problems)).collect();
@@ -95,6 +98,7 @@ fn document(mut top: Section<'_>, kinds: &Kinds, problems: &mut Problems) -> Opt
     Some(FileConfig {
         join_file,
         ca_file,
+        certificate,
         name,
         servers,
         connections,
@@ -104,6 +108,23 @@ fn document(mut top: Section<'_>, kinds: &Kinds, problems: &mut Problems) -> Opt
         plugins,
         allow,
     })
+}
+
+/// A certificate is nothing without its key.
+fn certificate(top: &mut Section<'_>, problems: &mut Problems) -> Option<(PathBuf, PathBuf)> {
+    let (cert, key) = (top.path("cert", problems), top.path("key", problems));
+    match (cert, key) {
+        (Some(cert), Some(key)) => Some((cert.value, key.value)),
+        (Some(_), None) => {
+            top.require("key", "\"client.key\"", problems);
+            None
+        }
+        (None, Some(_)) => {
+            top.require("cert", "\"client.pem\"", problems);
+            None
+        }
+        (None, None) => None,
+    }
 }
 
 fn display_name(name: &str) -> Result<String, &'static str> {
@@ -180,6 +201,14 @@ mod tests {
         assert_eq!(config.tunnels.len(), 2);
         assert_eq!(config.tunnels[1].name, "ssh");
         assert_eq!(config.tunnels[1].allow, ["203.0.113.0/24".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_belong_together() {
+        let config = good("cert = \"c.pem\"\nkey = \"/k.pem\"");
+        assert_eq!(config.certificate, Some(("/etc/tunnel/c.pem".into(), "/k.pem".into())));
+        assert_eq!(wrong("cert = \"c.pem\""), ["1:1 `key` is missing here: add key = \"client.key\""]);
+        assert_eq!(wrong("key = \"c.pem\""), ["1:1 `cert` is missing here: add cert = \"client.pem\""]);
     }
 
     #[test]

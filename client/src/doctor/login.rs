@@ -76,6 +76,11 @@ pub(super) async fn login(
                 "use a join string with a pin, or --ca-file with the CA of the server's certificate",
             );
         }
+        DialError::Login { error: LoginError::Certificate(_), .. } => {
+            findings.good(TLS, format_args!("{server} has the key that is expected"));
+            let todo = "get a certificate from the operator of the server (`client_ca` of tunneld.toml says which CA makes them),\nand name it in tunnelc.toml: cert = \"FILE\", key = \"FILE\"";
+            findings.bad(LOGIN, &error, todo);
+        }
         DialError::Login { error: LoginError::Tls(_), .. } | DialError::Name { .. } => {
             let todo = "correct the address: it must be the listener for clients (`listen.tunnel`) or `listen.https` of tunneld;\na proxy in between must pass TLS through";
             findings.bad(TLS, &error, todo);

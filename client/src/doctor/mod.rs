@@ -18,8 +18,9 @@ use protocol::join::HostPort;
 use serde_json::Value;
 use std::time::Duration;
 use transport::login_key::LoginKey;
-use transport::tls::{Trust, client_config};
+use transport::tls::{Trust, client_config_as};
 
+use crate::certificate;
 use crate::config::FileConfig;
 use crate::identity::{Hold, Identity};
 use crate::join_source::{Given, JoinSourceError};
@@ -118,7 +119,16 @@ async fn look(subject: Subject, spawner: &Spawner) -> Findings {
             reached.push(server);
         }
     }
-    let (tls, key) = match (client_config(&trust), LoginKey::from_seed(join.string.secret.expose())) {
+    let named = file.as_ref().and_then(|file| file.certificate.as_ref());
+    let shown = match named.map(|(cert, key)| certificate::read(cert, key)).transpose() {
+        Ok(shown) => shown,
+        Err(error) => {
+            findings.bad("certificate", error, "correct `cert` and `key` in the configuration");
+            return findings;
+        }
+    };
+    let (tls, key) = match (client_config_as(&trust, shown), LoginKey::from_seed(join.string.secret.expose()))
+    {
         (Ok(tls), Ok(key)) => (tls, key),
         (Err(error), _) => {
             findings.bad("tls", error, "give a CA file with --ca-file, or use a join string with a pin");

@@ -4,7 +4,8 @@ use ops::drain::Drain;
 use ops::metrics::Metrics;
 use ops::spawn::{Placement, Spawner, Workers};
 use proxy::access::LogSink;
-use proxy::context::Timeouts;
+use proxy::context::Waits;
+use proxy::service::KnownServers;
 use serde_json::{Value, json};
 
 use super::*;
@@ -26,7 +27,8 @@ impl Scene {
             sink: Arc::new(LogSink),
             drain: Drain::new(),
             drain_connections: false,
-            timeouts: Timeouts::default(),
+            waits: Waits::default(),
+            servers: KnownServers::default(),
         };
         let services = Arc::new(ServiceTable::new());
         let groups =

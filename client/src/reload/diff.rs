@@ -15,6 +15,7 @@ pub(super) fn diff(old: &Settings, new: &Settings) -> Vec<String> {
         ("servers", old.servers != new.servers),
         ("the join string", old.join != new.join),
         ("whom it trusts", old.trust != new.trust && old.join == new.join),
+        ("the certificate", old.certificate != new.certificate),
         ("connections", old.connections != new.connections),
         ("ops", old.ops != new.ops),
     ];

@@ -18,9 +18,9 @@ use protocol::id::{ClientId, CredentialId, Generation, InstanceId};
 use protocol::join::Pin;
 use protocol::limits::{CONTROL_FRAME_MAX, DEAD_AFTER};
 use proxy::access::LogSink;
-use proxy::context::{Context, Timeouts};
+use proxy::context::{Context, Waits};
 use proxy::plugin::Kinds;
-use proxy::service::ServiceTable;
+use proxy::service::{KnownServers, ServiceTable};
 use tokio::io::duplex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -70,7 +70,8 @@ fn instance(spawner: &Spawner, mode: Mode) -> (Arc<Instance>, Watched, mpsc::Rec
         sink: Arc::new(LogSink),
         drain: Drain::new(),
         drain_connections: false,
-        timeouts: Timeouts::default(),
+        waits: Waits::default(),
+        servers: KnownServers::default(),
     };
     let instance = Arc::new(Instance {
         client: ClientId([1; 16]),

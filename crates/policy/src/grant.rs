@@ -29,11 +29,13 @@ pub struct Quotas {
     pub names: u32,
     /// Sessions, over all of its clients.
     pub sessions: u32,
+    /// Requests and connections that all of its clients carry together, both ways. None: no limit.
+    pub requests: Option<u32>,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { names: 1024, sessions: 1024 }
+        Self { names: 1024, sessions: 1024, requests: None }
     }
 }
 
@@ -184,7 +186,7 @@ mod tests {
         let none = Grants::default();
         assert!(!none.allows_host(&host("a.t.example.com")));
         assert!(!none.allows_port(2222) && !none.allows_group("web") && !none.allows_reach("billing"));
-        assert_eq!(none.quotas, Quotas { names: 1024, sessions: 1024 });
+        assert_eq!(none.quotas, Quotas { names: 1024, sessions: 1024, requests: None });
     }
 
     #[test]

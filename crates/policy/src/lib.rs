@@ -7,6 +7,7 @@ pub mod admission;
 pub mod backoff;
 pub mod balance;
 pub mod consent;
+pub mod disabled;
 pub mod grant;
 pub mod group;
 pub mod host;

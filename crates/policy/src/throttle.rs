@@ -102,6 +102,21 @@ impl Throttle {
         Some(Banned { retry_after })
     }
 
+    /// Forgets all failures from the address, or its network; says how many bans that ended at `now`.
+    pub fn forgive(&mut self, now: Instant, ip: IpAddr) -> usize {
+        let network = network(ip);
+        let mut bans: usize = 0;
+        self.entries.retain(|key, entry| {
+            if key.network != network {
+                return true;
+            }
+            self.touched.remove(&entry.touch);
+            bans = bans.saturating_add(usize::from(entry.ban(now).is_some()));
+            false
+        });
+        bans
+    }
+
     /// How many (address, credential) pairs are remembered; at most [`ENTRIES_MAX`].
     #[must_use]
     pub fn len(&self) -> usize {
@@ -140,11 +155,15 @@ impl Throttle {
 
 impl Key {
     fn new(ip: IpAddr, credential: &CredentialId) -> Self {
-        let network = match ip.to_canonical() {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-            address @ IpAddr::V4(_) => address,
-        };
-        Self { network, credential: credential.clone() }
+        Self { network: network(ip), credential: credential.clone() }
+    }
+}
+
+/// Whoever has an IPv6 address has all of its /64.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -236,6 +255,23 @@ mod tests {
         ] {
             assert_eq!(throttle.check(now, ip(address), key).is_err(), banned, "{address} {key}");
         }
+    }
+
+    #[test]
+    fn an_address_is_forgiven_with_all_that_it_tried() {
+        let (mut throttle, now) = (Throttle::new(), Instant::now());
+        let (a, b) = (credential("a"), credential("b"));
+        provoke(&mut throttle, now, ip("2001:db8::1"), &a);
+        provoke(&mut throttle, now, ip("2001:db8::2"), &b);
+        throttle.failed(now, ip("2001:db8::3"), &credential("c"));
+        provoke(&mut throttle, now, ip("192.0.2.1"), &a);
+        assert_eq!(throttle.forgive(now, ip("2001:db8::9")), 2);
+        assert_eq!(throttle.forgive(now, ip("2001:db8::9")), 0);
+        assert_eq!(throttle.check(now, ip("2001:db8::1"), &a), Ok(()));
+        assert!(throttle.check(now, ip("192.0.2.1"), &a).is_err());
+        assert_eq!((throttle.len(), throttle.touched.len()), (1, 1));
+        // The next ban is a first one again.
+        assert_eq!(provoke(&mut throttle, now, ip("2001:db8::1"), &a), BAN_FIRST);
     }
 
     #[test]

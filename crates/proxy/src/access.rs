@@ -204,6 +204,7 @@ impl Drop for Record {
         let route = self.route.take().unwrap_or_else(|| self.metrics.unrouted());
         if let Some(status) = self.line.status {
             route.request(status, self.line.duration);
+            self.metrics.judge(self.line.error);
         }
         if let Some(kind) = self.line.error {
             route.error(kind);

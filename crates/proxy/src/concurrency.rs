@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use ops::error_kind::ErrorKind;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+use crate::pool::{Permit, Pool};
 
 /// What may be worked on at once. Connections, upgraded ones among them, do not count: they have limits of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +43,17 @@ impl Default for Limits {
 /// The places of one process.
 #[derive(Debug)]
 pub(crate) struct Concurrency {
-    requests: Arc<Semaphore>,
+    requests: Arc<Pool>,
     visitors: Option<Arc<Shares<IpAddr>>>,
     routes: Option<Arc<Shares<RouteKey>>>,
-    queue: Semaphore,
+    queue: Arc<Pool>,
     wait: Duration,
 }
 
 /// The place of one request, given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    _request: OwnedSemaphorePermit,
+    _request: Permit,
     _visitor: Option<Share<IpAddr>>,
     route: Option<Share<RouteKey>>,
 }
@@ -62,12 +63,25 @@ type RouteKey = (Arc<str>, Arc<str>);
 
 impl Concurrency {
     pub(crate) fn new(limits: Limits) -> Self {
-        let semaphore = |places: usize| Semaphore::new(places.min(Semaphore::MAX_PERMITS));
         Self {
-            requests: Arc::new(semaphore(limits.requests)),
+            requests: Pool::new(limits.requests),
             visitors: limits.requests_per_visitor.map(Shares::new),
             routes: limits.requests_per_route.map(Shares::new),
-            queue: semaphore(limits.queue),
+            queue: Pool::new(limits.queue),
+            wait: limits.wait,
+        }
+    }
+
+    /// The same places with other limits. What is worked on goes on, and counts: of the process at once, of a visitor or a
+    /// route whose limit is another one only until it ends.
+    pub(crate) fn limited_to(&self, limits: Limits) -> Self {
+        self.requests.resize(limits.requests);
+        self.queue.resize(limits.queue);
+        Self {
+            requests: self.requests.clone(),
+            visitors: limited(self.visitors.as_ref(), limits.requests_per_visitor),
+            routes: limited(self.routes.as_ref(), limits.requests_per_route),
+            queue: self.queue.clone(),
             wait: limits.wait,
         }
     }
@@ -104,18 +118,18 @@ impl Concurrency {
         shares: &Arc<Shares<K>>,
         key: K,
     ) -> Result<Share<K>, ErrorKind> {
-        let mut share = Share { semaphore: shares.of(&key), permit: None, shares: shares.clone(), key };
-        share.permit = Some(self.permit(&share.semaphore).await?);
+        let mut share = Share { pool: shares.of(&key), permit: None, shares: shares.clone(), key };
+        share.permit = Some(self.permit(&share.pool).await?);
         Ok(share)
     }
 
-    async fn permit(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ErrorKind> {
-        if let Ok(permit) = places.clone().try_acquire_owned() {
+    async fn permit(&self, pool: &Arc<Pool>) -> Result<Permit, ErrorKind> {
+        if let Some(permit) = pool.try_take() {
             return Ok(permit);
         }
-        let _queued = self.queue.try_acquire().map_err(|_| ErrorKind::OverLimit)?;
-        match timeout(self.wait, places.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
+        let _queued = self.queue.try_take().ok_or(ErrorKind::OverLimit)?;
+        match timeout(self.wait, pool.take()).await {
+            Ok(Some(permit)) => Ok(permit),
             _ => Err(ErrorKind::OverLimit),
         }
     }
@@ -125,26 +139,26 @@ impl Concurrency {
 #[derive(Debug)]
 struct Shares<K> {
     places: usize,
-    taken: Mutex<HashMap<K, Arc<Semaphore>>>,
+    taken: Mutex<HashMap<K, Arc<Pool>>>,
 }
 
 /// One place among those of its key.
 #[derive(Debug)]
 struct Share<K: Hash + Eq> {
-    permit: Option<OwnedSemaphorePermit>,
-    semaphore: Arc<Semaphore>,
+    permit: Option<Permit>,
+    pool: Arc<Pool>,
     shares: Arc<Shares<K>>,
     key: K,
 }
 
 impl<K: Hash + Eq + Clone> Shares<K> {
     fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self { places: places.min(Semaphore::MAX_PERMITS), taken: Mutex::default() })
+        Arc::new(Self { places, taken: Mutex::default() })
     }
 
-    fn of(&self, key: &K) -> Arc<Semaphore> {
+    fn of(&self, key: &K) -> Arc<Pool> {
         let mut taken = self.taken.lock();
-        taken.entry(key.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.places))).clone()
+        taken.entry(key.clone()).or_insert_with(|| Pool::new(self.places)).clone()
     }
 }
 
@@ -153,10 +167,19 @@ impl<K: Hash + Eq> Drop for Share<K> {
         let mut taken = self.shares.taken.lock();
         drop(self.permit.take());
         // This one and the map's: nobody else has one, or can get one while the map is locked.
-        if Arc::strong_count(&self.semaphore) == 2 {
+        if Arc::strong_count(&self.pool) == 2 {
             taken.remove(&self.key);
         }
     }
+}
+
+/// The shares of before, if there are as many places in each.
+fn limited<K: Hash + Eq + Clone>(
+    before: Option<&Arc<Shares<K>>>,
+    places: Option<usize>,
+) -> Option<Arc<Shares<K>>> {
+    let same = before.filter(|shares| Some(shares.places) == places);
+    same.cloned().or_else(|| places.map(Shares::new))
 }
 
 /// Whoever has an IPv6 address has all of its /64.
@@ -210,7 +233,27 @@ mod tests {
         let again = concurrency.enter(address("2001:db8::2")).await.unwrap();
         drop((other, again));
         assert!(concurrency.visitors.unwrap().taken.lock().is_empty(), "who is gone is forgotten");
-        assert_eq!(concurrency.requests.available_permits(), 10);
+        assert_eq!(concurrency.requests.free(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_limits_hold_at_once_and_count_what_is_worked_on() {
+        let wide = Concurrency::new(Limits { requests: 3, queue: 0, ..QUICK });
+        let mut worked_on = Vec::new();
+        for _ in 0..3 {
+            worked_on.push(wide.enter(address("192.0.2.1")).await.unwrap());
+        }
+        let narrow = wide.limited_to(Limits { requests: 1, queue: 0, ..QUICK });
+        for place in worked_on {
+            assert!(narrow.enter(address("192.0.2.1")).await.is_err());
+            drop(place);
+        }
+        let _only = narrow.enter(address("192.0.2.1")).await.unwrap();
+        assert!(narrow.enter(address("192.0.2.1")).await.is_err());
+        let _wide = narrow.limited_to(Limits { requests: 2, queue: 0, ..QUICK });
+        // Whoever began under the old limits has the same places.
+        let _second = wide.enter(address("192.0.2.1")).await.unwrap();
+        assert!(narrow.enter(address("192.0.2.1")).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

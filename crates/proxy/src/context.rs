@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ops::drain::{Drain, Work};
 use ops::metrics::Metrics;
 use ops::spawn::Spawner;
 
 use crate::access::RequestSink;
+use crate::service::KnownServers;
 
 /// Waits on visitors, members and services.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +66,29 @@ impl Default for Timeouts {
     }
 }
 
+/// The waits as they are now: another configuration has others. A clone is the same ones.
+#[derive(Debug, Clone, Default)]
+pub struct Waits(Arc<ArcSwap<Timeouts>>);
+
+impl Waits {
+    /// Those of now.
+    #[must_use]
+    pub fn now(&self) -> Timeouts {
+        **self.0.load()
+    }
+
+    /// From now on these. What waits already goes on as it began.
+    pub fn replace(&self, timeouts: Timeouts) {
+        self.0.store(Arc::new(timeouts));
+    }
+}
+
+impl From<Timeouts> for Waits {
+    fn from(timeouts: Timeouts) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(timeouts)))
+    }
+}
+
 /// What every part of the data plane shares. A clone is the same context.
 #[derive(Clone)]
 pub struct Context {
@@ -78,10 +103,18 @@ pub struct Context {
     /// Whether a drain waits for TCP connections and upgraded ones, as it does for requests.
     pub drain_connections: bool,
     /// The waits.
-    pub timeouts: Timeouts,
+    pub waits: Waits,
+    /// The servers of services.
+    pub servers: KnownServers,
 }
 
 impl Context {
+    /// The waits as they are now.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.waits.now()
+    }
+
     /// Counts a connection that a drain may wait for.
     pub(crate) fn connection_work(&self) -> Option<Work> {
         self.drain_connections.then(|| self.drain.work())
@@ -90,6 +123,6 @@ impl Context {
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("timeouts", &self.timeouts).finish_non_exhaustive()
+        f.debug_struct("Context").field("waits", &self.waits).finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ipnet::IpNet;
 use ops::metrics::RouteMetrics;
 use policy::host::Host;
@@ -11,7 +12,7 @@ use policy::rule::Asked;
 use protocol::id::InstanceId;
 use protocol::service_name::ServiceName;
 use tokio::sync::watch;
-use transport::session::Session;
+use transport::session::{OpenError, Session, Substream};
 
 use crate::fitness::Fitness;
 use crate::plugin::Chain;
@@ -145,9 +146,19 @@ pub struct Target {
     pub labels: Option<Arc<RouteLabels>>,
     /// Hears what becomes of it.
     pub fitness: Fitness,
+    /// Whose it is carries as much as it may: no substream is opened.
+    pub over_quota: bool,
 }
 
 impl Target {
+    /// Opens a substream whose first bytes these are.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(&self, first: Bytes) -> Result<Substream, OpenError> {
+        if self.over_quota { Err(OpenError::Full) } else { self.session.open(first) }
+    }
+
     /// A `service` next to the server, over each of these sessions.
     #[must_use]
     pub fn next_to_the_server(service: &str, sessions: impl IntoIterator<Item = Session>) -> Vec<Self> {
@@ -161,6 +172,7 @@ impl Target {
             service: service.clone(),
             labels: None,
             fitness: Fitness::default(),
+            over_quota: false,
         };
         sessions.into_iter().map(target).collect()
     }

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ops::error_kind::ErrorKind;
 use ops::metrics::{Metrics, RetryOutcome};
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use transport::session::OpenError;
 
 use crate::concurrency::{Concurrency, Limits};
+use crate::context::Waits;
 use crate::directory::{Connecting, Directory, Lookup, Route, RouteLabels};
 use crate::plugin::Chain;
 use crate::rule_answer::RuleAnswer;
@@ -38,9 +39,9 @@ pub(crate) enum Ask<'a> {
 pub struct Dispatch {
     directory: Arc<dyn Directory>,
     waiters: Semaphore,
-    wait: Duration,
+    waits: Waits,
     budget: Mutex<RetryBudget>,
-    concurrency: Concurrency,
+    concurrency: ArcSwap<Concurrency>,
     metrics: Metrics,
 }
 
@@ -51,30 +52,29 @@ impl std::fmt::Debug for Dispatch {
 }
 
 impl Dispatch {
-    /// Asks `directory`; a visitor waits at most `wait` for a member. The limits are the usual ones.
+    /// Asks `directory`; how long a visitor waits for a member is in `waits`. The limits are the usual ones.
     #[must_use]
-    pub fn new(directory: Arc<dyn Directory>, wait: Duration, metrics: Metrics) -> Self {
+    pub fn new(directory: Arc<dyn Directory>, waits: Waits, metrics: Metrics) -> Self {
         let budget = Mutex::new(RetryBudget::new(std::time::Instant::now()));
-        let concurrency = Concurrency::new(Limits::default());
-        Self { directory, waiters: Semaphore::new(WAITERS), wait, budget, concurrency, metrics }
+        let concurrency = ArcSwap::from_pointee(Concurrency::new(Limits::default()));
+        Self { directory, waiters: Semaphore::new(WAITERS), waits, budget, concurrency, metrics }
     }
 
-    /// The same with other limits.
-    #[must_use]
-    pub fn limited_to(self, limits: Limits) -> Self {
-        Self { concurrency: Concurrency::new(limits), ..self }
+    /// From now on there are these limits. What is worked on goes on, and counts.
+    pub fn limit_to(&self, limits: Limits) {
+        self.concurrency.rcu(|concurrency| concurrency.limited_to(limits));
     }
 
-    /// The places of requests.
-    pub(crate) const fn concurrency(&self) -> &Concurrency {
-        &self.concurrency
+    /// The places of requests, as they are now.
+    pub(crate) fn concurrency(&self) -> Arc<Concurrency> {
+        self.concurrency.load_full()
     }
 
     /// A request or a connection begins.
     pub(crate) fn begin(&self) -> Tries<'_> {
         self.budget.lock().request();
         let now = Instant::now();
-        let wait_until = now.checked_add(self.wait).unwrap_or(now);
+        let wait_until = now.checked_add(self.waits.now().member).unwrap_or(now);
         Tries { dispatch: self, left: RETRIES, made: 0, last: None, alike: 0, wait_until }
     }
 

@@ -32,6 +32,7 @@ pub mod outside;
 pub mod page;
 pub mod plugin;
 mod poison;
+mod pool;
 pub mod responder;
 pub mod routes;
 pub mod rule_answer;

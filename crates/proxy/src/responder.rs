@@ -46,7 +46,7 @@ pub async fn serve(mut inbound: Inbound, worker: Worker, offered: Arc<dyn Offere
                 if let Ok(refusal) = refusals.clone().try_acquire_owned() {
                     context.spawner.clone().spawn(worker, "refuse", async move {
                         let channel = Channel::new(substream, Bytes::new(), Order::Statuses);
-                        refuse(channel, code, context.timeouts.linger).await;
+                        refuse(channel, code, context.timeouts().linger).await;
                         drop(refusal);
                     });
                 }
@@ -69,8 +69,8 @@ pub async fn serve(mut inbound: Inbound, worker: Worker, offered: Arc<dyn Offere
 }
 
 async fn serve_one(mut substream: Substream, offered: &dyn Offered, context: &Context) {
-    let linger = context.timeouts.linger;
-    let (head, rest) = match timeout(context.timeouts.open, read_head(&mut substream)).await {
+    let linger = context.timeouts().linger;
+    let (head, rest) = match timeout(context.timeouts().open, read_head(&mut substream)).await {
         Ok(Ok(read)) => read,
         // It broke off by itself.
         Ok(Err(Headless::Gone)) => return,
@@ -163,7 +163,7 @@ async fn connect(
     mut record: Record,
     context: &Context,
 ) {
-    let timeouts = &context.timeouts;
+    let timeouts = context.timeouts();
     if Status::Accepted.encode(channel.out.buffer()).is_err() || channel.flush().await.is_err() {
         return;
     }

@@ -14,7 +14,7 @@ mod welcome;
 pub use features::{Features, UnknownCriticalFeatures};
 pub use hello::Hello;
 pub use peer_limits::PeerLimits;
-pub use proof::{EXPORTER_LABEL, login_message};
+pub use proof::{CERTIFICATE, EXPORTER_LABEL, login_message};
 pub use reject::{Reject, RejectCode};
 pub use reply::ServerReply;
 pub use version::{ALPN, VERSION, VersionMismatch, VersionRange, negotiate};

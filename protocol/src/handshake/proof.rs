@@ -6,6 +6,9 @@ use crate::id::{ClientId, InstanceId, Slot};
 /// empty.
 pub const EXPORTER_LABEL: &str = "EXPORTER-tunnel-1-login";
 
+/// The id of a credential that a client says which has none: it logs in by the certificate that it has shown in TLS.
+pub const CERTIFICATE: &str = "certificate";
+
 /// The bytes before everything else, so that a signature of a login is good for nothing else.
 const PREFIX: &[u8] = b"tunnel/1 login";
 

@@ -20,6 +20,9 @@ pub struct Status {
     pub listen: ListenInfo,
     /// Number of the configuration in use; 0 without one.
     pub revision: u64,
+    /// What else there is to say of it.
+    #[serde(default)]
+    pub config: ConfigInfo,
     /// Every session, by number.
     pub sessions: Vec<SessionInfo>,
     /// Every name that is held or reserved, in order.
@@ -30,6 +33,26 @@ pub struct Status {
     /// Every configured ingress for TCP, and every host whose TLS is passed through, in order.
     #[serde(default)]
     pub ingresses: Vec<IngressInfo>,
+    /// Everything that is out of service by the operator's word, in order.
+    #[serde(default)]
+    pub disabled: Vec<DisabledInfo>,
+}
+
+/// How the configuration is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConfigInfo {
+    /// Who put it in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What was said with it; of one that undoes another, why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Seconds after which it is undone unless it is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_in_seconds: Option<u64>,
+    /// Why the configuration file is not in force, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
 }
 
 /// A configured ingress for TCP, or a host whose TLS is passed through.
@@ -58,6 +81,9 @@ pub struct IngressInfo {
 pub struct GroupInfo {
     /// Its name.
     pub name: String,
+    /// Whether it is out of service by the operator's word.
+    #[serde(default)]
+    pub disabled: bool,
     /// Number of the configuration that its members are handed.
     pub revision: u64,
     /// Its services.
@@ -132,7 +158,7 @@ pub struct SessionInfo {
     pub rtt_ms: Option<f64>,
     /// Requests and connections on it.
     pub substreams: usize,
-    /// `ready` or `draining`.
+    /// `ready`, `draining` or `disabled`.
     pub state: String,
 }
 
@@ -151,7 +177,7 @@ pub struct NameInfo {
     pub group: String,
     /// What its tunnel is called.
     pub service: String,
-    /// `live` or `reserved`.
+    /// `live`, `reserved` or `disabled`.
     pub state: String,
     /// Who serves it.
     pub members: Vec<MemberInfo>,
@@ -168,7 +194,7 @@ pub struct MemberInfo {
     pub instance: String,
     /// What the client calls itself.
     pub name: String,
-    /// `ready`, `draining` or `absent`.
+    /// `ready`, `draining`, `disabled` or `absent`.
     pub state: String,
     /// Round-trip time of its fastest session, in milliseconds.
     pub rtt_ms: Option<f64>,
@@ -201,6 +227,9 @@ pub struct PrincipalInfo {
     pub max_names: u32,
     /// Sessions it may have at once.
     pub max_sessions: u32,
+    /// Requests and connections that its clients may carry at once; absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<u32>,
     /// Sessions it has.
     pub sessions: usize,
     /// Its credentials.
@@ -244,7 +273,7 @@ pub struct Invite {
     /// Services next to the server that it may reach.
     #[serde(default)]
     pub reach: Vec<String>,
-    /// `names=N` and `sessions=N`.
+    /// `names=N`, `sessions=N` and `requests=N`.
     #[serde(default)]
     pub quotas: Vec<String>,
     /// For how many seconds the credential is good.
@@ -315,6 +344,65 @@ impl Status {
                 || name.members.iter().any(|member| is_client(&member.client, &member.name))
         });
     }
+}
+
+/// Something that is out of service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisabledInfo {
+    /// What, as `enable` takes it.
+    pub what: String,
+    /// What a client called itself then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<String>,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+}
+
+/// Body of `POST /v1/disable` and of `POST /v1/enable`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// A word of `status`, or with its kind in front, as in `principal:bob`.
+    pub what: String,
+}
+
+/// Answer to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    /// What was meant.
+    pub what: String,
+    /// Whether it was otherwise before.
+    pub changed: bool,
+}
+
+/// Body of `POST /v1/kick`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kick {
+    /// A client, by name or id.
+    pub client: String,
+}
+
+/// Answer of `POST /v1/kick`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kicked {
+    /// Sessions that were ended.
+    pub sessions: usize,
+}
+
+/// Body of `POST /v1/unban`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unban {
+    /// The address; of IPv6 all of its /64 is meant.
+    pub address: IpAddr,
+}
+
+/// Answer of `POST /v1/unban`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unbanned {
+    /// Credentials that may be tried from there again, and could not before.
+    pub bans: usize,
 }
 
 /// Body of `POST /v1/explain`: a request that could come.

@@ -9,23 +9,26 @@ use axum::response::Json;
 use ops::admin::Problem;
 use policy::grant::{Grants, Quotas};
 use policy::principal::Principal;
-use protocol::id::CredentialId;
 
 use super::api::{
     CredentialInfo, Invite, Invited, ListenInfo, PrincipalInfo, Principals, Revoke, Revoked, Sessions, Status,
 };
 use super::{Admin, VERSION};
-use crate::identity::{Book, BookError, Change, Credential, DEFAULT, JoinMaker, NewGrants, is_default};
+use crate::identity::{
+    Book, BookError, Change, Credential, DEFAULT, JoinMaker, NewGrants, Which, is_default, unix_seconds,
+};
 
 /// The word for a mistake in what was asked: the command exits as for wrong usage.
 pub const WRONG_USAGE: &str = "wrong-usage";
 
-type Answer<T> = Result<Json<T>, Problem>;
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
-    let bound = admin.bound;
+    let bound = admin.running.bound();
     let mut ingresses = admin.registry.ingress_infos();
-    ingresses.iter_mut().for_each(|info| info.down = admin.down.why(&info.listen));
+    for info in &mut ingresses {
+        info.down = info.listen.parse().ok().and_then(|address| admin.running.down(address));
+    }
     Json(Status {
         version: VERSION.to_owned(),
         uptime_seconds: admin.started.elapsed().as_secs(),
@@ -38,11 +41,13 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
             ops: bound.ops.to_string(),
             admin: bound.admin.map(|address| address.to_string()),
         },
-        revision: 0,
+        revision: admin.board.number(),
+        config: super::config::info(&admin.board),
         sessions: admin.registry.session_infos(),
         names: admin.registry.name_infos(),
         groups: admin.registry.group_infos(),
         ingresses,
+        disabled: admin.registry.disabled_infos(),
     })
 }
 
@@ -63,7 +68,8 @@ pub(super) async fn principals(State(admin): State<Arc<Admin>>) -> Json<Principa
 pub(super) async fn invite(State(admin): State<Arc<Admin>>, Json(asked): Json<Invite>) -> Answer<Invited> {
     let now = SystemTime::now();
     let name = Principal::parse(&asked.name).map_err(|error| wrong(format!("{:?}: {error}", asked.name)))?;
-    let domain = &admin.registry.naming().domain;
+    let naming = admin.registry.naming().clone();
+    let domain = &naming.domain;
     let grants =
         NewGrants::parse(domain, &asked.hosts, &asked.ports, &asked.groups, &asked.reach, &asked.quotas)
             .map_err(|error| wrong(error.to_string()))?;
@@ -74,11 +80,15 @@ pub(super) async fn invite(State(admin): State<Arc<Admin>>, Json(asked): Json<In
         })
         .transpose()?;
     let (credential, join) = admin
-        .joins
+        .running
+        .joins()
         .invite(name.clone(), expires, asked.once, now)
         .map_err(|error| failed(error.to_string()))?;
     let id = credential.id.0.to_string();
     change(&admin, move |book| book.invite(grants, credential)).await?;
+    // Those who are connected have it at once.
+    admin.registry.limit(&name);
+    admin.registry.regrant();
     tracing::info!(principal = %name, credential = id, "invited");
     let book = admin.identity.book();
     let principal = book.grants(&name, domain).map(|grants| info(&admin, &book, &name, grants));
@@ -88,18 +98,25 @@ pub(super) async fn invite(State(admin): State<Arc<Admin>>, Json(asked): Json<In
 
 pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Json(asked): Json<Revoke>) -> Answer<Revoked> {
     let Revoke { name, credential } = asked;
-    let (whose, which) = (name.clone(), credential.clone());
+    let which = Which::parse(credential.as_deref()).ok_or_else(|| {
+        wrong("--credential wants the id of a credential, or the SHA-256 fingerprint of a certificate")
+    })?;
+    let (whose, of) = (name.clone(), which.clone());
+    let at = unix_seconds(SystemTime::now());
     // First the book: a login that is under way finds its credential gone.
-    let gone = change(&admin, move |book| book.revoke(&whose, which.as_deref())).await?;
+    let gone = change(&admin, move |book| book.revoke(&whose, &of, at)).await?;
     let principal = Principal::parse(&name).map_err(|error| wrong(error.to_string()))?;
-    let only = credential.as_deref().map(CredentialId::parse).transpose();
-    let only = only.map_err(|error| wrong(error.to_string()))?;
-    let sessions = admin.registry.revoke(&principal, only.as_ref(), Instant::now());
+    let sessions = admin.registry.revoke(&principal, &which, Instant::now());
     if is_default(&principal) {
         JoinMaker::forget_default(&admin.state).map_err(|error| failed(error.to_string()))?;
     }
     tracing::info!(%principal, credential = credential.as_deref(), sessions, "revoked");
-    Ok(Json(Revoked { credentials: gone.iter().map(ToString::to_string).collect(), sessions }))
+    let certificate = match which {
+        Which::Certificate(fingerprint) => Some(fingerprint.to_string()),
+        Which::All | Which::Key(_) => None,
+    };
+    let credentials = gone.iter().map(ToString::to_string).chain(certificate).collect();
+    Ok(Json(Revoked { credentials, sessions }))
 }
 
 /// Changes the book where blocking on the disk holds up nobody.
@@ -121,11 +138,11 @@ async fn change<T: Send + 'static>(
     }
 }
 
-fn wrong(message: impl Into<String>) -> Problem {
+pub(super) fn wrong(message: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, WRONG_USAGE, message)
 }
 
-fn failed(message: impl Into<String>) -> Problem {
+pub(super) fn failed(message: impl Into<String>) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
 }
 
@@ -138,6 +155,7 @@ fn info(admin: &Admin, book: &Book, principal: &Principal, grants: Grants) -> Pr
         reach: grants.reach,
         max_names: grants.quotas.names,
         max_sessions: grants.quotas.sessions,
+        max_requests: grants.quotas.requests,
         sessions: admin.registry.count_sessions(principal),
         credentials: book.credentials_of(principal).map(credential_info).collect(),
     }
@@ -145,9 +163,10 @@ fn info(admin: &Admin, book: &Book, principal: &Principal, grants: Grants) -> Pr
 
 fn default_info(admin: &Admin, book: &Book) -> Option<PrincipalInfo> {
     let principal = Principal::parse(DEFAULT).ok()?;
-    let domain = &admin.registry.naming().domain;
+    let naming = admin.registry.naming();
+    let domain = &naming.domain;
     let grants = book.grants(&principal, domain)?;
-    let Quotas { names, sessions } = grants.quotas;
+    let Quotas { names, sessions, requests } = grants.quotas;
     Some(PrincipalInfo {
         name: principal.to_string(),
         hosts: vec![format!("every name under {domain}")],
@@ -156,6 +175,7 @@ fn default_info(admin: &Admin, book: &Book) -> Option<PrincipalInfo> {
         reach: Vec::new(),
         max_names: names,
         max_sessions: sessions,
+        max_requests: requests,
         sessions: admin.registry.count_sessions(&principal),
         credentials: book.credentials_of(&principal).map(credential_info).collect(),
     })

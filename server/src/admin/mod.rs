@@ -2,11 +2,16 @@
 //! `docs/admin.md` lists them, and a test holds it to that.
 
 pub mod api;
+mod audit;
+mod config;
 pub(crate) mod explain;
 mod gate;
 mod handlers;
+mod meaning;
+mod orders;
 mod tokens;
 
+pub use audit::{Audit, Deed, Entry, audited};
 pub use gate::Gate;
 pub use handlers::WRONG_USAGE;
 pub use tokens::{Tokens, TokensError};
@@ -21,9 +26,11 @@ use axum::routing::{MethodRouter, get, post};
 use ops::state_dir::StateDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::{JoinMaker, Store};
-use crate::ingresses::Down;
+use crate::admission::Door;
+use crate::identity::Store;
+use crate::live::Running;
 use crate::registry::Registry;
+use crate::revision::{Board, Desk};
 
 /// Where the server listens, as bound; of a listener with several addresses the first.
 #[derive(Debug, Clone, Copy)]
@@ -47,16 +54,18 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     /// Principals and credentials.
     pub identity: Arc<Store>,
-    /// Makes join strings.
-    pub joins: JoinMaker,
+    /// Where clients log in.
+    pub door: Arc<Door>,
     /// Where `STATE/join` is.
     pub state: StateDir,
-    /// Where the server listens.
-    pub bound: Bound,
-    /// The configured listeners that could not be bound yet.
-    pub down: Down,
+    /// The configuration in use.
+    pub running: Arc<Running>,
     /// Since when it runs.
     pub started: Instant,
+    /// What is known of the configuration.
+    pub(crate) board: Arc<Board>,
+    /// Where changes of the configuration are asked for.
+    pub(crate) desk: Desk,
     /// Cancelled when it drains.
     pub drain: CancellationToken,
 }
@@ -92,13 +101,17 @@ fn pages() -> Vec<Page> {
         takes("/v1/invite", handlers::invite),
         takes("/v1/revoke", handlers::revoke),
         takes("/v1/explain", explain::explain),
+        takes("/v1/disable", orders::disable),
+        takes("/v1/enable", orders::enable),
+        takes("/v1/kick", orders::kick),
+        takes("/v1/unban", orders::unban),
     ]
 }
 
 /// The pages of the admin socket.
 pub fn router(admin: Arc<Admin>) -> Router {
     let routed = |router: Router<_>, page: Page| router.route(page.path, page.handler);
-    pages().into_iter().fold(Router::new(), routed).with_state(admin)
+    pages().into_iter().chain(config::pages()).fold(Router::new(), routed).with_state(admin)
 }
 
 #[cfg(test)]
@@ -118,7 +131,8 @@ mod tests {
         };
         let mut listed: Vec<_> =
             document.lines().filter(|line| line.starts_with("| `")).filter_map(row).collect();
-        let mut there: Vec<_> = pages().iter().map(|page| format!("{} {}", page.method, page.path)).collect();
+        let all = pages().into_iter().chain(config::pages());
+        let mut there: Vec<_> = all.map(|page| format!("{} {}", page.method, page.path)).collect();
         listed.sort();
         there.sort();
         assert_eq!(listed, there);

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use ops::metrics::GuardReason;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 use transport::accept::{Accepted, accept_loop};
 
 use super::{Door, login};
 
-/// Accepts clients on `listeners` until the door's drain. Returns at once.
-pub fn listen(door: &Arc<Door>, listeners: Vec<TcpListener>) {
+/// Accepts clients on `listeners` until `stop`, which should be a child of the door's drain. Returns at once.
+pub fn listen(door: &Arc<Door>, listeners: Vec<TcpListener>, stop: &CancellationToken) {
     for listener in listeners {
         let (door, permits) = (door.clone(), door.permits.clone());
-        let (spawner, drain) = (door.spawner.clone(), door.drain.clone());
+        let (spawner, stop) = (door.spawner.clone(), stop.clone());
         spawner.clone().spawn(spawner.next_worker(), "accept clients", async move {
             let listener = match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => listener,
@@ -23,7 +24,7 @@ pub fn listen(door: &Arc<Door>, listeners: Vec<TcpListener>) {
                 door.metrics.accept_error();
                 tracing::warn!(%error, "no client can be accepted");
             };
-            accept_loop(listener, permits, drain, |accepted| enter(&door, accepted), on_error).await;
+            accept_loop(listener, permits, stop, |accepted| enter(&door, accepted), on_error).await;
         });
     }
 }

@@ -9,13 +9,14 @@ use ops::spawn::Worker;
 use policy::admission::Busy;
 use policy::throttle::Banned;
 use protocol::handshake::{Features, Hello, PeerLimits, Reject, RejectCode, Welcome};
-use protocol::id::{InstanceId, Slot};
+use protocol::id::{CredentialId, InstanceId, Slot};
 use tokio::net::TcpStream;
 use transport::handshake::{HandshakeError, Incoming};
 use transport::session::Inbound;
 
 use super::Door;
-use crate::identity::{Admit, Proved, Refusal};
+use super::gate::{Authenticated, Gate};
+use crate::identity::Refusal;
 use crate::registry::{Admitted, OverQuota};
 use crate::session::{self, Live, Login, Orders};
 
@@ -46,14 +47,15 @@ pub(super) struct Entrant {
 /// Decides on one connection. None: it was refused, or it went away, and there is nothing left to do.
 pub(super) async fn run(door: &Door, stream: std::net::TcpStream, peer: SocketAddr) -> Option<Entrant> {
     let stream = TcpStream::from_std(stream).ok()?;
-    let incoming = match Incoming::read(stream, &door.tls).await {
+    let gate = door.gate.load_full();
+    let incoming = match Incoming::read(stream, &gate.tls).await {
         Ok(incoming) => incoming,
         Err(error) => {
             note(door, peer, &error);
             return None;
         }
     };
-    match decide(door, &incoming, peer).await {
+    match decide(door, &gate, &incoming, peer).await {
         Ok((login, admitted)) => Some(Entrant { incoming, login, admitted }),
         Err(reject) => {
             // Whether it hears why is its own affair.
@@ -84,6 +86,7 @@ impl Entrant {
         };
         let welcomed = async {
             incoming.settle()?;
+            incoming.give_up_after(door.pulse().dead_after());
             incoming.welcome(welcome, door.budget.clone(), &door.spawner, worker).await
         };
         let (link, inbound) = match welcomed.await {
@@ -93,7 +96,9 @@ impl Entrant {
                 return None;
             }
         };
-        door.identity.used(&login.credential, SystemTime::now());
+        if let Some(credential) = &login.means.key {
+            door.identity.used(credential, SystemTime::now());
+        }
         let (live, orders) = Live::new(id, generation, login, link);
         let live = Arc::new(live);
         door.registry.attach(&live, Instant::now());
@@ -121,25 +126,29 @@ fn tell(live: &Live) {
     );
 }
 
-async fn decide(door: &Door, incoming: &Incoming, peer: SocketAddr) -> Result<(Login, Admitted), Reject> {
+async fn decide(
+    door: &Door,
+    gate: &Gate,
+    incoming: &Incoming,
+    peer: SocketAddr,
+) -> Result<(Login, Admitted), Reject> {
     let hello = incoming.hello();
     if door.drain.is_cancelled() {
         return Err(reject(RejectCode::DRAINING, "the server is about to stop", Some(RETRY)));
     }
     door.throttle.lock().check(Instant::now(), peer.ip(), &hello.credential).map_err(banned)?;
-    let proved = door
-        .identity
-        .prove(&hello.credential, incoming.login_message(), &hello.proof, hello.client, SystemTime::now())
+    let Authenticated { principal, means, expires, bind } = gate
+        .authenticate(incoming, &door.identity, SystemTime::now())
         .map_err(|refusal| failed(door, hello, peer, refusal))?;
     // Only who could prove itself takes a turn: others must not be able to use them up.
     door.admission.lock().admit(Instant::now(), &mut rand::rng()).map_err(busy)?;
-    if proved.admit == Admit::Bind {
-        bind(door, &proved, hello).await.map_err(|refusal| failed(door, hello, peer, refusal))?;
+    if let Some(credential) = bind {
+        self::bind(door, credential, hello).await.map_err(|refusal| failed(door, hello, peer, refusal))?;
     }
     let login = Login {
-        principal: proved.credential.principal.0.clone(),
-        credential: hello.credential.clone(),
-        expires: proved.credential.ends(),
+        principal,
+        means,
+        expires,
         client: hello.client,
         instance: hello.instance,
         slot: hello.slot,
@@ -154,8 +163,8 @@ async fn decide(door: &Door, incoming: &Incoming, peer: SocketAddr) -> Result<(L
 }
 
 /// Binds a `--once` credential to this client; two that come at once do not both get in.
-async fn bind(door: &Door, proved: &Proved, hello: &Hello) -> Result<(), Refusal> {
-    let (identity, id, client) = (door.identity.clone(), proved.credential.id.0.clone(), hello.client);
+async fn bind(door: &Door, id: CredentialId, hello: &Hello) -> Result<(), Refusal> {
+    let (identity, client) = (door.identity.clone(), hello.client);
     let bound = tokio::task::spawn_blocking(move || identity.change(|book| book.bind(&id, client))).await;
     match bound {
         Ok(Ok(())) => Ok(()),
@@ -178,8 +187,14 @@ fn failed(door: &Door, hello: &Hello, peer: SocketAddr, refusal: Refusal) -> Rej
         tracing::warn!(%peer, %credential, client = hello.name, reason = ?refusal, left_out, "login failed");
     }
     let code = match refusal {
-        Refusal::Denied | Refusal::UsedUp => RejectCode::DENIED,
         Refusal::Expired => RejectCode::EXPIRED,
+        Refusal::Denied
+        | Refusal::UsedUp
+        | Refusal::NoCertificate
+        | Refusal::Unnamed(_)
+        | Refusal::Stranger
+        | Refusal::CertificateRevoked
+        | Refusal::OtherPrincipal => RejectCode::DENIED,
     };
     reject(code, &refusal.to_string(), None)
 }
@@ -209,6 +224,11 @@ fn note(door: &Door, peer: SocketAddr, error: &HandshakeError) {
     };
     door.metrics.guard_closed(reason);
     tracing::debug!(%peer, %error, "no login");
+    let Some(reason) = error.certificate() else { return };
+    door.metrics.auth_failure();
+    if let Some(left_out) = door.warnings.take(Instant::now()) {
+        tracing::warn!(%peer, %reason, left_out, "login failed: the certificate of the client");
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! How clients get in: connections that have proved nothing yet are few, short, and cost nobody else anything.
 
+mod gate;
 mod listener;
 mod lobby;
 mod login;
@@ -8,11 +9,14 @@ mod warnings;
 #[cfg(test)]
 mod tests;
 
+pub use gate::{GateError, NewGate};
 pub use listener::{listen, take};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use ops::metrics::Metrics;
 use ops::spawn::Spawner;
 use parking_lot::Mutex;
@@ -20,13 +24,14 @@ use policy::admission::Admission;
 use policy::throttle::Throttle;
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use transport::session::ProcessBudget;
 
+use crate::config::Clients;
 use crate::identity::Store;
 use crate::registry::Registry;
-use crate::session::Context;
+use crate::session::{Context, Pulse};
+use gate::Gate;
 use lobby::Lobby;
 use warnings::Warnings;
 
@@ -40,7 +45,7 @@ const TASKS: usize = 2 * UNAUTHENTICATED;
 
 /// Everything that a login is decided with.
 pub struct Door {
-    tls: TlsAcceptor,
+    gate: ArcSwap<Gate>,
     identity: Arc<Store>,
     registry: Arc<Registry>,
     sessions: Context,
@@ -57,7 +62,7 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door with nobody in front of it. After `drain` nobody is let in.
+    /// A door with nobody in front of it, which asks clients for a key alone. After `drain` nobody is let in.
     #[must_use]
     pub fn new(
         tls: Arc<ServerConfig>,
@@ -68,7 +73,7 @@ impl Door {
     ) -> Self {
         let now = Instant::now();
         Self {
-            tls: tls.into(),
+            gate: ArcSwap::from_pointee(Gate::by_key(tls)),
             identity,
             registry: sessions.registry.clone(),
             metrics: sessions.metrics.clone(),
@@ -82,5 +87,36 @@ impl Door {
             warnings: Warnings::new(now),
             permits: Arc::new(Semaphore::new(TASKS)),
         }
+    }
+
+    /// What would be asked of clients with this certificate of the server, or the one in use, and as this configuration says.
+    /// Blocks for as long as the disk does.
+    ///
+    /// # Errors
+    /// [`GateError`].
+    pub fn gate(&self, tls: Option<Arc<ServerConfig>>, clients: Option<&Clients>) -> Result<NewGate, GateError> {
+        Gate::new(tls.unwrap_or_else(|| self.gate.load().server()), clients).map(NewGate)
+    }
+
+    /// That is asked of the clients that come from now on; who is in stays in.
+    pub fn use_gate(&self, NewGate(gate): NewGate) {
+        self.gate.store(Arc::new(gate));
+    }
+
+    /// Lets an address try again at `now`, whatever failed from there; says how many bans that ended.
+    pub fn forgive(&self, address: IpAddr, now: Instant) -> usize {
+        self.throttle.lock().forgive(now, address)
+    }
+
+    /// How often clients are asked whether they are there.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.sessions.pulse
+    }
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door").field("lobby", &self.lobby).finish_non_exhaustive()
     }
 }

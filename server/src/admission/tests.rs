@@ -1,3 +1,5 @@
+mod certificates;
+
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +17,7 @@ use transport::tls::{Trust, client_config};
 
 use super::*;
 use crate::fakes::World;
-use crate::identity::ServerKey;
+use crate::identity::{ServerKey, Which};
 use crate::listeners::bind_port;
 
 /// A server that listens, over a world.
@@ -24,6 +26,7 @@ struct Server {
     door: Arc<Door>,
     address: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
+    pin: protocol::join::Pin,
 }
 
 impl Server {
@@ -34,6 +37,7 @@ impl Server {
             registry: world.registry.clone(),
             metrics: Metrics::new("0"),
             spawner: world.spawner.clone(),
+            pulse: Pulse::default(),
         };
         let door = Door::new(
             key.tls.clone(),
@@ -45,9 +49,9 @@ impl Server {
         let door = Arc::new(door);
         let sockets = bind_port(&["127.0.0.1".parse().unwrap()], 0).unwrap();
         let address = sockets[0].local_addr().unwrap();
-        listen(&door, sockets);
+        listen(&door, sockets, &CancellationToken::new());
         let tls = client_config(&Trust::Pins(vec![key.pin])).unwrap();
-        Self { world, door, address, tls }
+        Self { world, door, address, tls, pin: key.pin }
     }
 
     async fn log_in(&self, credential: &str, client: u8, key: &LoginKey) -> Result<LoggedIn, LoginError> {
@@ -102,9 +106,8 @@ fn a_login_is_welcomed_and_known() {
     });
     let live = server.world.registry.sessions().remove(0);
     assert_eq!((live.login.principal.as_str(), live.id), ("bob", entered.welcome.session));
-    assert!(
-        server.world.identity.book().credential(&live.login.credential).unwrap().last_used.at().is_some()
-    );
+    let used = live.login.means.key.as_ref().unwrap();
+    assert!(server.world.identity.book().credential(used).unwrap().last_used.at().is_some());
 }
 
 #[test]
@@ -138,7 +141,7 @@ fn an_expired_credential_is_told_so() {
 #[test]
 fn a_revoked_credential_is_unknown() {
     let server = Server::start();
-    server.world.identity.change(|book| book.revoke("bob", None)).unwrap();
+    server.world.identity.change(|book| book.revoke("bob", &Which::All, 1)).unwrap();
     assert_eq!(rejected(server.enter("bob", 1)), server.guess("nobody"));
 }
 

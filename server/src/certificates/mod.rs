@@ -32,10 +32,16 @@ const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// The certificates in use; the first is shown to whoever asks for no name, or for one that none is for.
 pub struct Certificates {
-    files: Vec<CertificateFiles>,
-    pairs: ArcSwap<Vec<Arc<Pair>>>,
-    /// The files as they were when they were last looked at, good or bad.
+    shown: ArcSwap<Shown>,
+    /// The files as they were when they were last looked at, good or bad. Held while something else is shown.
     seen: Mutex<Vec<Stamp>>,
+}
+
+/// What is shown, in the order of the configuration.
+#[derive(Default)]
+struct Shown {
+    files: Vec<CertificateFiles>,
+    pairs: Vec<Arc<Pair>>,
 }
 
 /// What came of looking at the files again.
@@ -55,15 +61,23 @@ impl Certificates {
     pub fn load(files: Vec<CertificateFiles>) -> Result<Self, CertificateError> {
         let seen = files.iter().map(Stamp::of).collect();
         let pairs = files.iter().map(|files| load(files).map(Arc::new)).collect::<Result<_, _>>()?;
-        Ok(Self { files, pairs: ArcSwap::from_pointee(pairs), seen: Mutex::new(seen) })
+        Ok(Self { shown: ArcSwap::from_pointee(Shown { files, pairs }), seen: Mutex::new(seen) })
+    }
+
+    /// From now on these.
+    pub fn replace(&self, other: Self) {
+        let mut seen = self.seen.lock();
+        *seen = other.seen.into_inner();
+        self.shown.store(other.shown.into_inner());
     }
 
     /// Reads again what has changed since. Blocks for as long as the disk does.
     pub fn refresh(&self, now: SystemTime) -> Vec<Refreshed> {
         let mut seen = self.seen.lock();
-        let mut pairs = Vec::clone(&self.pairs.load());
+        let shown = self.shown.load_full();
+        let mut pairs = shown.pairs.clone();
         let mut all = Vec::new();
-        for ((files, stamp), pair) in self.files.iter().zip(seen.iter_mut()).zip(pairs.iter_mut()) {
+        for ((files, stamp), pair) in shown.files.iter().zip(seen.iter_mut()).zip(pairs.iter_mut()) {
             // Before the files: what changes while they are read is seen the next time.
             let current = Stamp::of(files);
             if current == *stamp {
@@ -78,30 +92,32 @@ impl Certificates {
                 Err(error) => Refreshed::Kept(error),
             });
         }
-        self.pairs.store(Arc::new(pairs));
+        if !all.is_empty() {
+            self.shown.store(Arc::new(Shown { files: shown.files.clone(), pairs }));
+        }
         all
     }
 
     /// When the first of them ends.
     #[must_use]
     pub fn expires(&self) -> Option<SystemTime> {
-        self.pairs.load().iter().map(|pair| pair.expires).min()
+        self.shown.load().pairs.iter().map(|pair| pair.expires).min()
     }
 
     /// The files and the ends of those that end before `time`.
     #[must_use]
     pub fn ending_before(&self, time: SystemTime) -> Vec<(CertificateFiles, SystemTime)> {
-        let pairs = self.pairs.load();
-        let all = self.files.iter().zip(pairs.iter()).filter(|(_, pair)| pair.expires < time);
+        let shown = self.shown.load();
+        let all = shown.files.iter().zip(shown.pairs.iter()).filter(|(_, pair)| pair.expires < time);
         all.map(|(files, pair)| (files.clone(), pair.expires)).collect()
     }
 
     /// Whether a connection made for `sni` shows the certificate that `host` would be shown.
     #[must_use]
     pub fn agree(&self, sni: Option<&str>, host: &Host) -> bool {
-        let pairs = self.pairs.load();
+        let pairs = &self.shown.load().pairs;
         let made_for = sni.and_then(|name| Host::parse(name).ok());
-        choose(&pairs, made_for.as_ref()) == choose(&pairs, Some(host))
+        choose(pairs, made_for.as_ref()) == choose(pairs, Some(host))
     }
 
     /// TLS 1.2 and 1.3 for visitors, without early data; tickets are encrypted with a key that changes every six hours.
@@ -130,14 +146,14 @@ fn choose(pairs: &[Arc<Pair>], name: Option<&Host>) -> usize {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let pairs = self.pairs.load();
+        let pairs = &self.shown.load().pairs;
         let name = hello.server_name().and_then(|name| Host::parse(name).ok());
-        pairs.get(choose(&pairs, name.as_ref())).map(|pair| pair.key.clone())
+        pairs.get(choose(pairs, name.as_ref())).map(|pair| pair.key.clone())
     }
 }
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Certificates").field("files", &self.shown.load().files).finish_non_exhaustive()
     }
 }

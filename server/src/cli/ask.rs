@@ -1,7 +1,9 @@
 //! Asking the running server.
 
+use std::time::Duration;
+
 use axum::http::Method;
-use ops::admin::{AdminError, SOCKET, call};
+use ops::admin::{AdminError, SOCKET, call_within};
 use ops::cli::Exit;
 use ops::state_dir::{Program, StateDir};
 use serde::Serialize;
@@ -10,6 +12,11 @@ use serde_json::Value;
 
 use crate::admin::WRONG_USAGE;
 use crate::settings::Flags;
+
+/// For what the server knows.
+const QUICK: Duration = Duration::from_secs(10);
+/// For what it has to find out.
+const SLOW: Duration = Duration::from_secs(60);
 
 /// The server of one state directory, which may or may not run.
 pub(super) struct Server {
@@ -40,30 +47,62 @@ impl Server {
 
     /// What a page answers.
     pub(super) fn get(&self, uri: &str) -> Result<Value, Exit> {
-        self.ask(Method::GET, uri, None)
+        self.ask(Method::GET, uri, None, QUICK)
     }
 
     /// What a page answers to `body`.
     pub(super) fn post(&self, uri: &str, body: &impl Serialize) -> Result<Value, Exit> {
         let body = serde_json::to_value(body).map_err(Exit::failed)?;
-        self.ask(Method::POST, uri, Some(&body))
+        self.ask(Method::POST, uri, Some(&body), QUICK)
     }
 
-    fn ask(&self, method: Method, uri: &str, body: Option<&Value>) -> Result<Value, Exit> {
+    /// The same where the server asks others before it answers.
+    pub(super) fn post_slow(&self, uri: &str, body: &impl Serialize) -> Result<Value, Exit> {
+        let body = serde_json::to_value(body).map_err(Exit::failed)?;
+        self.ask(Method::POST, uri, Some(&body), SLOW)
+    }
+
+    /// The same, if there is somebody to ask.
+    pub(super) fn post_if_up(&self, uri: &str, body: &impl Serialize) -> Result<Option<Value>, Exit> {
+        let body = serde_json::to_value(body).map_err(Exit::failed)?;
+        let state = self.state()?;
+        match exchange(&state, Method::POST, uri, Some(&body), SLOW)? {
+            Err(AdminError::NobodyAnswers(_)) => Ok(None),
+            answer => answer.map(Some).map_err(|error| failure(&state, error)),
+        }
+    }
+
+    fn ask(&self, method: Method, uri: &str, body: Option<&Value>, limit: Duration) -> Result<Value, Exit> {
+        let state = self.state()?;
+        exchange(&state, method, uri, body, limit)?.map_err(|error| failure(&state, error))
+    }
+
+    fn state(&self) -> Result<StateDir, Exit> {
         let state = StateDir::resolve(Program::Tunneld, self.state.clone(), |name| std::env::var_os(name));
-        let state = state.map_err(Exit::usage)?;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
-        let answer = runtime.block_on(call(&state.file(SOCKET), method, uri, body));
-        answer.map_err(|error| match error {
-            AdminError::NobodyAnswers(path) => Exit::failed(format_args!(
-                "no tunneld at {} (state from {}); is it running?",
-                path.display(),
-                state.origin()
-            )),
-            AdminError::Status { code, message, .. } if code == WRONG_USAGE => Exit::usage(message),
-            error => Exit::failed(error),
-        })
+        state.map_err(Exit::usage)
+    }
+}
+
+fn exchange(
+    state: &StateDir,
+    method: Method,
+    uri: &str,
+    body: Option<&Value>,
+    limit: Duration,
+) -> Result<Result<Value, AdminError>, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
+    Ok(runtime.block_on(call_within(limit, &state.file(SOCKET), method, uri, body)))
+}
+
+fn failure(state: &StateDir, error: AdminError) -> Exit {
+    match error {
+        AdminError::NobodyAnswers(path) => Exit::failed(format_args!(
+            "no tunneld at {} (state from {}); is it running?",
+            path.display(),
+            state.origin()
+        )),
+        AdminError::Status { code, message, .. } if code == WRONG_USAGE => Exit::usage(message),
+        error => Exit::failed(error),
     }
 }
 

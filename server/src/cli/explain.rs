@@ -6,14 +6,14 @@ use argh::{ArgsInfo, FromArgs};
 use ops::cli::{Exit, ExitCode, print};
 use ops::metrics::Metrics;
 use protocol::service_name::ServiceName;
-use proxy::plugin::Kinds;
+use proxy::plugin::{Kinds, Plugins};
 
 use super::run::read;
 use super::{ask, ask::Server};
 use crate::admin::explain::explanation;
 use crate::admin::{VERSION, api};
 use crate::config::{self, Document};
-use crate::ingresses::passed;
+use crate::live::passed;
 use crate::settings::{Flags, Listen};
 
 /// The port of `https` URLs.
@@ -62,7 +62,8 @@ impl Explain {
             Some(path) => {
                 let document = read(path, &flags, kinds).map_err(Exit::usage)?;
                 let metrics = Metrics::new(VERSION);
-                let (routing, _) = config::routing(&document, kinds, &metrics).map_err(Exit::usage)?;
+                let (routing, _) =
+                    config::routing(&document, &Plugins::default(), kinds, &metrics).map_err(Exit::usage)?;
                 let relays = passed(&document, Some(https(&document)), &metrics, |it| Some(it.address));
                 let plugins = |service: &ServiceName| document.plugins_of(service);
                 let explained = explanation(&routing.with_relays(relays), &plugins, &asked);

@@ -31,7 +31,7 @@ pub(super) struct Invite {
     /// a service next to the server that it may reach (repeat for more)
     #[argh(option, arg_name = "SERVICE")]
     reach: Vec<String>,
-    /// names=N or sessions=N (repeat for both)
+    /// names=N, sessions=N or requests=N (repeat for more)
     #[argh(option, arg_name = "K=N")]
     quota: Vec<String>,
     /// how long the credential is good, as in 30d

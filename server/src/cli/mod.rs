@@ -5,16 +5,22 @@
 )]
 
 mod ask;
+mod audit;
 mod check;
+mod config;
+mod disable;
 mod duration;
+mod enable;
 mod explain;
 mod invite;
+mod kick;
 mod principals;
 mod report;
 mod revoke;
 mod run;
 mod sessions;
 mod status;
+mod unban;
 mod version;
 
 use std::ffi::OsString;
@@ -30,8 +36,7 @@ use crate::settings::Flags;
 const PROGRAM: &str = "tunneld";
 
 /// What the interface has and this version has not.
-const LATER: &[&str] =
-    &["config", "drain", "upgrade", "doctor", "disable", "enable", "kick", "routes", "unban", "--prove"];
+const LATER: &[&str] = &["drain", "upgrade", "doctor", "routes"];
 
 /// Lets services that the world can not reach be reached by the world: clients (tunnelc) log in here, visitors come here.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -83,11 +88,17 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Explain(explain::Explain),
+    Config(config::Config),
     Invite(invite::Invite),
     Principals(principals::Principals),
     Revoke(revoke::Revoke),
     Status(status::Status),
     Sessions(sessions::Sessions),
+    Disable(disable::Disable),
+    Enable(enable::Enable),
+    Kick(kick::Kick),
+    Unban(unban::Unban),
+    Audit(audit::AuditLog),
     Version(version::Version),
 }
 
@@ -113,11 +124,17 @@ impl Tunneld {
         let server = ask::Server::new(flags)?;
         match command {
             Command::Run(_) | Command::Check(_) | Command::Explain(_) => Ok(Exit::done("")),
+            Command::Config(config) => config.execute(&server),
             Command::Invite(invite) => invite.execute(&server),
             Command::Principals(principals) => principals.execute(&server),
             Command::Revoke(revoke) => revoke.execute(&server),
             Command::Status(status) => status.execute(&server),
             Command::Sessions(sessions) => sessions.execute(&server),
+            Command::Disable(disable) => disable.execute(&server),
+            Command::Enable(enable) => enable.execute(&server),
+            Command::Kick(kick) => kick.execute(&server),
+            Command::Unban(unban) => unban.execute(&server),
+            Command::Audit(audit) => audit.execute(&server),
             Command::Version(version) => Ok(version.execute()),
         }
     }
@@ -135,8 +152,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_refused_as_such() {
-        let commands =
-            ["check f --prove", "config show", "drain", "upgrade", "doctor", "kick x", "routes", "unban x"];
+        let commands = ["drain", "upgrade", "doctor", "routes"];
         for words in commands {
             let exit = said(&format!("tunneld {words}"));
             assert_eq!(exit.code, ExitCode::Usage, "{words}");

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::admin::Entry;
 use crate::admin::api::{
-    CredentialInfo, GroupInfo, GroupMemberInfo, IngressInfo, Invited, MemberInfo, NameInfo, PrincipalInfo,
-    Revoked, SessionInfo, Status,
+    ConfigInfo, CredentialInfo, DisabledInfo, GroupInfo, GroupMemberInfo, IngressInfo, Invited, MemberInfo,
+    NameInfo, PrincipalInfo, Revoked, SessionInfo, Status, Switched,
 };
 
 /// Digits of a client's id that tell it apart on a screen.
@@ -23,6 +24,11 @@ pub(super) fn status(status: &Status) -> String {
         listen.https.as_ref().map_or_else(String::new, |https| format!(", https {https}")),
         listen.ops
     );
+    text.push_str(&config(status.revision, &status.config));
+    if !status.disabled.is_empty() {
+        text.push_str(&format!("\ndisabled ({})\n", status.disabled.len()));
+        status.disabled.iter().for_each(|info| text.push_str(&disabled_line(info)));
+    }
     text.push_str(&format!("\nnames ({})\n{}", names.len(), names_table(names)));
     if !ingresses.is_empty() {
         text.push_str(&format!("\ningresses ({})\n", ingresses.len()));
@@ -34,6 +40,30 @@ pub(super) fn status(status: &Status) -> String {
     }
     text.push_str(&format!("\nsessions ({})\n{}", sessions.len(), self::sessions(sessions)));
     text
+}
+
+/// Which configuration is in force, and what is to be known of it.
+fn config(revision: u64, info: &ConfigInfo) -> String {
+    if revision == 0 {
+        return "no configuration\n".to_owned();
+    }
+    let ConfigInfo { by, note, undone_in_seconds, pending } = info;
+    let by = by.as_ref().map_or_else(String::new, |by| format!(", by {by}"));
+    let note = note.as_ref().map_or_else(String::new, |note| format!(": {}", note.escape_debug()));
+    let mut text = format!("revision {revision}{by}{note}\n");
+    if let Some(seconds) = undone_in_seconds {
+        text.push_str(&format!("  it is undone in {seconds} s unless you say `tunneld config confirm`\n"));
+    }
+    if let Some(reason) = pending {
+        text.push_str(&format!("  the configuration file is not in force: {reason}\n"));
+    }
+    text
+}
+
+fn disabled_line(info: &DisabledInfo) -> String {
+    let DisabledInfo { what, called, since } = info;
+    let called = called.as_ref().map_or_else(String::new, |called| format!(" ({called})"));
+    format!("  {what}{called}, {}\n", ago(*since, SystemTime::now()))
 }
 
 /// What one word means.
@@ -94,9 +124,12 @@ fn member(info: &MemberInfo) -> String {
 
 /// What is behind one group of the configuration.
 fn group_lines(info: &GroupInfo) -> String {
-    let GroupInfo { name, revision, services, members } = info;
+    let GroupInfo { name, revision, services, members, disabled } = info;
     let services = if services.is_empty() { "no service".to_owned() } else { services.join(", ") };
     let mut text = format!("group {name}, revision {revision}: {services}\n");
+    if *disabled {
+        text.push_str("  disabled: visitors wait a moment, then get 503 no-member\n");
+    }
     if members.is_empty() {
         text.push_str("  nobody is connected who is granted it\n");
     }
@@ -202,8 +235,29 @@ pub(super) fn revoked(name: &str, revoked: &Revoked) -> String {
     format!("{name}: revoked credentials: {}; sessions ended: {sessions}\n", credentials.join(", "))
 }
 
+/// What is out of service now, or in it again.
+pub(super) fn switched(switched: &Switched, how: &str) -> String {
+    let Switched { what, changed } = switched;
+    if *changed { format!("{what} is {how}\n") } else { format!("{what} was {how} already\n") }
+}
+
+/// What operators did, the newest last.
+pub(super) fn audit(entries: &[Entry], now: SystemTime) -> String {
+    let rows = entries.iter().map(|entry| {
+        let Entry { time, who, what, words, deed, result, reason } = entry;
+        let words = if words.is_null() { String::new() } else { words.to_string() };
+        let said = [words, deed.clone().unwrap_or_default(), reason.clone().unwrap_or_default()];
+        let said: Vec<_> = said.into_iter().filter(|part| !part.is_empty()).collect();
+        [ago(*time, now), who.clone(), what.clone(), result.clone(), said.join("; ")]
+    });
+    match entries {
+        [] => "nothing was changed by a command yet\n".to_owned(),
+        _ => table(["WHEN", "WHO", "COMMAND", "RESULT", "WHAT"], rows),
+    }
+}
+
 /// Aligned columns; nothing at all without a row.
-fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+pub(super) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     if rows.len() == 1 {
         return String::new();
@@ -241,7 +295,7 @@ fn milliseconds(time: Option<f64>) -> String {
 }
 
 /// The two largest units of a time span.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match () {
         () if days > 0 => format!("{days}d{}h", hours % 24),
@@ -255,7 +309,7 @@ fn since_epoch(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
-fn ago(at: u64, now: SystemTime) -> String {
+pub(super) fn ago(at: u64, now: SystemTime) -> String {
     format!("{} ago", span(since_epoch(now).saturating_sub(at)))
 }
 

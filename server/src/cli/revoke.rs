@@ -12,13 +12,15 @@ use crate::admin::api;
 #[argh(
     subcommand,
     name = "revoke",
-    example = "Nobody gets in with the quick start's join string any more, which lasts:\n$ tunneld revoke default"
+    example = "Nobody gets in with the quick start's join string any more, which lasts:\n$ tunneld revoke default",
+    example = "One key of several, as `tunneld principals` shows them:\n$ tunneld revoke edge-1 --credential 4vz7k2m3ab",
+    example = "One certificate, by its SHA-256:\n$ tunneld revoke edge-1 --credential 3f:9c:…"
 )]
 pub(super) struct Revoke {
     /// the principal
     #[argh(positional)]
     name: String,
-    /// only this credential of it
+    /// only this credential of it, or the certificate with this fingerprint
     #[argh(option, arg_name = "ID")]
     credential: Option<String>,
     /// as JSON

@@ -23,12 +23,11 @@ pub(super) fn execute(mut flags: Flags, kinds: &Kinds) -> Result<Exit, Exit> {
     if flags.config.is_none() && Path::new(CONFIG).exists() {
         flags.config = Some(CONFIG.into());
     }
-    let document = match &flags.config {
-        Some(path) => read(path, &flags, kinds).map_err(Exit::usage)?,
-        None => Document::default(),
-    };
-    let settings = Settings::new(flags, document).map_err(Exit::usage)?;
-    app::run(settings, kinds)
+    // Mistakes in the flags alone are said before anything is touched. Whether there is a certificate for https is in
+    // the configuration.
+    let alone = Flags { https: None, ..flags.clone() };
+    Settings::new(alone, Document::default()).map_err(Exit::usage)?;
+    app::run(flags, kinds)
 }
 
 /// What the file at `path` says.

@@ -90,6 +90,20 @@ pub fn load(
     config::load(path, env, |top, problems| document(top, domain, kinds, problems))
 }
 
+/// The same for a text that was read already: relative paths in it start at the folder of `path`.
+///
+/// # Errors
+/// Anything in it is wrong: all of it is in the report.
+pub fn interpret(
+    path: &Path,
+    text: &str,
+    domain: Option<&Host>,
+    kinds: &Kinds,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Document, ConfigError> {
+    config::interpret(path, text, env, false, |top, problems| document(top, domain, kinds, problems))
+}
+
 /// What the keys of the file say.
 pub(crate) fn document(
     mut top: Section<'_>,

@@ -1,6 +1,7 @@
 //! `[listen]`: where the server listens.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ops::config::{Placed, Problems, Section, Value};
 
@@ -43,14 +44,42 @@ pub struct Listener {
     pub redirect: bool,
     /// Trusted peers say in front who the visitor is.
     pub proxy_protocol: bool,
+    /// What clients are asked for besides their key, or instead of it.
+    pub clients: Option<Clients>,
 }
+
+/// Certificates of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clients {
+    /// The CA that makes them, a file.
+    pub ca: PathBuf,
+    /// What lets a client in.
+    pub auth: Auth,
+}
+
+/// What lets a client in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Auth {
+    /// The key of its join string.
+    #[default]
+    Key,
+    /// A certificate.
+    Certificate,
+    /// A certificate if it shows one, else the key of its join string.
+    Either,
+    /// Both, of the same principal.
+    Both,
+}
+
+const AUTHS: &[(&str, Auth)] =
+    &[("key", Auth::Key), ("mtls", Auth::Certificate), ("either", Auth::Either), ("both", Auth::Both)];
 
 pub(super) fn listeners(mut section: Section<'_>, names: &mut Names, problems: &mut Problems) -> Listeners {
     let mut read = |key: &'static str, keys: Keys| {
         let value = section.value(key)?;
         listener(key, value, keys, names, problems)
     };
-    let tunnel = read("tunnel", Keys::Address);
+    let tunnel = read("tunnel", Keys::Tunnel);
     let http = read("http", Keys::Http);
     let https = read("https", Keys::Https);
     let ops = read("ops", Keys::Address);
@@ -95,6 +124,7 @@ fn address_of(text: &str) -> Result<SocketAddr, String> {
 /// Which keys a table may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keys {
+    Tunnel,
     Address,
     Http,
     Https,
@@ -113,23 +143,48 @@ fn listener(
             return None;
         }
         let address = address(name, &value.text(problems)?, names, problems)?;
-        return Some(Listener { address, redirect: false, proxy_protocol: false });
+        return Some(Listener { address, redirect: false, proxy_protocol: false, clients: None });
     }
     let mut section = value.section(problems)?;
     let text = section.text("address", problems);
     let redirect = match keys {
         Keys::Http => section.word("redirect", &[("https", true)], problems),
-        Keys::Address | Keys::Https => None,
+        Keys::Tunnel | Keys::Address | Keys::Https => None,
     };
     let proxy_protocol = match keys {
         Keys::Http | Keys::Https => section.flag("proxy_protocol", problems),
-        Keys::Address => None,
+        Keys::Tunnel | Keys::Address => None,
+    };
+    let clients = match keys {
+        Keys::Tunnel => clients(&mut section, problems),
+        Keys::Address | Keys::Http | Keys::Https => None,
     };
     section.require("address", "\"[::]:8080\"", problems);
     section.finish(&[], problems);
     let on = |flag: Option<Placed<bool>>| flag.is_some_and(|flag| flag.value);
     let address = address(name, &text?, names, problems)?;
-    Some(Listener { address, redirect: on(redirect), proxy_protocol: on(proxy_protocol) })
+    Some(Listener { address, redirect: on(redirect), proxy_protocol: on(proxy_protocol), clients })
+}
+
+fn clients(section: &mut Section<'_>, problems: &mut Problems) -> Option<Clients> {
+    let ca = section.path("client_ca", problems);
+    let auth = section.word("auth", AUTHS, problems);
+    match (ca, auth) {
+        (Some(ca), Some(auth)) if auth.value != Auth::Key => Some(Clients { ca: ca.value, auth: auth.value }),
+        (Some(ca), Some(_)) => {
+            problems.add(ca.span, "`client_ca` is for `auth` = \"mtls\", \"either\" or \"both\"");
+            None
+        }
+        (Some(_), None) => {
+            section.require("auth", "\"both\"", problems);
+            None
+        }
+        (None, Some(auth)) if auth.value != Auth::Key => {
+            section.require("client_ca", "\"client-ca.pem\"", problems);
+            None
+        }
+        (None, _) => None,
+    }
 }
 
 fn address(

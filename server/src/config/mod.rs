@@ -21,9 +21,9 @@ mod timeouts;
 mod tests;
 
 pub use certificate::CertificateFiles;
-pub use document::{Document, load};
+pub use document::{Document, interpret, load};
 pub use group::Group;
-pub use listen::{AdminListener, Listener, Listeners};
+pub use listen::{AdminListener, Auth, Clients, Listener, Listeners};
 pub use ops::config::ConfigError;
 pub use passthrough::Passthrough;
 pub use principal::Granting;

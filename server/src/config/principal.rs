@@ -85,6 +85,7 @@ fn quotas(mut section: Section<'_>, problems: &mut Problems) -> Quotas {
     let names = section.number("names", 0..=u32::MAX, problems).map_or(standard.names, |it| it.value);
     let sessions =
         section.number("sessions", 0..=u32::MAX, problems).map_or(standard.sessions, |it| it.value);
+    let requests = section.number("requests", 1..=u32::MAX, problems).map(|it| it.value);
     section.finish(&[], problems);
-    Quotas { names, sessions }
+    Quotas { names, sessions, requests }
 }

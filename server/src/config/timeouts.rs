@@ -12,10 +12,10 @@ const fn seconds(count: u64) -> Duration {
 
 /// No wait is shorter or longer.
 const RANGE: (Duration, Duration) = (Duration::from_millis(100), seconds(7 * 24 * 3600));
-/// How often clients say that they are there; the wire's own.
-const HEARTBEAT: Duration = seconds(5);
-/// How long a new revision is watched.
-const WATCH: Duration = seconds(60);
+/// Sessions are lost unnoticed for three of them, and each costs every client a message.
+const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(500), seconds(60));
+/// Nothing is watched for longer, and 0 is not at all.
+const WATCH: (Duration, Duration) = (Duration::ZERO, seconds(3600));
 
 /// The waits of the server.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,10 @@ pub struct Timeouts {
     pub drain: Duration,
     /// `tls_handshake`: a visitor's, and the PROXY header before it.
     pub tls_handshake: Duration,
+    /// `heartbeat`: how often the server asks a client whether it is there; after three of them without a byte it is not.
+    pub heartbeat: Duration,
+    /// `watch`: a new configuration is watched for so long.
+    pub watch: Duration,
     /// `queue`: a request waits so long for a place among those that are worked on.
     pub queue: Duration,
 }
@@ -36,6 +40,8 @@ impl Default for Timeouts {
             data_plane: DataPlane::default(),
             drain: seconds(30),
             tls_handshake: seconds(5),
+            heartbeat: protocol::limits::HEARTBEAT_INTERVAL,
+            watch: seconds(60),
             queue: Limits::default().wait,
         }
     }
@@ -65,17 +71,13 @@ pub(super) fn timeouts(mut section: Section<'_>, problems: &mut Problems) -> Tim
     read("queue", &mut all.queue);
     read("drain", &mut all.drain);
     read("tls_handshake", &mut all.tls_handshake);
-    for (key, fixed) in [("heartbeat", HEARTBEAT), ("watch", WATCH)] {
-        let time = section.duration(key, RANGE.0..=RANGE.1, problems);
-        if let Some(time) = time.filter(|time| time.value != fixed) {
-            let fixed = humantime(fixed);
-            problems.add(time.span, format_args!("`{key}` other than {fixed} is not in this version"));
+    let mut read = |key: &'static str, range: (Duration, Duration), place: &mut Duration| {
+        if let Some(time) = section.duration(key, range.0..=range.1, problems) {
+            *place = time.value;
         }
-    }
+    };
+    read("heartbeat", HEARTBEAT, &mut all.heartbeat);
+    read("watch", WATCH, &mut all.watch);
     section.finish(&[], problems);
     all
-}
-
-fn humantime(time: Duration) -> String {
-    format!("{}s", time.as_secs())
 }

@@ -1,6 +1,6 @@
 //! Who may log in: principals and credentials, as one document, so that what belongs together changes together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use policy::grant::Grants;
@@ -9,14 +9,18 @@ use policy::principal::Principal;
 use protocol::id::{ClientId, CredentialId};
 use serde::{Deserialize, Serialize};
 
-use super::credentials::Credential;
+use super::certified::{Certified, Fingerprint};
+use super::credentials::{Credential, Refusal};
 use super::default_principal::{DEFAULT, is_default};
+use super::means::{Means, Which};
 use super::principals::{Granted, NewGrants};
 use super::unix_seconds;
 use super::written::Written;
 
 /// The format of the document.
 const VERSION: u32 = 1;
+/// Certificates that may be revoked one by one.
+const CERTIFICATES_MAX: usize = 10_000;
 
 /// The whole of it. A value: whoever changes it changes a copy.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +28,10 @@ pub struct Book {
     default_revoked: bool,
     principals: BTreeMap<Principal, Granted>,
     credentials: BTreeMap<CredentialId, Credential>,
+    /// Certificates that are good for nobody any more.
+    certificates: BTreeSet<Fingerprint>,
+    /// Principals that were revoked as a whole: certificates from before then, in seconds since 1970, are not good.
+    revoked: BTreeMap<Principal, u64>,
     /// Those of the configuration, which are not written here.
     configured: BTreeMap<Principal, Grants>,
 }
@@ -38,6 +46,18 @@ struct Document {
     default_revoked: bool,
     principals: Vec<Granted>,
     credentials: Vec<Credential>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    revoked_certificates: Vec<Written<Fingerprint>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    revoked_principals: Vec<Revoked>,
+}
+
+/// When a principal was revoked, if it could come back by a certificate.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revoked {
+    name: Written<Principal>,
+    at: u64,
 }
 
 /// Why the book stays as it is.
@@ -60,6 +80,9 @@ pub enum BookError {
     /// `default` belongs to the quick start.
     #[error("the principal {DEFAULT} is the quick start's own: invite somebody by another name")]
     Default,
+    /// The list of certificates is full.
+    #[error("{CERTIFICATES_MAX} certificates are revoked, which is all that can be kept: change the CA, or revoke principals")]
+    TooMany,
     /// The credential was bound to another client in the meantime.
     #[error("the credential is bound to another client")]
     Bound,
@@ -81,6 +104,8 @@ impl Book {
             default_revoked: document.default_revoked,
             principals: principals.collect(),
             credentials: credentials.collect(),
+            certificates: document.revoked_certificates.into_iter().map(|it| it.0).collect(),
+            revoked: document.revoked_principals.into_iter().map(|it| (it.name.0, it.at)).collect(),
             configured: BTreeMap::new(),
         })
     }
@@ -95,6 +120,12 @@ impl Book {
             default_revoked: self.default_revoked,
             principals: self.principals.values().cloned().collect(),
             credentials: self.credentials.values().cloned().collect(),
+            revoked_certificates: self.certificates.iter().copied().map(Written).collect(),
+            revoked_principals: self
+                .revoked
+                .iter()
+                .map(|(name, at)| Revoked { name: Written(name.clone()), at: *at })
+                .collect(),
         };
         serde_json::to_vec_pretty(&document).map_err(|error| error.to_string())
     }
@@ -114,6 +145,35 @@ impl Book {
     #[must_use]
     pub fn credential(&self, id: &CredentialId) -> Option<&Credential> {
         self.credentials.get(id).filter(|credential| self.knows(&credential.principal.0))
+    }
+
+    /// Whether a certificate logs its principal in.
+    ///
+    /// # Errors
+    /// [`Refusal::Stranger`], [`Refusal::CertificateRevoked`].
+    pub fn certified(&self, certificate: &Certified) -> Result<(), Refusal> {
+        let principal = &certificate.principal;
+        let before = self.revoked.get(principal).is_some_and(|at| certificate.since <= *at);
+        match () {
+            // It belongs to whoever has the join string of the quick start.
+            () if is_default(principal) || !self.knows(principal) => Err(Refusal::Stranger),
+            () if before || self.certificates.contains(&certificate.fingerprint) => {
+                Err(Refusal::CertificateRevoked)
+            }
+            () => Ok(()),
+        }
+    }
+
+    /// Whether a login by these means would still be good.
+    #[must_use]
+    pub fn admits(&self, means: &Means) -> bool {
+        means.key.as_ref().is_none_or(|id| self.credential(id).is_some())
+            && means.certificate.as_ref().is_none_or(|it| self.certified(it).is_ok())
+    }
+
+    /// The certificates that are revoked one by one, in order.
+    pub fn revoked_certificates(&self) -> impl Iterator<Item = &Fingerprint> {
+        self.certificates.iter()
     }
 
     fn knows(&self, principal: &Principal) -> bool {
@@ -178,30 +238,43 @@ impl Book {
         self.credentials.insert(credential.id.0.clone(), credential);
     }
 
-    /// Removes a principal with all its credentials, or `only` one of them. Says which ones went.
+    /// Removes a principal with all its credentials, or one of them, at `now` in seconds since 1970. Says which keys went;
+    /// of certificates it is only known that they are not good any more.
     ///
     /// # Errors
-    /// [`BookError::NoPrincipal`], [`BookError::NoCredential`].
-    pub fn revoke(&mut self, name: &str, only: Option<&str>) -> Result<Vec<CredentialId>, BookError> {
+    /// [`BookError::NoPrincipal`], [`BookError::NoCredential`], [`BookError::TooMany`].
+    pub fn revoke(&mut self, name: &str, which: &Which, now: u64) -> Result<Vec<CredentialId>, BookError> {
         let no_principal = || BookError::NoPrincipal(name.to_owned());
         let principal = Principal::parse(name).map_err(|_| no_principal())?;
         let has_credentials = self.credentials_of(&principal).next().is_some();
         if !self.knows(&principal) && !has_credentials {
             return Err(no_principal());
         }
-        let goes =
-            |it: &Credential| it.principal.0 == principal && only.is_none_or(|only| it.id.0.as_str() == only);
+        let goes = |it: &Credential| {
+            it.principal.0 == principal && Means::of_key(it.id.0.clone()).has(which)
+        };
         let gone: Vec<CredentialId> =
             self.credentials.values().filter(|it| goes(it)).map(|it| it.id.0.clone()).collect();
-        if let (Some(only), true) = (only, gone.is_empty()) {
-            return Err(BookError::NoCredential { principal, credential: only.to_owned() });
+        match which {
+            Which::Key(only) if gone.is_empty() => {
+                return Err(BookError::NoCredential { principal, credential: only.to_string() });
+            }
+            Which::Key(_) => {}
+            Which::Certificate(_) if self.certificates.len() >= CERTIFICATES_MAX => {
+                return Err(BookError::TooMany);
+            }
+            Which::Certificate(fingerprint) => {
+                self.certificates.insert(*fingerprint);
+                return Ok(gone);
+            }
+            Which::All => {
+                self.principals.remove(&principal);
+                self.revoked.insert(principal.clone(), now);
+            }
         }
         self.credentials.retain(|_, it| !goes(it));
         // Without its one credential `default` could only come back by being made anew.
         self.default_revoked |= is_default(&principal);
-        if only.is_none() {
-            self.principals.remove(&principal);
-        }
         Ok(gone)
     }
 

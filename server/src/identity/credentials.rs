@@ -7,6 +7,7 @@ use protocol::id::{ClientId, CredentialId};
 use serde::{Deserialize, Serialize};
 use transport::login_key::PublicKey;
 
+use super::certified::UnnamedError;
 use super::seen::Seen;
 use super::written::Written;
 
@@ -52,6 +53,23 @@ pub enum Refusal {
         "this join string was made for one client and another one has used it; ask the operator for a new one"
     )]
     UsedUp,
+    /// TLS did not ask for one, or the client showed none.
+    #[error("the server wants a certificate of the client; name one in tunnelc.toml: cert = \"FILE\", key = \"FILE\"")]
+    NoCertificate,
+    /// The certificate is good and names nobody.
+    #[error(transparent)]
+    Unnamed(#[from] UnnamedError),
+    /// The certificate names somebody whom the server does not know.
+    #[error(
+        "the certificate names a principal that the server does not know; its operator adds it to the configuration, or invites it"
+    )]
+    Stranger,
+    /// The certificate was revoked, alone or with its principal.
+    #[error("the certificate is revoked; ask the operator for a new one")]
+    CertificateRevoked,
+    /// The certificate and the key are not of the same principal.
+    #[error("the certificate and the join string are of different principals; take those of the same one")]
+    OtherPrincipal,
 }
 
 impl Credential {

@@ -1,9 +1,11 @@
 //! Who is who: the server's key, and the principals with their credentials.
 
 mod book;
+mod certified;
 mod credentials;
 mod default_principal;
 mod join_file;
+mod means;
 mod principals;
 mod seen;
 mod server_key;
@@ -12,9 +14,11 @@ mod store;
 mod written;
 
 pub use book::{Book, BookError};
+pub use certified::{Certified, Fingerprint, FingerprintError, UnnamedError};
 pub use credentials::{Admit, Credential, Refusal};
 pub use default_principal::{DEFAULT, is_default};
 pub use join_file::{DefaultError, JoinMaker, path as join_path};
+pub use means::{Means, Which};
 pub use principals::{GrantError, Granted, NewGrants};
 pub use server_key::{NEAR, ServerKey};
 pub use state_key::StateKey;

@@ -38,6 +38,9 @@ pub struct Granted {
     /// Sessions at once; none: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
+    /// Requests and connections at once; none: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<u32>,
 }
 
 /// Grants to add.
@@ -49,6 +52,7 @@ pub struct NewGrants {
     reach: Vec<String>,
     max_names: Option<u32>,
     max_sessions: Option<u32>,
+    max_requests: Option<u32>,
 }
 
 /// A grant that can not be made. Each says which one.
@@ -67,7 +71,7 @@ pub enum GrantError {
     #[error("--reach {0:?}: a service's name is 1 to {NAME_MAX} letters, digits, '.', '_' or '-'")]
     Reach(String),
     /// No quota.
-    #[error("--quota {0:?}: write names=N or sessions=N")]
+    #[error("--quota {0:?}: write names=N, sessions=N or requests=N")]
     Quota(String),
 }
 
@@ -106,6 +110,7 @@ impl NewGrants {
             let place = match text.split_once('=') {
                 Some(("names", _)) => &mut grants.max_names,
                 Some(("sessions", _)) => &mut grants.max_sessions,
+                Some(("requests", _)) => &mut grants.max_requests,
                 _ => return Err(GrantError::Quota(text.clone())),
             };
             let number = text.split_once('=').and_then(|(_, n)| n.parse().ok());
@@ -128,6 +133,7 @@ impl Granted {
             reach: Vec::new(),
             max_names: None,
             max_sessions: None,
+            max_requests: None,
         }
     }
 
@@ -139,6 +145,7 @@ impl Granted {
         add_new(&mut self.reach, more.reach);
         self.max_names = more.max_names.or(self.max_names);
         self.max_sessions = more.max_sessions.or(self.max_sessions);
+        self.max_requests = more.max_requests.or(self.max_requests);
     }
 
     /// As decisions need them.
@@ -154,6 +161,7 @@ impl Granted {
             quotas: Quotas {
                 names: self.max_names.unwrap_or(standard.names),
                 sessions: self.max_sessions.unwrap_or(standard.sessions),
+                requests: self.max_requests.or(standard.requests),
             },
         }
     }
@@ -206,7 +214,7 @@ mod tests {
         let mut bob = Granted::new(Principal::parse("bob").unwrap(), 1);
         bob.add(parse(&["wiki", "*.b.org"], &["2222"], &["web"], &["names=3"]).unwrap());
         bob.add(
-            parse(&["wiki", "demo.c.org"], &["2222", "8000-8001"], &["web"], &["names=4", "sessions=1"])
+            parse(&["wiki", "demo.c.org"], &["2222", "8000-8001"], &["web"], &["names=4", "sessions=1", "requests=7"])
                 .unwrap(),
         );
         let grants = bob.grants();
@@ -215,7 +223,7 @@ mod tests {
         assert_eq!(grants.ports.len(), 2);
         assert_eq!(grants.groups, ["web"]);
         assert_eq!(grants.reach, ["billing"]);
-        assert_eq!(grants.quotas, Quotas { names: 4, sessions: 1 });
+        assert_eq!(grants.quotas, Quotas { names: 4, sessions: 1, requests: Some(7) });
     }
 
     #[test]

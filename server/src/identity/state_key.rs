@@ -14,6 +14,7 @@ const LENGTH: usize = 32;
 
 /// A keyed hash over (principal, client, tunnel name): whoever does not have the key can not tell which name a client
 /// gets, and whoever copies the id of a client, which is no secret, gets another name than that client does.
+#[derive(Clone)]
 pub struct StateKey(hmac::Key);
 
 impl StateKey {

@@ -1,3 +1,5 @@
+mod timing;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -100,19 +102,19 @@ fn revoking_one_credential_leaves_the_other() {
     let (second, _) = joins().invite(bob.clone(), None, false, SystemTime::now()).unwrap();
     let second_id = second.id.0.clone();
     guest.store.change(|book| book.invite(nothing(), second)).unwrap();
-    let gone = guest.store.change(|book| book.revoke("bob", Some(guest.id.as_str()))).unwrap();
+    let gone = guest.store.change(|book| book.revoke("bob", &Which::Key(guest.id.clone()), 1)).unwrap();
     assert_eq!(gone, std::slice::from_ref(&guest.id));
     assert_eq!(guest.log_in(1, SystemTime::now()).unwrap_err(), Refusal::Denied);
     let book = Store::load(state.clone()).unwrap();
     let left: Vec<_> = book.book().credentials_of(&bob).map(|it| it.id.0.clone()).collect();
     assert_eq!(left, [second_id]);
     assert!(matches!(
-        guest.store.change(|book| book.revoke("bob", Some("nope"))),
+        guest.store.change(|book| book.revoke("bob", &Which::parse(Some("nope")).unwrap(), 1)),
         Err(Change::Book(BookError::NoCredential { .. }))
     ));
-    guest.store.change(|book| book.revoke("bob", None)).unwrap();
+    guest.store.change(|book| book.revoke("bob", &Which::All, 1)).unwrap();
     assert!(matches!(
-        guest.store.change(|book| book.revoke("bob", None)),
+        guest.store.change(|book| book.revoke("bob", &Which::All, 1)),
         Err(Change::Book(BookError::NoPrincipal(_)))
     ));
 }
@@ -176,7 +178,7 @@ fn the_join_string_of_default_stays_until_it_is_revoked_which_lasts() {
     assert!(prove(&third).is_ok());
     assert_eq!(prove(&first).unwrap_err(), Refusal::Denied);
 
-    store.change(|book| book.revoke(DEFAULT, None)).unwrap();
+    store.change(|book| book.revoke(DEFAULT, &Which::All, 1)).unwrap();
     let store = Store::load(state.clone()).unwrap();
     assert!(joins().keep_default(&state, &store, now).unwrap().is_none());
     assert!(!temp.path().join("join").exists());
@@ -246,7 +248,7 @@ fn readers_keep_what_they_have_while_the_book_changes() {
     let (_temp, state) = state();
     let guest = Guest::new(&state, None, false);
     let before = Arc::clone(&guest.store.book());
-    guest.store.change(|book| book.revoke("bob", None)).unwrap();
+    guest.store.change(|book| book.revoke("bob", &Which::All, 1)).unwrap();
     assert!(before.credential(&guest.id).is_some());
     assert!(guest.store.book().credential(&guest.id).is_none());
 }

@@ -13,6 +13,7 @@ use proxy::context::Context;
 use proxy::responder;
 use proxy::service::ServiceTable;
 use tokio::io::{DuplexStream, duplex};
+use tokio_util::sync::CancellationToken;
 use transport::session::{Liveness, ProcessBudget, Role, Session, SessionConfig, start};
 
 /// Bytes on their way from one end to the other.
@@ -20,7 +21,10 @@ const PIPE: usize = 256 * 1024;
 
 /// Opens substreams that come out at the services of a table. A session that ends, by a defect, is followed by another.
 #[derive(Debug)]
-pub(super) struct Within(ArcSwapOption<Session>);
+pub(super) struct Within {
+    session: ArcSwapOption<Session>,
+    up: CancellationToken,
+}
 
 impl Within {
     /// Starts on the worker of that number.
@@ -30,13 +34,14 @@ impl Within {
         context: &Context,
         budget: &Arc<ProcessBudget>,
     ) -> Arc<Self> {
-        let within = Arc::new(Self(ArcSwapOption::empty()));
+        let within = Arc::new(Self { session: ArcSwapOption::empty(), up: CancellationToken::new() });
         let (kept, table, context, budget) = (within.clone(), table.clone(), context.clone(), budget.clone());
         let (spawner, now) = (context.spawner.clone(), context.drain.now.clone());
         spawner.spawn(Worker(worker), "session within", async move {
             while !now.is_cancelled() {
                 let session = connect(Worker(worker), &table, &context, &budget);
-                kept.0.store(Some(Arc::new(session.clone())));
+                kept.session.store(Some(Arc::new(session.clone())));
+                kept.up.cancel();
                 tokio::select! {
                     () = now.cancelled() => session.close(),
                     end = session.closed() => tracing::error!(%end, "a session within the server ended"),
@@ -46,9 +51,18 @@ impl Within {
         within
     }
 
+    /// Waits until it is up for the first time.
+    pub(super) async fn up(&self) {
+        self.up.cancelled().await;
+    }
+
     /// The session, if it is up.
     pub(super) fn session(&self) -> Option<Session> {
-        self.0.load().as_ref().map(|session| Session::clone(session)).filter(|session| !session.is_closed())
+        self.session
+            .load()
+            .as_ref()
+            .map(|session| Session::clone(session))
+            .filter(|session| !session.is_closed())
     }
 }
 

@@ -9,7 +9,7 @@ use policy::host::Host;
 use policy::ownership::Holding;
 use policy::rule::Asked;
 use protocol::service_name::ServiceName;
-use proxy::directory::{Connecting, Directory, Lookup, Public, Route, Target};
+use proxy::directory::{Connecting, Directory, Lookup, Public, Route, RouteLabels, Target};
 use proxy::plugin::Chain;
 use proxy::routes::Members;
 use tokio::sync::watch;
@@ -30,18 +30,27 @@ impl Directory for Registry {
             ServiceName::Own(_) => None,
         });
         let name = || Name::Http(Host::clone(asked.host));
-        by_rule.unwrap_or_else(|| self.lookup(&name(), &routing, Whose::Request(asked)))
+        let disabled = self.disabled();
+        let ruled = |found| shut(found, |labels| disabled.is_rule(&labels.route));
+        let found = by_rule.map(ruled);
+        let found = found.unwrap_or_else(|| self.lookup(&name(), &routing, Whose::Request(asked)));
+        shut(found, |_| disabled.is_host(asked.host))
     }
 
     fn connection(&self, asked: &Connecting<'_>) -> Lookup {
-        let routing = self.routing();
-        match (asked.to, routing.relays().find(asked.to)) {
+        let (routing, disabled) = (self.routing(), self.disabled());
+        let found = match (asked.to, routing.relays().find(asked.to)) {
             (Public::Port(port), _) => {
                 self.lookup(&Name::Tcp(*port), &routing, Whose::Connection(asked.client))
             }
             (_, Some(relay)) => self.by_relay(relay, asked.client),
             (_, None) => Lookup::Unknown,
-        }
+        };
+        // Of TLS the host, since its port has others too.
+        shut(found, |_| match asked.to.host() {
+            Some(host) => disabled.is_host(host),
+            None => disabled.is_port(asked.to.port()),
+        })
     }
 
     fn passes(&self, listener: SocketAddr, host: &Host) -> bool {
@@ -63,9 +72,13 @@ impl Registry {
     fn members_for(&self, group: &str, service: &str, whose: Whose<'_>) -> Option<Members> {
         let routing = self.routing();
         self.groups().look(group, service, |served| {
-            let balance = Balancing { balance: routing.balance(group), whose };
+            let balance = Balancing { balance: routing.balance(group), whose, group };
+            let disabled = self.disabled().is_group(group);
             Members {
-                targets: balance.targets(&served.behind, || served.next_turn()),
+                targets: match disabled {
+                    true => Vec::new(),
+                    false => balance.targets(&served.behind, || served.next_turn()),
+                },
                 allow: served.allow.clone(),
             }
         })
@@ -76,7 +89,8 @@ impl Registry {
     }
 
     fn lookup(&self, name: &Name, routing: &Routing, whose: Whose<'_>) -> Lookup {
-        self.names().look(name, |entry| answer(entry, routing, whose)).unwrap_or(Lookup::Unknown)
+        let found = self.names().look(name, |entry| answer(entry, routing, whose)).unwrap_or(Lookup::Unknown);
+        shut(found, |labels| self.disabled().is_group(&labels.group))
     }
 
     fn by_relay(&self, relay: &Relay, client: IpAddr) -> Lookup {
@@ -108,12 +122,25 @@ fn admits(allow: &[IpNet], client: IpAddr) -> bool {
     allow.is_empty() || allow.iter().any(|net| net.contains(&client))
 }
 
+/// What was found, with nobody there who serves it if it `is_disabled`. Its plugins see who asks all the same.
+fn shut(found: Lookup, is_disabled: impl Fn(&RouteLabels) -> bool) -> Lookup {
+    match found {
+        Lookup::Found(Route { labels, plugins, .. }) | Lookup::Answer(labels, _, plugins)
+            if is_disabled(&labels) =>
+        {
+            Lookup::Reserved(labels, plugins)
+        }
+        other => other,
+    }
+}
+
 fn answer(entry: &Entry, routing: &Routing, whose: Whose<'_>) -> Lookup {
     match entry.holding {
         Holding::Free => Lookup::Unknown,
         Holding::Reserved { .. } => Lookup::Reserved(entry.labels.clone(), Chain::default()),
         Holding::Live { .. } => {
-            let balance = Balancing { balance: routing.balance(&entry.labels.group), whose };
+            let group = &*entry.labels.group;
+            let balance = Balancing { balance: routing.balance(group), whose, group };
             match balance.targets(&entry.behind, || entry.next_turn()) {
                 // All of them drain or are about to end: another session may come in a moment.
                 targets if targets.is_empty() => Lookup::Reserved(entry.labels.clone(), Chain::default()),
@@ -147,14 +174,16 @@ const REQUESTS_SLACK: usize = 16;
 struct Balancing<'a> {
     balance: &'a Balance,
     whose: Whose<'a>,
+    group: &'a str,
 }
 
 impl Balancing<'_> {
     fn targets(self, behind: &[Behind], turn: impl FnOnce() -> usize) -> Vec<Target> {
         match behind {
+            [only] if only.instance.stands_by(self.group) => Vec::new(),
             [only] => self.target(only).into_iter().collect(),
             behind => {
-                let candidates: Vec<_> = behind.iter().map(Behind::candidate).collect();
+                let candidates: Vec<_> = behind.iter().map(|one| one.candidate(self.group)).collect();
                 let order = prefer(&candidates, self.pick(turn()));
                 order
                     .into_iter()
@@ -179,6 +208,7 @@ impl Balancing<'_> {
             service: behind.service.clone(),
             labels: None,
             fitness: behind.fitness.clone(),
+            over_quota: behind.instance.usage.is_used_up(),
         })
     }
 

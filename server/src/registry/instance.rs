@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use policy::balance::{self, Candidate, hash};
+use policy::disabled::{Installation, Standby};
 use policy::ownership::Member;
 use policy::principal::Principal;
 use protocol::id::{ClientId, Generation, InstanceId};
 
 use super::slots::Slots;
+use super::usage::Usage;
 use crate::session::Live;
 
 /// What names an instance: its own id is chosen by the client, so it means nothing without whose it is.
@@ -35,6 +38,10 @@ pub struct Instance {
     pub takes_parts: bool,
     /// Its sessions.
     pub slots: Slots,
+    /// What it carries together with the others of its principal.
+    pub usage: Arc<Usage>,
+    /// How far the operator has taken it out of service.
+    standby: ArcSwap<Standby>,
     /// What consistent hashing tells it apart by: the installation, so that a restart moves nobody.
     identity: u64,
 }
@@ -46,6 +53,8 @@ pub enum MemberState {
     Ready,
     /// It finishes its work.
     Draining,
+    /// The operator has taken it out of service.
+    Disabled,
     /// It has no session that lives.
     Absent,
 }
@@ -57,19 +66,22 @@ impl MemberState {
         match self {
             Self::Ready => "ready",
             Self::Draining => "draining",
+            Self::Disabled => "disabled",
             Self::Absent => "absent",
         }
     }
 }
 
 impl Instance {
-    pub(super) fn new(live: &Live) -> Self {
+    pub(super) fn new(live: &Live, usage: Arc<Usage>) -> Self {
         Self {
             key: InstanceKey::of(live),
             generation: live.generation,
             name: live.login.name.as_str().into(),
             takes_parts: live.login.takes_parts,
             slots: Slots::default(),
+            usage,
+            standby: ArcSwap::default(),
             identity: identity(live),
         }
     }
@@ -86,10 +98,28 @@ impl Instance {
     pub fn state(&self) -> MemberState {
         let sessions = self.slots.all();
         match () {
+            () if sessions.iter().all(|live| live.is_over()) => MemberState::Absent,
+            () if self.standby.load().is_total() => MemberState::Disabled,
             () if sessions.iter().any(|live| live.takes_work()) => MemberState::Ready,
-            () if sessions.iter().any(|live| !live.is_over()) => MemberState::Draining,
-            () => MemberState::Absent,
+            () => MemberState::Draining,
         }
+    }
+
+    /// Whether the operator has taken it out of service as a member of `group`.
+    #[must_use]
+    pub fn stands_by(&self, group: &str) -> bool {
+        self.standby.load().covers(group)
+    }
+
+    /// It is out of service so far, from now on.
+    pub(super) fn stand_by(&self, standby: Standby) {
+        self.standby.store(Arc::new(standby));
+    }
+
+    /// The installation that it is a process of.
+    #[must_use]
+    pub fn installation(&self) -> Installation {
+        Installation { principal: self.key.principal.clone(), client: self.key.client }
     }
 
     /// As one of several that may get a request. Its weight is the number of its sessions: a client that may carry more
@@ -99,11 +129,18 @@ impl Instance {
         let state = match self.state() {
             MemberState::Ready => balance::MemberState::Ready,
             MemberState::Draining | MemberState::Absent => balance::MemberState::Draining,
+            MemberState::Disabled => balance::MemberState::Disabled,
         };
         let sessions = self.slots.all();
         let working = sessions.iter().filter(|live| live.takes_work()).count();
-        let load = sessions.iter().map(|live| live.load()).fold(0, usize::saturating_add);
-        Candidate { state, weight: u32::try_from(working).unwrap_or(u32::MAX), load, identity: self.identity }
+        let (weight, load) = (u32::try_from(working).unwrap_or(u32::MAX), self.load());
+        Candidate { state, weight, load, identity: self.identity }
+    }
+
+    /// Requests and connections on its sessions.
+    #[must_use]
+    pub fn load(&self) -> usize {
+        self.slots.all().iter().map(|live| live.load()).fold(0, usize::saturating_add)
     }
 
     /// The round-trip time of its fastest session.

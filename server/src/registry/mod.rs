@@ -5,11 +5,13 @@
 
 mod configured;
 mod directory;
+mod disabling;
 mod groups;
 mod instance;
 mod memberships;
 mod name;
 mod names;
+mod operator;
 mod ports;
 mod push;
 mod register;
@@ -17,21 +19,26 @@ mod relays;
 mod reservations;
 mod routing;
 mod slots;
+mod ungranted;
+mod usage;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use configured::Configured;
+pub use disabling::DisableError;
 pub use groups::{Groups, Served};
 pub use instance::{Instance, InstanceKey, MemberState};
 pub use memberships::{Answer, Group, GroupError, Handed, Membership, Memberships, ToHand};
 pub use name::Name;
 pub use names::{Entry, Names};
+pub use operator::{NameHeld, NamesWanted};
 pub use ports::{NoRoom, OpenError, Ports, Serve};
 pub use push::{PreparedParts, Refusal, TooFew, TooFewAcks, Unprepared, WantedPart, WantedParts};
 pub use relays::{Relay, Relays};
 pub use routing::Routing;
+pub use usage::Usage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -40,18 +47,21 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::{ArcSwap, Guard};
 use ops::metrics::{Metrics, ReplacedReason};
 use parking_lot::Mutex;
+use policy::disabled::Installation;
 use policy::host::Host;
 use policy::ownership::Leaving;
 use policy::principal::Principal;
 use protocol::control::CloseReason;
-use protocol::id::{CredentialId, Generation, SessionId};
+use protocol::id::{Generation, SessionId};
 use protocol::limits::PARTS_MAX;
 use proxy::directory::RouteLabels;
 
-use crate::identity::{StateKey, Store};
+use crate::identity::{StateKey, Store, Which};
 use crate::nearby::Nearby;
 use crate::session::{DrainCause, Live, Login};
 use crate::settings::PublicUrl;
+use configured::OperatorNames;
+use disabling::Disabling;
 use push::Awaited;
 use register::Held;
 
@@ -74,8 +84,9 @@ pub struct Naming {
 /// Who is there, and who holds what.
 #[derive(Debug)]
 pub struct Registry {
-    naming: Naming,
-    configured: Configured,
+    naming: ArcSwap<Naming>,
+    configured: OperatorNames,
+    nearby: Arc<Nearby>,
     identity: Arc<Store>,
     metrics: Metrics,
     ports: Ports,
@@ -83,6 +94,7 @@ pub struct Registry {
     memberships: Memberships,
     groups: Groups,
     routing: ArcSwap<Routing>,
+    disabling: Disabling,
     state: Mutex<State>,
     /// Held while the names are written down, so that the last to write has seen the most.
     saving: Mutex<()>,
@@ -97,6 +109,8 @@ struct State {
     sessions: BTreeMap<SessionId, Arc<Live>>,
     /// The instances that have one of them.
     instances: HashMap<InstanceKey, Held>,
+    /// Of every principal that has an instance.
+    usages: HashMap<Principal, Arc<Usage>>,
     /// Whose the logins are that were let in and have no session yet.
     admitted: BTreeMap<SessionId, Principal>,
     last_session: u64,
@@ -134,7 +148,7 @@ impl Registry {
     #[must_use]
     pub fn new(
         naming: Naming,
-        configured: Configured,
+        nearby: Arc<Nearby>,
         identity: Arc<Store>,
         metrics: Metrics,
         ports: Ports,
@@ -144,14 +158,16 @@ impl Registry {
         let state = State {
             sessions: BTreeMap::new(),
             instances: HashMap::new(),
+            usages: HashMap::new(),
             admitted: BTreeMap::new(),
             last_session: 0,
             last_generation: u64::try_from(since.as_micros()).unwrap_or(0),
             awaited: None,
         };
         Self {
-            naming,
-            configured,
+            naming: ArcSwap::from_pointee(naming),
+            configured: OperatorNames::default(),
+            nearby,
             identity,
             metrics,
             ports,
@@ -159,6 +175,7 @@ impl Registry {
             memberships: Memberships::default(),
             groups: Groups::default(),
             routing: ArcSwap::default(),
+            disabling: Disabling::default(),
             state: Mutex::new(state),
             saving: Mutex::new(()),
             preparing: Arc::default(),
@@ -191,8 +208,19 @@ impl Registry {
 
     /// How names look here.
     #[must_use]
-    pub fn naming(&self) -> &Naming {
-        &self.naming
+    pub fn naming(&self) -> Guard<Arc<Naming>> {
+        self.naming.load()
+    }
+
+    /// From now on names look so. Those that are there stay as they are.
+    pub fn name_by(&self, naming: Naming) {
+        self.naming.store(Arc::new(naming));
+    }
+
+    /// The public ports.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// The groups of the configuration.
@@ -204,20 +232,22 @@ impl Registry {
     /// The services next to the server.
     #[must_use]
     pub fn nearby(&self) -> &Arc<Nearby> {
-        &self.configured.nearby
+        &self.nearby
     }
 
     /// Whether `principal` may reach the service called `service` next to the server: it is granted to it, or an ingress of
     /// one of its groups leads there.
     #[must_use]
     pub fn may_reach(&self, principal: &Principal, service: &str) -> bool {
-        let Some(grants) = self.identity.book().grants(principal, &self.naming.domain) else { return false };
+        let Some(grants) = self.identity.book().grants(principal, &self.naming().domain) else {
+            return false;
+        };
         grants.allows_reach(service) || self.memberships.lead_to(&grants.groups, service)
     }
 
     /// The names of the groups that a session's principal is granted.
     fn groups_of(&self, live: &Live) -> Vec<String> {
-        let grants = self.identity.book().grants(&live.login.principal, &self.naming.domain);
+        let grants = self.identity.book().grants(&live.login.principal, &self.naming().domain);
         grants.unwrap_or_default().groups
     }
 
@@ -235,7 +265,7 @@ impl Registry {
         let max = self
             .identity
             .book()
-            .grants(&login.principal, &self.naming.domain)
+            .grants(&login.principal, &self.naming().domain)
             .map_or(0, |grants| grants.quotas.sessions);
         let mut state = self.state.lock();
         // Sessions that this one takes the place of do not stand in its way; one that drains already stays.
@@ -264,7 +294,7 @@ impl Registry {
     pub fn attach(&self, live: &Arc<Live>, now: Instant) {
         let mut state = self.state.lock();
         state.admitted.remove(&live.id);
-        if self.identity.book().credential(&live.login.credential).is_none() {
+        if !self.identity.book().admits(&live.login.means) {
             // Revoked while this login was under way.
             live.cut(CloseReason::REVOKED, "the operator has revoked this credential");
             return;
@@ -284,8 +314,8 @@ impl Registry {
         for other in &others {
             self.supersede(&mut state, other, now);
         }
-        let held = state.instances.entry(key).or_insert_with(|| Held::new(Instance::new(live)));
-        let instance = held.instance.clone();
+        let instance = self.instance_of(&mut state, live, key);
+        instance.stand_by(self.disabled().of(&instance.installation()));
         let before = instance.slots.in_slot(live.login.slot);
         if before.iter().any(|old| old.generation > live.generation) {
             live.cut(CloseReason::REPLACED, "a newer session has this slot");
@@ -310,23 +340,32 @@ impl Registry {
         self.names.tick();
     }
 
-    /// Ends the sessions of `principal`, those of one credential if it is given, and frees their names at once. Says how
+    /// Ends the sessions of `principal` that `which` of its credentials began, and frees their names at once. Says how
     /// many sessions that were.
-    pub fn revoke(&self, principal: &Principal, only: Option<&CredentialId>, now: Instant) -> usize {
+    pub fn revoke(&self, principal: &Principal, which: &Which, now: Instant) -> usize {
         let mut state = self.state.lock();
-        let is_meant = |login: &Login| {
-            login.principal == *principal && only.is_none_or(|only| login.credential == *only)
-        };
+        let is_meant = |login: &Login| login.principal == *principal && login.means.has(which);
         let meant = state.select(is_meant);
         for live in &meant {
             live.cut(CloseReason::REVOKED, "the operator has revoked this credential");
             self.remove(&mut state, live, Leaving::Unregistered, now);
         }
-        if only.is_none() {
+        if *which == Which::All {
             self.names.revoke(principal);
         }
         drop(state);
         self.names.tick();
+        meant.len()
+    }
+
+    /// Ends the sessions of an installation, which may dial again. Says how many that were.
+    pub fn kick(&self, installation: &Installation, reason: CloseReason, why: &str) -> usize {
+        let of = |login: &Login| {
+            login.principal == installation.principal && login.client == installation.client
+        };
+        let meant = self.state.lock().select(of);
+        // Their tasks take them out, as of any session that ends.
+        meant.iter().for_each(|live| live.cut(reason, why));
         meant.len()
     }
 
@@ -391,7 +430,7 @@ impl Registry {
             old.cut(CloseReason::SUPERSEDED, "another process of this client has logged in");
             self.metrics.session_replaced(ReplacedReason::Superseded);
         }
-        self.give_back(&held, Leaving::Lost, now);
+        self.give_back(state, &held, Leaving::Lost, now);
     }
 
     /// The older session of a slot.
@@ -421,11 +460,14 @@ impl Registry {
             && let Some(held) = state.instances.remove(&key)
         {
             self.memberships.leave(&key, &self.groups);
-            self.give_back(&held, how, now);
+            self.give_back(state, &held, how, now);
         }
     }
 
-    fn give_back(&self, held: &Held, how: Leaving, now: Instant) {
+    fn give_back(&self, state: &mut State, held: &Held, how: Leaving, now: Instant) {
+        if held.instance.usage.leave(&held.instance) {
+            state.usages.remove(&held.instance.key.principal);
+        }
         let member = held.instance.member();
         for registered in held.registered() {
             self.names.leave(&registered.name, &member, how, now);

@@ -53,10 +53,15 @@ impl Behind {
         Self { instance, service, fitness: Fitness::default() }
     }
 
-    /// As one of several that may get a request.
-    pub(super) fn candidate(&self) -> Candidate {
+    /// As one of several members of `group` that may get a request.
+    pub(super) fn candidate(&self, group: &str) -> Candidate {
         let mut candidate = self.instance.candidate();
-        if candidate.state == MemberState::Ready && !self.fitness.is_fit(Instant::now()) {
+        if self.instance.stands_by(group) {
+            candidate.state = MemberState::Disabled;
+        }
+        let is_fit = || self.fitness.is_fit(Instant::now()) && !self.instance.usage.is_used_up();
+        if candidate.state == MemberState::Ready && !is_fit() {
+            // It goes last: others may do better.
             candidate.state = MemberState::Sick;
         }
         candidate
@@ -206,6 +211,14 @@ impl Names {
                 entry.align();
             });
         }
+    }
+
+    /// Takes a name from whoever has it.
+    pub(super) fn free(&self, name: &Name) {
+        self.edit(name, None, |entry| {
+            entry.holding = Holding::Free;
+            entry.align();
+        });
     }
 
     /// Frees the names whose reservation is over.

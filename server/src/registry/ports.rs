@@ -31,7 +31,7 @@ pub enum OpenError {
 
 /// The ports that are bound.
 pub struct Ports {
-    addresses: Vec<IpAddr>,
+    addresses: Mutex<Vec<IpAddr>>,
     serve: Serve,
     drain: CancellationToken,
     open: Mutex<HashMap<u16, DropGuard>>,
@@ -42,7 +42,23 @@ impl Ports {
     /// them are given back.
     #[must_use]
     pub fn new(addresses: Vec<IpAddr>, drain: CancellationToken, serve: Serve) -> Self {
-        Self { addresses, serve, drain, open: Mutex::new(HashMap::new()) }
+        Self { addresses: Mutex::new(addresses), serve, drain, open: Mutex::new(HashMap::new()) }
+    }
+
+    /// From now on ports are bound on `addresses`; those that are bound stay where they are.
+    pub fn bind_on(&self, addresses: Vec<IpAddr>) {
+        *self.addresses.lock() = addresses;
+    }
+
+    /// Whether `port` is bound.
+    #[must_use]
+    pub fn has(&self, port: u16) -> bool {
+        self.open.lock().contains_key(&port)
+    }
+
+    /// Gives `port` back at once.
+    pub fn close(&self, port: u16) {
+        self.open.lock().remove(&port);
     }
 
     /// Binds `port`, unless it is bound already.
@@ -54,7 +70,7 @@ impl Ports {
         if open.contains_key(&port) {
             return Ok(());
         }
-        let listeners = bind_port(&self.addresses, port)?;
+        let listeners = bind_port(&self.addresses.lock(), port)?;
         let closed = self.drain.child_token();
         (self.serve)(port, listeners, closed.clone())?;
         open.insert(port, closed.drop_guard());

@@ -293,7 +293,7 @@ impl Registry {
         let mut state = self.state.lock();
         for (group, handed) in changed {
             let may = |instance: &Arc<Instance>| {
-                let grants = book.grants(&instance.key.principal, &self.naming.domain);
+                let grants = book.grants(&instance.key.principal, &self.naming().domain);
                 grants.is_some_and(|grants| grants.allows_group(group))
             };
             let new = state.instances.values().map(|held| &held.instance).filter(|it| may(it));
@@ -372,7 +372,7 @@ impl Registry {
     fn grant_again(&self, state: &State) {
         let book = self.identity.book();
         for held in state.instances.values() {
-            let grants = book.grants(&held.instance.key.principal, &self.naming.domain);
+            let grants = book.grants(&held.instance.key.principal, &self.naming().domain);
             self.memberships.grant(&grants.unwrap_or_default().groups, &held.instance, &self.groups);
         }
         self.look_at_parts(state);

@@ -39,7 +39,7 @@ pub(super) struct Held {
 pub(super) struct Registered {
     asked: Registration,
     pub(super) name: Name,
-    group: GroupKey,
+    pub(super) group: GroupKey,
     service: Arc<ServiceName>,
 }
 
@@ -52,6 +52,12 @@ impl Held {
         self.registrations.values()
     }
 
+    /// It has `name` no more.
+    pub(super) fn give_up(&mut self, name: &Name) -> Option<(u32, Registered)> {
+        let id = self.id_of(name)?;
+        Some((id, self.registrations.remove(&id)?))
+    }
+
     fn id_of(&self, name: &Name) -> Option<u32> {
         self.registrations.iter().find(|(_, registered)| registered.name == *name).map(|(id, _)| *id)
     }
@@ -61,6 +67,11 @@ impl Registered {
     /// Whether `other` differs at most in whom it lets in.
     fn asks_for_the_same(&self, other: &Registration) -> bool {
         Registration { allow: other.allow.clone(), ..self.asked.clone() } == *other
+    }
+
+    /// The name of the tunnel.
+    pub(super) fn tunnel(&self) -> &str {
+        &self.asked.name
     }
 }
 
@@ -104,7 +115,7 @@ impl Registry {
     /// Answers the registrations of a session, each for itself. The same one again gets the same answer.
     pub fn register(&self, live: &Live, items: Vec<Registration>, now: Instant) -> Vec<RegistrationAnswer> {
         let mut state = self.state.lock();
-        let grants = self.identity.book().grants(&live.login.principal, &self.naming.domain);
+        let grants = self.identity.book().grants(&live.login.principal, &self.naming().domain);
         let grants = grants.unwrap_or_default();
         items
             .into_iter()
@@ -137,8 +148,8 @@ impl Registry {
     #[must_use]
     pub fn url(&self, name: &Name) -> String {
         match name {
-            Name::Http(host) => self.naming.public_url.of(host),
-            Name::Tcp(port) => format!("tcp://{}:{port}", self.naming.domain),
+            Name::Http(host) => self.naming().public_url.of(host),
+            Name::Tcp(port) => format!("tcp://{}:{port}", self.naming().domain),
         }
     }
 
@@ -207,8 +218,9 @@ impl Registry {
     }
 
     fn host(&self, live: &Live, grants: &Grants, asked: Option<&str>, tunnel: &str) -> Result<Host, Refused> {
-        let domain = &self.naming.domain;
-        let random = subdomain(&self.naming.key.for_host(&live.login.principal, live.login.client, tunnel));
+        let naming = self.naming();
+        let domain = &naming.domain;
+        let random = subdomain(&naming.key.for_host(&live.login.principal, live.login.client, tunnel));
         let random = Host::under(&random, domain).map_err(|error| Refused::bad_name(error.to_string()))?;
         let asked = asked
             .map(|host| Host::complete(host, domain))
@@ -258,7 +270,7 @@ impl Registry {
         claim: &Claim,
         now: Instant,
     ) -> Result<Name, Refused> {
-        let hash = self.naming.key.for_port(&live.login.principal, live.login.client, tunnel);
+        let hash = self.naming().key.for_port(&live.login.principal, live.login.client, tunnel);
         let mut ports = port_pick(&grants.ports, &hash).take(PICKS).peekable();
         if ports.peek().is_none() {
             return Err(Refused::not_granted(

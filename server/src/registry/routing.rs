@@ -14,6 +14,7 @@ use super::relays::Relays;
 /// Rules, and how groups balance.
 #[derive(Debug, Default)]
 pub struct Routing {
+    revision: u64,
     routes: Routes,
     balances: HashMap<Arc<str>, Balance>,
     relays: Relays,
@@ -31,7 +32,19 @@ impl Routing {
         metrics: &Metrics,
     ) -> Result<Self, Vec<RouteError>> {
         let routes = Routes::new(rules, "", plugins, metrics)?;
-        Ok(Self { routes, balances, relays: Relays::default() })
+        Ok(Self { revision: 0, routes, balances, relays: Relays::default() })
+    }
+
+    /// The same, of the configuration with this number.
+    #[must_use]
+    pub fn of_revision(self, revision: u64) -> Self {
+        Self { revision, ..self }
+    }
+
+    /// The number of the configuration; 0 without one.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The same, with listeners whose connections are relayed.

@@ -1,7 +1,11 @@
 use std::time::{Duration, SystemTime};
 
+mod authorisation;
+mod disabling;
 mod push;
+mod replaced;
 mod rules;
+mod usage;
 
 use policy::principal::Principal;
 use policy::rule::Asked;
@@ -9,6 +13,7 @@ use protocol::control::CloseReason;
 use proxy::directory::{Connecting, Directory, Lookup, Public};
 
 use super::*;
+use crate::identity::Which;
 use crate::fakes::{World, cut, grouped, http, tcp};
 
 const HOST: &str = "app.t.example.com";
@@ -377,8 +382,8 @@ fn revoking_ends_sessions_frees_names_and_lasts() {
     world.register(&bob, http(0, "bob")).unwrap();
     let default = world.client("default", 2, 2);
     let principal = Principal::parse("bob").unwrap();
-    world.identity.change(|book| book.revoke("bob", None)).unwrap();
-    assert_eq!(world.registry.revoke(&principal, None, world.now), 1);
+    world.identity.change(|book| book.revoke("bob", &Which::All, 1)).unwrap();
+    assert_eq!(world.registry.revoke(&principal, &Which::All, world.now), 1);
     assert_eq!((cut(&bob), cut(&default)), (Some(CloseReason::REVOKED), None));
     assert!(is_unknown(&world, "bob.t.example.com"));
     assert!(world.register(&bob, http(0, "bob")).is_err());
@@ -394,7 +399,7 @@ fn revoking_frees_reserved_names_too() {
     world.register(&bob, http(0, "bob")).unwrap();
     detach(&world, &bob);
     assert!(is_reserved(&world, "bob.t.example.com"));
-    world.registry.revoke(&bob.login.principal, None, world.now);
+    world.registry.revoke(&bob.login.principal, &Which::All, world.now);
     assert!(is_unknown(&world, "bob.t.example.com"));
 }
 

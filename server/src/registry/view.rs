@@ -4,23 +4,32 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ops::error_kind::ErrorKind;
+use policy::disabled::{Installation, Note, What};
 use policy::ownership::Holding;
 use protocol::service_name::ServiceName;
 use proxy::directory::RouteLabels;
 
 use super::Registry;
-use super::instance::Instance;
+use super::instance::{Instance, InstanceKey};
 use super::memberships::{Group, Membership};
 use super::name::Name;
 use super::names::Entry;
-use crate::admin::api::{GroupInfo, GroupMemberInfo, IngressInfo, MemberInfo, NameInfo, SessionInfo};
+use crate::admin::api::{
+    DisabledInfo, GroupInfo, GroupMemberInfo, IngressInfo, MemberInfo, NameInfo, SessionInfo,
+};
 use crate::session::Live;
 
 impl Registry {
     /// Every session, by number.
     #[must_use]
     pub fn session_infos(&self) -> Vec<SessionInfo> {
-        self.sessions().iter().map(|live| session_info(live)).collect()
+        let disabled = self.disabled();
+        let standing = |live: &Live| {
+            let InstanceKey { principal, client, .. } = InstanceKey::of(live);
+            disabled.of(&Installation { principal, client })
+        };
+        let sessions = self.sessions();
+        sessions.iter().map(|live| session_info(live, standing(live).is_total())).collect()
     }
 
     /// Every name that is held or reserved, in order.
@@ -36,7 +45,9 @@ impl Registry {
     /// Every group of the configuration, in order.
     #[must_use]
     pub fn group_infos(&self) -> Vec<GroupInfo> {
-        self.memberships().in_use().iter().filter_map(|group| group_info(group)).collect()
+        let disabled = self.disabled();
+        let groups = self.memberships().in_use();
+        groups.iter().filter_map(|group| group_info(group, disabled.is_group(group.name()))).collect()
     }
 
     /// Every configured ingress whose connections are relayed, in order.
@@ -62,6 +73,27 @@ impl Registry {
         .collect()
     }
 
+    /// Everything that is out of service, in order.
+    #[must_use]
+    pub fn disabled_infos(&self) -> Vec<DisabledInfo> {
+        let disabled = self.disabled();
+        let info = |(what, note): (&What, &Note)| DisabledInfo {
+            what: what.to_string(),
+            called: note.called.clone(),
+            since: note.since,
+        };
+        disabled.iter().map(info).collect()
+    }
+
+    fn is_disabled(&self, name: &Name, group: &str) -> bool {
+        let disabled = self.disabled();
+        disabled.is_group(group)
+            || match name {
+                Name::Http(host) => disabled.is_host(host),
+                Name::Tcp(port) => disabled.is_port(*port),
+            }
+    }
+
     fn name_info(&self, name: &Name, entry: &Entry) -> NameInfo {
         let labels = &entry.labels;
         NameInfo {
@@ -71,7 +103,12 @@ impl Registry {
             principal: entry.holding.principal().map(ToString::to_string).unwrap_or_default(),
             group: labels.group.to_string(),
             service: labels.service.to_string(),
-            state: if matches!(entry.holding, Holding::Live { .. }) { "live" } else { "reserved" }.to_owned(),
+            state: match &entry.holding {
+                _ if self.is_disabled(name, &labels.group) => "disabled",
+                Holding::Live { .. } => "live",
+                Holding::Free | Holding::Reserved { .. } => "reserved",
+            }
+            .to_owned(),
             members: entry.behind.iter().map(|behind| member_info(&behind.instance)).collect(),
             failures: failures(labels),
         }
@@ -83,12 +120,12 @@ fn failures(labels: &RouteLabels) -> BTreeMap<String, u64> {
     ErrorKind::ALL.iter().map(count).filter(|(_, count)| *count > 0).collect()
 }
 
-fn session_info(live: &Live) -> SessionInfo {
+fn session_info(live: &Live, disabled: bool) -> SessionInfo {
     let login = &live.login;
     SessionInfo {
         session: live.id.0,
         principal: login.principal.to_string(),
-        credential: login.credential.to_string(),
+        credential: login.means.to_string(),
         client: login.client.to_string(),
         instance: login.instance.to_string(),
         slot: login.slot.0,
@@ -99,15 +136,20 @@ fn session_info(live: &Live) -> SessionInfo {
         age_seconds: live.since.elapsed().as_secs(),
         rtt_ms: live.rtt().map(milliseconds),
         substreams: live.load(),
-        state: if live.is_draining() { "draining" } else { "ready" }.to_owned(),
+        state: match () {
+            () if live.is_draining() => "draining",
+            () if disabled => "disabled",
+            () => "ready",
+        }
+        .to_owned(),
     }
 }
 
-fn group_info(group: &Group) -> Option<GroupInfo> {
+fn group_info(group: &Group, disabled: bool) -> Option<GroupInfo> {
     let used = group.used()?;
     let member = |membership: &Membership| {
         let instance = &membership.instance;
-        let (state, reason) = membership.state();
+        let (state, reason) = membership.state(group.name());
         GroupMemberInfo {
             member: MemberInfo { state: state.to_owned(), ..member_info(instance) },
             principal: instance.key.principal.to_string(),
@@ -116,6 +158,7 @@ fn group_info(group: &Group) -> Option<GroupInfo> {
     };
     Some(GroupInfo {
         name: used.id().group.clone(),
+        disabled,
         revision: used.id().revision,
         services: used.part().services.iter().map(|service| service.name.clone()).collect(),
         members: group.memberships().iter().map(member).collect(),

@@ -96,9 +96,7 @@ impl Handing {
 
     /// It is too late for these. An answer counts all the same.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Arc<Handed>> {
-        let late = |part: &mut Unanswered| {
-            part.due.take_if(|due| *due <= now).map(|_| part.part.clone())
-        };
+        let late = |part: &mut Unanswered| part.due.take_if(|due| *due <= now).map(|_| part.part.clone());
         self.unanswered.iter_mut().filter_map(late).collect()
     }
 

@@ -7,12 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use policy::principal::Principal;
 use protocol::control::{Close, CloseReason, Notice};
-use protocol::id::{ClientId, CredentialId, Generation, InstanceId, SessionId, Slot};
+use protocol::id::{ClientId, Generation, InstanceId, SessionId, Slot};
 use protocol::text::Text;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport::session::Session;
+
+use crate::identity::Means;
 
 /// Notices that wait for a session's task; further ones are dropped: they inform, nothing depends on them.
 const NOTICES: usize = 64;
@@ -23,8 +25,8 @@ pub struct Login {
     /// Proved.
     pub principal: Principal,
     /// By this.
-    pub credential: CredentialId,
-    /// When the credential ends.
+    pub means: Means,
+    /// When the first of it ends.
     pub expires: Option<SystemTime>,
     /// The installation.
     pub client: ClientId,

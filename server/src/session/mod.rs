@@ -3,10 +3,12 @@
 mod control;
 mod handing;
 mod live;
+mod pulse;
 mod reach;
 
 pub use control::ControlError;
 pub use live::{DrainCause, DrainOrder, Live, Login, Orders};
+pub use pulse::Pulse;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use ops::spawn::Spawner;
 use protocol::codec::DecodeError;
 use protocol::control::{Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Register, Registered};
 use protocol::frame::FrameType;
-use protocol::limits::{CONTROL_TIMEOUT, HEARTBEAT_INTERVAL};
+use protocol::limits::CONTROL_TIMEOUT;
 use protocol::mux::Breach;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use transport::session::{Inbound, SessionEnd};
@@ -78,6 +80,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// For the substreams that clients open.
     pub spawner: Spawner,
+    /// How often clients are asked whether they are there.
+    pub pulse: Pulse,
 }
 
 /// Runs the session until it is over, and takes it out of the registry.
@@ -142,7 +146,7 @@ struct Driver<'a> {
 
 impl Driver<'_> {
     async fn run(&mut self, mut orders: Orders) -> End {
-        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        let mut heartbeat = interval(self.context.pulse.interval());
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut drained = interval(DRAIN_POLL);
         drained.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -63,6 +63,7 @@ fn start_as(world: &World, principal: &str) -> (Session, Arc<Live>) {
         registry: world.registry.clone(),
         metrics: Metrics::new("0"),
         spawner: world.spawner.clone(),
+        pulse: Pulse::default(),
     };
     world.spawner.spawn(live.link().worker(), "test", run(context, live.clone(), inbound, orders));
     (client, live)
@@ -353,6 +354,7 @@ fn a_client_that_drains_has_no_more_than_our_own_time_for_it() {
         registry: world.registry.clone(),
         metrics: Metrics::new("0"),
         spawner: world.spawner.clone(),
+        pulse: Pulse::default(),
     };
     let mut order = orders.drain.clone();
     world.spawner.spawn(live.link().worker(), "test", run(context, live, inbound, orders));

@@ -45,6 +45,18 @@ impl Listen {
         }
     }
 
+    /// Of its addresses only these.
+    #[must_use]
+    pub fn only(&self, addresses: Vec<IpAddr>) -> Self {
+        Self { addresses, ..self.clone() }
+    }
+
+    /// Whether it is this very address, as written.
+    #[must_use]
+    pub fn is_at(&self, address: SocketAddr) -> bool {
+        self.addresses == [address.ip()] && self.port == address.port()
+    }
+
     /// Its port; 0 for any.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -73,13 +73,7 @@ async fn a_slip_of_the_pen_is_met_with_a_suggestion() {
 
 #[tokio::test]
 async fn what_is_not_built_yet_says_so() {
-    for arguments in [
-        &["check", "tunneld.toml", "--prove"][..],
-        &["doctor"],
-        &["routes"],
-        &["config", "history"],
-        &["upgrade"],
-    ] {
+    for arguments in [&["doctor"][..], &["routes"], &["upgrade"]] {
         let done = tunneld(arguments).await;
         assert_eq!(done.code, Some(2), "tunneld {arguments:?}: {}", done.text());
         assert!(done.text().contains("not in this version"), "tunneld {arguments:?}: {}", done.text());

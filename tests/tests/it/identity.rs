@@ -316,3 +316,23 @@ async fn two_clients_of_the_default_principal_do_not_need_to_know_of_each_other(
     assert_eq!(raw.exactly(2).await, b"hi");
     assert_eq!(web.server.health().await["clients"], 2);
 }
+
+#[tokio::test]
+async fn a_principal_carries_no_more_requests_than_it_may() {
+    let server = Tunneld::start().await;
+    let (service, home) = (HttpService::start().await, Home::new());
+    let alice = server.invite("alice", &["--host", "demo", "--quota", "requests=1"]).await;
+    let _tunnel = home.http(&alice, service.addr(), &["--host", "demo"]).await;
+    assert_eq!(server.visit(HOST, "/").await, 200);
+    let mut running = Raw::open(server.listen().http).await;
+    running.send(format!("GET /chunked?n=1000000000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+    running.head().await;
+    let over = tests::visitor::get(server.listen().http, HOST, "/").await;
+    assert_eq!((over.status, over.field("x-tunnel-error")), (503, "over-limit"));
+    running.reset();
+    server.serves(HOST, SOON).await;
+    let listed = server.admin(&["principals", "--json"]).await.stdout;
+    assert!(listed.contains("\"max_requests\": 1"), "{listed}");
+    let wrong = server.admin(&["invite", "alice", "--quota", "bytes=1"]).await;
+    assert_eq!(wrong.code, Some(2), "{}", wrong.text());
+}

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::reachable::reachable;
 
-/// For the whole call.
+/// For a whole call, where nobody says otherwise.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// An answer is never larger. Bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -41,9 +41,14 @@ pub enum AdminError {
         /// The sentence for people.
         message: String,
     },
-    /// The program took longer than 10 s.
-    #[error("no answer from {} within 10 s", .0.display())]
-    Timeout(PathBuf),
+    /// The program took longer than this.
+    #[error("no answer from {} within {} s", .socket.display(), .limit.as_secs())]
+    Timeout {
+        /// The socket.
+        socket: PathBuf,
+        /// How long it could have taken.
+        limit: Duration,
+    },
     /// The answer is not one of this program, or the connection broke.
     #[error("talking to {} failed: {reason}", .path.display())]
     Protocol {
@@ -76,8 +81,22 @@ pub async fn call(
     uri: &str,
     body: Option<&Value>,
 ) -> Result<Value, AdminError> {
-    let answer = timeout(DEADLINE, exchange(socket, method, uri, body)).await;
-    let (status, bytes) = answer.map_err(|_| AdminError::Timeout(socket.to_owned()))??;
+    call_within(DEADLINE, socket, method, uri, body).await
+}
+
+/// The same for what takes its time, at most `limit`.
+///
+/// # Errors
+/// See [`AdminError`].
+pub async fn call_within(
+    limit: Duration,
+    socket: &Path,
+    method: Method,
+    uri: &str,
+    body: Option<&Value>,
+) -> Result<Value, AdminError> {
+    let answer = timeout(limit, exchange(socket, method, uri, body)).await;
+    let (status, bytes) = answer.map_err(|_| AdminError::Timeout { socket: socket.to_owned(), limit })??;
     if status.is_success() {
         return match &*bytes {
             [] => Ok(Value::Null),

@@ -10,7 +10,7 @@ mod socket;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
-pub use call::{AdminError, call};
+pub use call::{AdminError, call, call_within};
 pub use caller::Caller;
 pub use problem::Problem;
 pub use socket::{AdminSocket, BindError};

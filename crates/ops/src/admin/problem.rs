@@ -26,6 +26,9 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = json!({ "error": { "code": self.code, "message": self.message } });
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        // For who keeps a record of what became of requests.
+        response.extensions_mut().insert(self);
+        response
     }
 }

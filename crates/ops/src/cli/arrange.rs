@@ -13,7 +13,7 @@ pub(super) fn arrange(
     later: &[&str],
 ) -> Result<Vec<String>, Exit> {
     let mut arranged =
-        Arranged { top, command: None, later, front: vec![], back: vec![], positionals: vec![] };
+        Arranged { top, commands: vec![], later, front: vec![], back: vec![], positionals: vec![] };
     let mut words = words.into_iter().peekable();
     let mut options_ended = false;
     while let Some(word) = words.next() {
@@ -48,8 +48,8 @@ pub(super) fn arrange(
 
 struct Arranged<'a> {
     top: &'a CommandInfoWithArgs,
-    /// The subcommand, once it has been seen.
-    command: Option<&'a CommandInfoWithArgs>,
+    /// The subcommands that have been seen, each within the one before.
+    commands: Vec<&'a CommandInfoWithArgs>,
     later: &'a [&'a str],
     /// Options of the program.
     front: Vec<String>,
@@ -61,19 +61,21 @@ struct Arranged<'a> {
 impl<'a> Arranged<'a> {
     /// Takes a word that is no option: the subcommand or a value.
     fn plain(&mut self, word: String, literal: bool) -> Result<(), Exit> {
-        if self.command.is_some() || self.top.commands.is_empty() {
+        let command = self.command().unwrap_or(self.top);
+        if command.commands.is_empty() {
             self.positionals.push(word);
             return Ok(());
         }
-        if let Some(found) = self.top.commands.iter().find(|sub| sub.name == word) {
-            self.command = Some(&found.command);
+        if let Some(found) = command.commands.iter().find(|sub| sub.name == word) {
+            self.commands.push(&found.command);
         } else if word == "help" && !literal {
-            self.front.push("--help".to_owned());
+            self.push_option("--help".to_owned(), None);
         } else if self.later.contains(&word.as_str()) {
             return Err(Exit::not_in_this_version(format_args!("`{word}`")));
         } else {
-            let hint = did_you_mean(&word, self.top.commands.iter().map(|sub| sub.name));
-            return Err(Exit::usage(format_args!("unknown command `{word}`{hint}")));
+            let hint = did_you_mean(&word, command.commands.iter().map(|sub| sub.name));
+            let of = self.of();
+            return Err(Exit::usage(format_args!("unknown command `{word}`{of}{hint}")));
         }
         Ok(())
     }
@@ -81,15 +83,26 @@ impl<'a> Arranged<'a> {
     fn push_option(&mut self, name: String, value: Option<String>) {
         let help = matches!(name.as_str(), "--help" | "-h");
         let name = if help { "--help".to_owned() } else { name };
-        let own = help || self.command.is_some_and(|command| flag(command, &name).is_some());
+        let own = help || self.command().is_some_and(|command| flag(command, &name).is_some());
         let list = if own { &mut self.back } else { &mut self.front };
         list.push(name);
         list.extend(value);
     }
 
+    /// The innermost subcommand.
+    fn command(&self) -> Option<&'a CommandInfoWithArgs> {
+        self.commands.last().copied()
+    }
+
+    /// Which command a message is about.
+    fn of(&self) -> String {
+        let names: Vec<_> = self.commands.iter().map(|command| command.name).collect();
+        if names.is_empty() { String::new() } else { format!(" of `{}`", names.join(" ")) }
+    }
+
     /// Whether `--version` stands for the command of that name.
     fn knows_version(&self) -> bool {
-        self.command.is_none() && self.top.commands.iter().any(|sub| sub.name == "version")
+        self.commands.is_empty() && self.top.commands.iter().any(|sub| sub.name == "version")
     }
 
     /// Whether an option takes a value; an error if nobody knows it.
@@ -103,22 +116,22 @@ impl<'a> Arranged<'a> {
         if self.later.contains(&name) {
             return Err(Exit::not_in_this_version(format_args!("`{name}`")));
         }
-        let of = self.command.map_or_else(String::new, |command| format!(" of `{}`", command.name));
+        let of = self.of();
         let hint = did_you_mean(name, self.visible().map(|flag| flag.long));
         Err(Exit::usage(format_args!("unknown option `{name}`{of}{hint}")))
     }
 
     fn option(&self, name: &str) -> Option<&'a FlagInfo<'static>> {
-        self.command.and_then(|command| flag(command, name)).or_else(|| flag(self.top, name))
+        self.command().and_then(|command| flag(command, name)).or_else(|| flag(self.top, name))
     }
 
     fn visible(&self) -> impl Iterator<Item = &'a FlagInfo<'static>> {
-        self.command.into_iter().chain([self.top]).flat_map(|command| command.flags)
+        self.command().into_iter().chain([self.top]).flat_map(|command| command.flags)
     }
 
     fn finish(self) -> Vec<String> {
         let mut words = self.front;
-        words.extend(self.command.map(|command| command.name.to_owned()));
+        words.extend(self.commands.iter().map(|command| command.name.to_owned()));
         words.extend(self.back);
         if self.positionals.iter().any(|word| word.starts_with('-')) {
             words.push("--".to_owned());

@@ -65,6 +65,7 @@ mod tests {
     #[argh(subcommand)]
     enum Command {
         Join(Join),
+        Notes(Notes),
         Version(Version),
     }
 
@@ -87,6 +88,32 @@ mod tests {
     #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
     #[argh(subcommand, name = "version")]
     struct Version {}
+
+    /// keep notes
+    #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+    #[argh(subcommand, name = "notes")]
+    struct Notes {
+        #[argh(subcommand)]
+        command: NotesCommand,
+    }
+
+    #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+    #[argh(subcommand)]
+    enum NotesCommand {
+        Add(Add),
+    }
+
+    /// add one
+    #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+    #[argh(subcommand, name = "add")]
+    struct Add {
+        /// where
+        #[argh(option)]
+        at: Option<String>,
+        /// what
+        #[argh(positional)]
+        what: String,
+    }
 
     fn run(line: &str) -> Result<Program, Exit> {
         parse("prog", line.split_whitespace().map(OsString::from), &["forward", "--inspect"])
@@ -112,6 +139,24 @@ mod tests {
     }
 
     #[test]
+    fn a_command_may_have_commands() {
+        let command = |state: Option<&str>, at: Option<&str>, what: &str| Program {
+            state: state.map(Into::into),
+            command: Command::Notes(Notes {
+                command: NotesCommand::Add(Add { at: at.map(Into::into), what: what.into() }),
+            }),
+        };
+        assert_eq!(run("prog notes add x"), Ok(command(None, None, "x")));
+        assert_eq!(
+            run("prog notes --state=/s add --at=top join"),
+            Ok(command(Some("/s"), Some("top"), "join"))
+        );
+        assert_eq!(run("prog notes add --help").unwrap_err().code, ExitCode::Done);
+        assert!(run("prog notes add --help").unwrap_err().text.contains("add one"));
+        assert!(run("prog notes help").unwrap_err().text.contains("keep notes"));
+    }
+
+    #[test]
     fn a_dash_is_a_value() {
         assert_eq!(run("prog join - --json"), Ok(join(None, true, &[], Some("-"))));
         assert_eq!(run("prog join -- --json"), Ok(join(None, false, &[], Some("--json"))));
@@ -130,6 +175,8 @@ mod tests {
             ("prog join --json=1", "`--json` takes no value"),
             ("prog join -x", "unknown option `-x` of `join`"),
             ("prog join a b", "Unrecognized argument: b"),
+            ("prog notes ad", "unknown command `ad` of `notes`; did you mean `add`?"),
+            ("prog notes add x --to=y", "unknown option `--to` of `notes add`"),
             ("prog forward 1", "`forward` is not in this version"),
             ("prog join --inspect=1", "`--inspect` is not in this version"),
         ] {

@@ -9,7 +9,7 @@ mod report;
 mod section;
 mod value;
 
-pub use file::{ConfigError, load, read};
+pub use file::{ConfigError, Report, TEXT_MAX, interpret, load, read, read_text};
 pub use placed::{Placed, Span};
 pub use problem::{Problem, Problems};
 pub use section::{Scope, Section};

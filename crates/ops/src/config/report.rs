@@ -4,11 +4,10 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::problem::{Problem, Problems};
 
-/// Draws all problems of the file `path` with this `source`, in the order of the file.
+/// Draws all problems of the file `path` with this `source`, in their order.
 pub(super) fn draw(path: &str, source: &str, problems: &Problems, colour: bool) -> String {
     let source = &shown(source, problems);
-    let mut problems: Vec<&Problem> = problems.found.iter().collect();
-    problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
+    let problems: &[Problem] = &problems.found;
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let drawn = problems.iter().map(|problem| {
         let mark = AnnotationKind::Primary.span(problem.span.clone());
@@ -33,4 +32,12 @@ fn shown(source: &str, problems: &Problems) -> String {
         }
     }
     shown
+}
+
+/// The line and the column of a byte, both from 1; columns are characters.
+pub(super) fn place(source: &str, byte: usize) -> (usize, usize) {
+    let before = source.get(..byte).unwrap_or(source);
+    let line = before.matches('\n').count().saturating_add(1);
+    let start = before.rfind('\n').map_or(0, |at| at.saturating_add(1));
+    (line, before.get(start..).unwrap_or_default().chars().count().saturating_add(1))
 }

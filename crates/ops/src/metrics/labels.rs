@@ -181,6 +181,8 @@ closed_label! {
         Applied = "applied",
         /// The new one can not be used; the one before stays.
         Failed = "failed",
+        /// The new one was used and undone, by an operator or by itself.
+        RolledBack = "rolled-back",
     }
 }
 

@@ -12,6 +12,7 @@ mod registered;
 mod route;
 mod scraped;
 mod service;
+mod watched;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,12 +30,15 @@ pub use plugin::PluginMetrics;
 pub use route::RouteMetrics;
 pub use scraped::GroupMembers;
 pub use service::ServiceMetrics;
+pub use watched::WatchedCounts;
 
 use bounded::Bounded;
 use labels::{Ingress, Plugin, Route, Service};
 use registered::Registered;
 use scraped::Scraped;
+use watched::Watched;
 
+use crate::error_kind::ErrorKind;
 use crate::spawn::Spawner;
 
 /// The media type of [`Metrics::encode`]'s text.
@@ -167,6 +171,27 @@ impl Metrics {
         self.inner.registered.reloads.get_or_create(&outcome).inc();
     }
 
+    /// The number of the configuration that is in force from now on.
+    pub fn config_revision(&self, number: u64) {
+        self.inner.registered.config_revision.set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
+    /// Whether the configuration file says what can not be used.
+    pub fn config_pending(&self, is_pending: bool) {
+        self.inner.registered.config_pending.set(is_pending.into());
+    }
+
+    /// Counts a request that was answered, for the judgement of a new configuration.
+    pub fn judge(&self, failure: Option<ErrorKind>) {
+        self.inner.registered.watched.request(failure);
+    }
+
+    /// What a new configuration is judged by.
+    #[must_use]
+    pub fn watched(&self) -> WatchedCounts {
+        self.inner.registered.watched.counts()
+    }
+
     /// Counts a failed accept.
     pub fn accept_error(&self) {
         self.inner.registered.accept_errors.inc();
@@ -190,6 +215,11 @@ impl Metrics {
     /// Reports what `count` returns, a line for every group and state.
     pub fn watch_group_members(&self, count: impl Fn() -> Vec<GroupMembers> + Send + Sync + 'static) {
         self.inner.scraped.group_members(count);
+    }
+
+    /// Reports what `count` returns as the number of things that the operator has taken out of service.
+    pub fn watch_disabled(&self, count: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.inner.scraped.disabled(count);
     }
 
     /// Reports the time left until `at`, when the first of the certificates in use expires.

@@ -1,5 +1,7 @@
 //! The metrics that are in the registry, with their names and buckets.
 
+use std::sync::Arc;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -10,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::labels::{Error, Ingress, Plugin, PluginError, Request, Route, Server, Service};
 use super::{
     Direction, GuardReason, IngressMetrics, PluginMetrics, ReloadOutcome, ReplacedReason, RetryOutcome,
-    RouteMetrics, ServiceMetrics,
+    RouteMetrics, ServiceMetrics, Watched,
 };
 
 /// Upper bounds in seconds: from a cache hit nearby to the default `timeouts.request`.
@@ -38,6 +40,9 @@ pub(super) struct Registered {
     pub(super) guard_closed: Family<GuardReason, Counter>,
     pub(super) accept_errors: Counter,
     pub(super) reloads: Family<ReloadOutcome, Counter>,
+    pub(super) config_revision: Gauge,
+    pub(super) config_pending: Gauge,
+    pub(super) watched: Arc<Watched>,
 }
 
 impl Registered {
@@ -62,6 +67,9 @@ impl Registered {
             guard_closed: Family::default(),
             accept_errors: Counter::default(),
             reloads: Family::default(),
+            config_revision: Gauge::default(),
+            config_pending: Gauge::default(),
+            watched: Arc::default(),
         };
         registry.register("requests", "Requests answered", all.requests.clone());
         registry.register_with_unit(
@@ -75,6 +83,16 @@ impl Registered {
         registry.register("service_servers", "Servers of services, by state", all.service_servers.clone());
         registry.register("plugin_failures", "Calls of plugins that failed", all.plugin_failures.clone());
         registry.register("reload", "Files that had changed and were read again", all.reloads.clone());
+        registry.register(
+            "config_revision",
+            "Number of the configuration in force",
+            all.config_revision.clone(),
+        );
+        registry.register(
+            "config_pending",
+            "1 while the configuration file says what can not be used",
+            all.config_pending.clone(),
+        );
         registry.register("sessions", "Live sessions", all.sessions.clone());
         registry.register("substreams_open", "Open substreams", all.substreams_open.clone());
         registry.register("bytes", "Bytes carried for visitors, in: towards the service", bytes);
@@ -115,6 +133,6 @@ impl Registered {
     }
 
     pub(super) fn service(&self, labels: &Service) -> ServiceMetrics {
-        ServiceMetrics::new(labels.clone(), self.service_servers.clone())
+        ServiceMetrics::new(labels.clone(), self.service_servers.clone(), self.watched.clone())
     }
 }

@@ -42,6 +42,7 @@ struct Sources {
     buffered_bytes: Option<Count>,
     certificate_expiry: Option<SystemTime>,
     group_members: Option<Groups>,
+    disabled: Option<Count>,
 }
 
 impl Scraped {
@@ -59,6 +60,10 @@ impl Scraped {
 
     pub(super) fn group_members(&self, count: impl Fn() -> Vec<GroupMembers> + Send + Sync + 'static) {
         self.sources.write().group_members = Some(Arc::new(count));
+    }
+
+    pub(super) fn disabled(&self, count: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.sources.write().disabled = Some(Arc::new(count));
     }
 
     pub(super) fn certificate_expiry(&self, at: SystemTime) {
@@ -85,6 +90,10 @@ impl Collector for Scraped {
         if let Some(buffered) = sources.buffered_bytes {
             let held = ConstGauge::new(i64::try_from(buffered()).unwrap_or(i64::MAX));
             put("buffered_bytes", "Bytes of all sessions that are received and unread, or unsent", &held)?;
+        }
+        if let Some(disabled) = sources.disabled {
+            let count = ConstGauge::new(i64::try_from(disabled()).unwrap_or(i64::MAX));
+            put("disabled", "Things that the operator has taken out of service", &count)?;
         }
         if let Some(expiry) = sources.certificate_expiry {
             let left = ConstGauge::new(seconds_until(expiry));

@@ -5,6 +5,7 @@
 
 mod atomic;
 mod error;
+mod journal;
 mod lock;
 mod resolve;
 
@@ -14,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 pub use error::StateDirError;
+pub use journal::Journal;
 pub use lock::{LockError, Locked};
 pub use resolve::Program;
 
@@ -42,6 +44,14 @@ impl StateDir {
     /// The path of a file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// A folder in it, which need not exist yet either.
+    ///
+    /// # Errors
+    /// `name` is not a plain file name.
+    pub fn folder(&self, name: &str) -> Result<Self, StateDirError> {
+        Ok(Self { path: self.plain(name)?, ..self.clone() })
     }
 
     /// Makes it, and what is missing above it, with mode 0700. One that exists keeps its mode: it

@@ -108,7 +108,9 @@ impl History {
         }
         let known = |number| number == 0 || self.get(number).is_some();
         match self.awaited {
-            Some(awaited) if self.revisions.is_empty() || !known(awaited.back_to) => Err(HistoryError::Awaited),
+            Some(awaited) if self.revisions.is_empty() || !known(awaited.back_to) => {
+                Err(HistoryError::Awaited)
+            }
             _ => Ok(()),
         }
     }

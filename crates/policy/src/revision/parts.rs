@@ -56,7 +56,9 @@ pub fn changes(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<P
     let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for key in keys {
         match (before.get(key), after.get(key)) {
-            (Some(Value::Object(before)), Some(Value::Object(after))) if !(before.is_empty() || after.is_empty()) => {
+            (Some(Value::Object(before)), Some(Value::Object(after)))
+                if !(before.is_empty() || after.is_empty()) =>
+            {
                 tables(key, before, after, &mut changes);
             }
             (before, after) if is_entries(before) && is_entries(after) => {
@@ -69,7 +71,12 @@ pub fn changes(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<P
 }
 
 /// A table whose keys are parts of their own.
-fn tables(part: &str, before: &Map<String, Value>, after: &Map<String, Value>, changes: &mut Vec<PartChange>) {
+fn tables(
+    part: &str,
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    changes: &mut Vec<PartChange>,
+) {
     let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for key in keys {
         put(format!("{part}.{key}"), String::new(), before.get(key), after.get(key), changes);
@@ -97,11 +104,7 @@ fn entries(part: &str, before: Option<&Value>, after: Option<&Value>, changes: &
     let kept_before = before.iter().map(|(name, _)| name).filter(|name| new.contains_key(*name));
     let kept_after = after.iter().map(|(name, _)| name).filter(|name| old.contains_key(*name));
     if !kept_before.eq(kept_after) {
-        changes.push(PartChange {
-            part: part.to_owned(),
-            name: String::new(),
-            change: Change::Reordered,
-        });
+        changes.push(PartChange { part: part.to_owned(), name: String::new(), change: Change::Reordered });
     }
     if differs && changes.len() == found {
         // Names that look like numbered ones hide it.

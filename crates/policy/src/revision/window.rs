@@ -118,7 +118,8 @@ impl Window {
             return Some(Failing::Requests { failed: after.failed, of: after.requests });
         }
         let (failed, of) = (after.failed_probes, after.probes);
-        is_worse((failed, of), (before.failed_probes, before.probes)).then_some(Failing::Probes { failed, of })
+        is_worse((failed, of), (before.failed_probes, before.probes))
+            .then_some(Failing::Probes { failed, of })
     }
 }
 

@@ -205,7 +205,6 @@ impl<'a> Opener<'a> {
             known: Knowledge::Answered,
         })?;
         let substream = target
-            .session
             .open(first.freeze())
             .map_err(|error| Unanswered::failed(kind_of_open(error), Knowledge::NotConnected))?;
         let order = Order::Response(ResponseOrder::new(self.facts.upgrade.is_some()));

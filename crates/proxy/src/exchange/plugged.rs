@@ -129,7 +129,7 @@ impl Answered {
     ) -> Result<(), EncodeError> {
         self.encode(head, has_body(head), &mut channel.out)?;
         // What can not be written now, no close can write either.
-        let _ = timeout(context.timeouts.stalled, channel.flush()).await;
+        let _ = timeout(context.timeouts().stalled, channel.flush()).await;
         Ok(())
     }
 }

@@ -34,11 +34,11 @@ pub(crate) async fn respond(
     mut record: Record,
     context: &Context,
 ) {
-    let linger = context.timeouts.linger;
+    let linger = context.timeouts().linger;
     if Status::Accepted.encode(channel.out.buffer()).is_err() {
         return;
     }
-    let Ok(Ok(Message::Request(mut head))) = timeout(context.timeouts.open, channel.message()).await else {
+    let Ok(Ok(Message::Request(mut head))) = timeout(context.timeouts().open, channel.message()).await else {
         // Too slow, malformed, or gone: a reset says all that can be said.
         record.failed(ErrorKind::BadRequest);
         return;
@@ -99,7 +99,7 @@ async fn stop(
     mut record: Record,
     context: &Context,
 ) {
-    let linger = context.timeouts.linger;
+    let linger = context.timeouts().linger;
     match stopped {
         Stopped::Gone => {}
         Stopped::Unfit => {
@@ -131,16 +131,16 @@ async fn switch(
 ) {
     let encoded = encode_head(&response, channel.out.buffer());
     channel.switched();
-    let Ok(Some(switched)) = timeout(context.timeouts.open, attempt.switched(*response)).await else {
+    let Ok(Some(switched)) = timeout(context.timeouts().open, attempt.switched(*response)).await else {
         record.failed(ErrorKind::ServiceCut);
-        return channel.reset(Code::SERVICE_CUT, &Text::default(), context.timeouts.linger).await;
+        return channel.reset(Code::SERVICE_CUT, &Text::default(), context.timeouts().linger).await;
     };
     let Switched { io, early, poison, held } = switched;
     if encoded.is_err() || channel.flush().await.is_err() {
         return poison.apply();
     }
     record.upgraded(context);
-    let bridged = bridge::bridge(io, early, channel, &poison, &context.timeouts).await;
+    let bridged = bridge::bridge(io, early, channel, &poison, &context.timeouts()).await;
     drop(held);
     record.down(bridged.sent);
     record.up(bridged.received);

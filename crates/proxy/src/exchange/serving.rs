@@ -123,7 +123,7 @@ impl<'a> Serving<'a> {
             context,
             tried,
             replay,
-            hold: Instant::now().checked_add(HOLD.min(context.timeouts.open / 4)),
+            hold: Instant::now().checked_add(HOLD.min(context.timeouts().open / 4)),
             deadline: Deadline::default(),
         })
     }
@@ -136,7 +136,7 @@ impl<'a> Serving<'a> {
     /// Drives both directions.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Outcome<'a>> {
         loop {
-            let timeouts = &self.context.timeouts;
+            let timeouts = self.context.timeouts();
             // A service that has begun to answer may take its time with the rest.
             let answering = !matches!(self.stage, Stage::Waiting(_));
             let stalled = if answering { timeouts.silence } else { timeouts.stalled };
@@ -284,7 +284,7 @@ impl<'a> Serving<'a> {
             return Err(Outcome::Failed(Code::SERVICE_CUT, text));
         }
         encode_head(&response, self.channel.out.buffer()).map_err(unfit)?;
-        let sending = Sending::new(response.into_body(), self.context.timeouts.silence);
+        let sending = Sending::new(response.into_body(), self.context.timeouts().silence);
         self.stage = Stage::Answering(attempt, sending);
         Ok(())
     }
@@ -355,7 +355,7 @@ impl<'a> Serving<'a> {
         if self.holds() {
             return Poll::Pending;
         }
-        let due = self.inbound.complete().and_then(|at| at.checked_add(self.context.timeouts.answer));
+        let due = self.inbound.complete().and_then(|at| at.checked_add(self.context.timeouts().answer));
         let Some(due) = due else { return Poll::Pending };
         ready!(self.deadline.poll(due, cx));
         Poll::Ready(Err(Outcome::Failed(Code::SERVICE_TIMEOUT, "the service did not answer in time")))

@@ -58,7 +58,7 @@ pub(crate) async fn carry_upgraded<T>(
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let carry = async { Some(bridge(io.await?, Bytes::new(), channel, &poison, &context.timeouts).await) };
+    let carry = async { Some(bridge(io.await?, Bytes::new(), channel, &poison, &context.timeouts()).await) };
     // Dropped last, when the poison is there.
     let mut carry = std::pin::pin!(carry);
     let bridged = tokio::select! {

@@ -14,7 +14,7 @@ use policy::retry::is_idempotent;
 use policy::rule::{Asked, Fields, normal_path};
 use protocol::request::TraceContext;
 
-use super::entrance::Entrance;
+use super::entrance::{Entrance, Gate};
 use super::guard::FIELDS_MAX;
 use super::interim::Interim;
 use super::redirect::redirect;
@@ -40,15 +40,15 @@ const ROUNDS: usize = 3;
 pub(super) struct Visitor {
     pub(super) address: SocketAddr,
     pub(super) facing: FacingVisitor,
-    pub(super) entrance: Arc<Entrance>,
+    pub(super) gate: Gate,
     /// The name that its TLS was made for.
     pub(super) sni: Option<Arc<str>>,
 }
 
 impl Visitor {
     /// Whose request it is, and what the service hears of it, where a trusted proxy says so in the request; none elsewhere.
-    fn forwarded(&self, headers: &HeaderMap) -> Option<(SocketAddr, FacingVisitor)> {
-        let trusts = |address| self.entrance.trusts(address);
+    fn forwarded(&self, entrance: &Entrance, headers: &HeaderMap) -> Option<(SocketAddr, FacingVisitor)> {
+        let trusts = |address| entrance.trusts(address);
         trusts(self.address.ip()).then(|| {
             let (address, facing) = self.facing.forwarded(self.address.ip(), headers, &trusts);
             let port = if address == self.address.ip() { self.address.port() } else { 0 };
@@ -107,7 +107,8 @@ pub(super) async fn answer(
 ) -> Result<Answered, VisitorGone> {
     let trace = trace::of_request(request.headers());
     let mut record = Record::start(context, AccessKind::Http, trace.trace_id);
-    let forwarded = visitor.forwarded(request.headers());
+    let entrance = visitor.gate.now();
+    let forwarded = visitor.forwarded(&entrance, request.headers());
     let (address, facing) =
         forwarded.as_ref().map_or((visitor.address, &visitor.facing), |(address, facing)| (*address, facing));
     record.line.visitor = Some(address);
@@ -123,18 +124,18 @@ pub(super) async fn answer(
         let failure = Fault::Fields.into();
         return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body).into());
     }
-    let facts = match Facts::of(&request, has_body, visitor.entrance.by_address.as_ref()) {
+    let facts = match Facts::of(&request, has_body, entrance.by_address.as_ref()) {
         Ok(facts) => facts,
         Err(failure) => {
             return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body).into());
         }
     };
     record.line.host = Some(facts.host.clone());
-    if !visitor.entrance.covers(visitor.sni.as_deref(), &facts.host) {
+    if !entrance.covers(visitor.sni.as_deref(), &facts.host) {
         let failure = Fault::Misdirected.into();
         return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body).into());
     }
-    if let Some(pattern) = &visitor.entrance.redirect {
+    if let Some(pattern) = &entrance.redirect {
         let response = match redirect(pattern, &facts) {
             Ok(response) => {
                 record.line.status = Some(response.status().as_u16());
@@ -145,12 +146,13 @@ pub(super) async fn answer(
         };
         return Ok(response.into());
     }
+    drop(entrance);
     let (mut parts, body) = request.into_parts();
     if parts.method == Method::CONNECT {
         // An extended one: for the other end an upgrade is an upgrade.
         parts.method = Method::GET;
     }
-    let mut opener = Opener::new(&facts, &parts, body, interim, address, facing, trace, context.timeouts);
+    let mut opener = Opener::new(&facts, &parts, body, interim, address, facing, trace, context.timeouts());
 
     let opened = match attempt(dispatch, &context.spawner, &mut opener, &mut record).await {
         Ok(opened) => opened,
@@ -233,7 +235,8 @@ async fn attempt(
         fields: &FieldsOf(&opener.parts.headers),
         client: opener.visitor.ip(),
     };
-    let mut place = dispatch.concurrency().enter(asked.client).await?;
+    let concurrency = dispatch.concurrency();
+    let mut place = concurrency.enter(asked.client).await?;
     let mut tries = dispatch.begin();
     let mut last = Failure::of(ErrorKind::NoMember);
     for round in 0..ROUNDS {
@@ -263,7 +266,7 @@ async fn attempt(
         if !route.admits(opener.visitor.ip()) {
             return Err(ErrorKind::NotAllowed.into());
         }
-        dispatch.concurrency().routed(&mut place, &route.labels.route, &route.labels.group).await?;
+        concurrency.routed(&mut place, &route.labels.route, &route.labels.group).await?;
         if round == 0 {
             plug(&route.plugins, spawner, opener, record).await?;
             opener.take_ready().await.map_err(stopped)?;
@@ -398,7 +401,7 @@ async fn respond(
     }
     // A visitor that was not asked for its body may send it or not: nobody could tell what comes next.
     let last = visiting.is_last() || (opened.unasked && parts.version < Version::HTTP_2);
-    let mut response = opened.into_body(head, parts, record, visiting, context.timeouts);
+    let mut response = opened.into_body(head, parts, record, visiting, context.timeouts());
     if last {
         // Whoever wanted to speak another protocol may do so all the same.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

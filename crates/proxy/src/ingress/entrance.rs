@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
 use ops::metrics::{GuardReason, Metrics};
 use policy::host::Host;
@@ -37,6 +38,40 @@ pub struct Entrance {
     pub by_address: Option<Host>,
     /// How long a peer may take for the PROXY header and for the handshake, each; 5 s if this is zero.
     pub patience: Duration,
+}
+
+/// How visitors come in at a listener now: another configuration has another entrance there. A clone is the same gate.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<ArcSwap<Entrance>>);
+
+impl Gate {
+    /// The entrance of now.
+    #[must_use]
+    pub fn now(&self) -> Guard<Arc<Entrance>> {
+        self.0.load()
+    }
+
+    /// From now on this one, for the next request of those who are in as well.
+    pub fn replace(&self, entrance: Entrance) {
+        self.0.store(Arc::new(entrance));
+    }
+
+    /// The entrance of now, to be held for longer.
+    pub(super) fn held(&self) -> Arc<Entrance> {
+        self.0.load_full()
+    }
+}
+
+impl From<Arc<Entrance>> for Gate {
+    fn from(entrance: Arc<Entrance>) -> Self {
+        Self(Arc::new(ArcSwap::new(entrance)))
+    }
+}
+
+impl From<Entrance> for Gate {
+    fn from(entrance: Entrance) -> Self {
+        Arc::new(entrance).into()
+    }
 }
 
 /// Whether what was asked for by SNI, if anything, and a host go together.

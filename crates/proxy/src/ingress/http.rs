@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use transport::accept::{Accepted, accept_loop};
 
 use super::connection::Visitor;
-use super::entrance::{Entered, Entrance};
+use super::entrance::{Entered, Gate};
 use super::protocol::Protocol;
 use super::relaying::Relaying;
 use super::visitor::{VisitorIo, VisitorStream};
@@ -26,7 +26,7 @@ pub struct HttpIngress {
     context: Context,
     dispatch: Arc<Dispatch>,
     metrics: IngressMetrics,
-    entrance: Arc<Entrance>,
+    gate: Gate,
 }
 
 /// What is known of a visitor before its first request.
@@ -43,11 +43,11 @@ pub struct Arrival {
 }
 
 impl HttpIngress {
-    /// An ingress called `name` in metrics, where visitors come in by `entrance`.
+    /// An ingress called `name` in metrics, where visitors come in by `gate`.
     #[must_use]
-    pub fn new(name: &str, dispatch: Arc<Dispatch>, context: Context, entrance: Arc<Entrance>) -> Self {
+    pub fn new(name: &str, dispatch: Arc<Dispatch>, context: Context, gate: impl Into<Gate>) -> Self {
         let metrics = context.metrics.ingress(name);
-        Self { context, dispatch, metrics, entrance }
+        Self { context, dispatch, metrics, gate: gate.into() }
     }
 
     /// Accepts on `listener` until `stop`, which should be a child of the drain's start; `permits` bounds the connections
@@ -70,11 +70,13 @@ impl HttpIngress {
 
     async fn connection(self, stream: StdStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
+        let entrance = self.gate.held();
         let entered = tokio::select! {
             biased;
             () = self.context.drain.now.cancelled() => None,
-            entered = self.entrance.enter(stream, peer, &self.dispatch, &self.context.metrics) => entered,
+            entered = entrance.enter(stream, peer, &self.dispatch, &self.context.metrics) => entered,
         };
+        drop(entrance);
         match entered {
             Some(Entered::Plain(stream, arrival)) => self.serve(stream, arrival).await,
             Some(Entered::Tls(stream, arrival)) => self.serve(*stream, arrival).await,
@@ -91,9 +93,9 @@ impl HttpIngress {
     /// stream lives.
     pub async fn serve<S: VisitorStream>(self, stream: S, arrival: Arrival) {
         let _active = self.metrics.connection();
-        let Self { context, dispatch, entrance, .. } = self;
+        let Self { context, dispatch, gate, .. } = self;
         let Arrival { peer, scheme, protocol, sni } = arrival;
-        let (mut io, state) = VisitorIo::new(stream, context.timeouts, context.metrics.clone());
+        let (mut io, state) = VisitorIo::new(stream, context.waits.clone(), context.metrics.clone());
         let protocol = match protocol {
             Some(protocol) => protocol,
             None => tokio::select! {
@@ -108,7 +110,7 @@ impl HttpIngress {
         };
         let address = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let facing = FacingVisitor::new(peer.ip(), scheme);
-        let visitor = Visitor { address, facing, entrance, sni };
+        let visitor = Visitor { address, facing, gate, sni };
         match protocol {
             Protocol::Http1 => http1::serve(io, state, visitor, dispatch, context).await,
             Protocol::Http2 => http2::serve(io, state, visitor, dispatch, context).await,

@@ -50,7 +50,7 @@ pub(super) async fn serve<S: VisitorStream>(
     let greeted = tokio::select! {
         biased;
         () = drain.now.cancelled() => return,
-        greeted = timeout(context.timeouts.head, builder().handshake(Listened::new(io, heard.clone()))) => greeted,
+        greeted = timeout(context.timeouts().head, builder().handshake(Listened::new(io, heard.clone()))) => greeted,
     };
     let mut connection: Connection<_, Bytes> = match greeted {
         Ok(Ok(connection)) => connection,
@@ -59,7 +59,7 @@ pub(super) async fn serve<S: VisitorStream>(
     };
     let visitor = Arc::new(visitor);
     let streams = Arc::new(Streams::new(STREAMS));
-    let mut idle = std::pin::pin!(streams.idle(context.timeouts.keep_alive));
+    let mut idle = std::pin::pin!(streams.idle(context.timeouts().keep_alive));
     let pings = connection.ping_pong();
     let mut lost = std::pin::pin!(async {
         match pings {
@@ -94,7 +94,7 @@ pub(super) async fn serve<S: VisitorStream>(
         closing = Some(context.connection_work());
         connection.graceful_shutdown();
         // A visitor that does not answer the farewell is left.
-        idle.set(streams.idle(context.timeouts.linger));
+        idle.set(streams.idle(context.timeouts().linger));
     }
 }
 

@@ -21,7 +21,7 @@ mod tcp;
 mod tls;
 mod visitor;
 
-pub use entrance::{Covers, Entrance, TlsEntrance};
+pub use entrance::{Covers, Entrance, Gate, TlsEntrance};
 pub use http::{Arrival, HttpIngress};
 pub(crate) use interim::{INTERIM_MAX, INTERIM_SIZE_MAX, Interim};
 pub use protocol::Protocol;

@@ -179,11 +179,10 @@ impl Relaying {
         head.encode(&mut first).map_err(|_| failed(ErrorKind::Internal, Knowledge::Answered))?;
         first.extend_from_slice(&visitor.ahead);
         let substream = target
-            .session
             .open(first.freeze())
             .map_err(|error| failed(kind_of_open(error), Knowledge::NotConnected))?;
         let mut channel = Channel::new(substream, Bytes::new(), Order::Statuses);
-        let timeouts = &self.context.timeouts;
+        let timeouts = self.context.timeouts();
         // The other end reports first that it could not dial.
         let limit = timeouts.open.saturating_add(timeouts.dial);
         let answer = timeout(limit, poll_fn(|cx| visitor.poll_connected(&mut channel, cx))).await;
@@ -199,7 +198,7 @@ impl Relaying {
 
     async fn relay(&self, visitor: Waiting, connected: Connected, record: &mut Record) {
         let Connected { substream, early, idle_timeout } = connected;
-        let half_closed = self.context.timeouts.half_closed_tcp;
+        let half_closed = self.context.timeouts().half_closed_tcp;
         let half_closed = idle_timeout.map_or(half_closed, |idle| idle.min(half_closed));
         let limits = IdleLimits { open: idle_timeout, half_closed };
         let ahead = u64::try_from(visitor.ahead.len()).unwrap_or(0);

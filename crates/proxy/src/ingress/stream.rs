@@ -96,7 +96,7 @@ impl Stream {
         }
         let Some(send) = self.head(head, false) else { return };
         let mut sending =
-            Outgoing::new(body, send, Reason::INTERNAL_ERROR).within(self.context.timeouts.stalled);
+            Outgoing::new(body, send, Reason::INTERNAL_ERROR).within(self.context.timeouts().stalled);
         // However it ends, the visitor knows.
         let _ = poll_fn(|cx| sending.poll(cx)).await;
         drop(rest);

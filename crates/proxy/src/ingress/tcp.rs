@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use transport::accept::{Accepted, accept_loop};
 use transport::socket;
 
-use super::entrance::Entrance;
+use super::entrance::Gate;
 use super::relaying::Relaying;
 use crate::context::Context;
 use crate::directory::Public;
@@ -23,7 +23,7 @@ pub struct TcpIngress {
     public: Public,
     relaying: Relaying,
     metrics: IngressMetrics,
-    entrance: Arc<Entrance>,
+    gate: Gate,
 }
 
 impl TcpIngress {
@@ -31,13 +31,13 @@ impl TcpIngress {
     #[must_use]
     pub fn new(name: &str, public: Public, dispatch: Arc<Dispatch>, context: Context) -> Self {
         let metrics = context.metrics.ingress(name);
-        Self { public, relaying: Relaying::new(dispatch, context), metrics, entrance: Arc::default() }
+        Self { public, relaying: Relaying::new(dispatch, context), metrics, gate: Gate::default() }
     }
 
-    /// The same for visitors who come in by `entrance`, as far as PROXY headers are concerned.
+    /// The same for visitors who come in by `gate`, as far as PROXY headers are concerned.
     #[must_use]
-    pub fn by(self, entrance: Arc<Entrance>) -> Self {
-        Self { entrance, ..self }
+    pub fn by(self, gate: impl Into<Gate>) -> Self {
+        Self { gate: gate.into(), ..self }
     }
 
     /// Accepts on `listener` until `stop`, which should be a child of the drain's start; `permits` bounds the connections
@@ -49,7 +49,7 @@ impl TcpIngress {
             // Unread so far, so that the worker of its session can be the first to poll it.
             let Ok(stream) = stream.into_std() else { return };
             let kept = (permit, self.metrics.connection());
-            if self.entrance.proxy_protocol {
+            if self.gate.now().proxy_protocol {
                 let spawner = &context.spawner;
                 spawner.spawn(spawner.next_worker(), "visitor", self.clone().behind(stream, peer, kept));
             } else {
@@ -67,10 +67,11 @@ impl TcpIngress {
     async fn behind(self, stream: StdStream, peer: SocketAddr, kept: (OwnedSemaphorePermit, GaugeGuard)) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         let context = self.relaying.context();
+        let entrance = self.gate.held();
         let source = tokio::select! {
             biased;
             () = context.drain.now.cancelled() => None,
-            source = self.entrance.source(&stream, peer, &context.metrics) => source,
+            source = entrance.source(&stream, peer, &context.metrics) => source,
         };
         match (source, stream) {
             (Some(peer), stream) => {

@@ -14,7 +14,7 @@ use transport::accept::{Accepted, accept_loop};
 use transport::socket;
 
 use super::alert::{Alert, refuse};
-use super::entrance::Entrance;
+use super::entrance::Gate;
 use super::relaying::Relaying;
 use crate::context::Context;
 use crate::directory::Public;
@@ -26,7 +26,7 @@ pub struct TlsIngress {
     listener: SocketAddr,
     relaying: Relaying,
     metrics: IngressMetrics,
-    entrance: Arc<Entrance>,
+    gate: Gate,
 }
 
 /// A visitor whose first words were heard.
@@ -47,17 +47,17 @@ enum Wish {
 
 impl TlsIngress {
     /// An ingress for the listener of the configuration that is bound to `listener`, called `name` in metrics. Visitors come
-    /// in by `entrance`, as far as PROXY headers and patience are concerned.
+    /// in by `gate`, as far as PROXY headers and patience are concerned.
     #[must_use]
     pub fn new(
         name: &str,
         listener: SocketAddr,
         dispatch: Arc<Dispatch>,
         context: Context,
-        entrance: Arc<Entrance>,
+        gate: impl Into<Gate>,
     ) -> Self {
         let metrics = context.metrics.ingress(name);
-        Self { listener, relaying: Relaying::new(dispatch, context), metrics, entrance }
+        Self { listener, relaying: Relaying::new(dispatch, context), metrics, gate: gate.into() }
     }
 
     /// Accepts on `listener` until `stop`, which should be a child of the drain's start; `permits` bounds the connections
@@ -108,15 +108,16 @@ impl TlsIngress {
         tokio::select! {
             biased;
             () = context.drain.now.cancelled() => {}
-            () = refuse(stream, alert, context.timeouts.linger) => {}
+            () = refuse(stream, alert, context.timeouts().linger) => {}
         }
     }
 
     /// None: it did not make sense, or not in time.
     async fn hear(&self, stream: &TcpStream, peer: SocketAddr) -> Option<Heard> {
         let metrics = &self.relaying.context().metrics;
-        let peer = self.entrance.source(stream, peer, metrics).await?;
-        let hello = self.entrance.hello(stream, metrics).await?;
+        let entrance = self.gate.held();
+        let peer = entrance.source(stream, peer, metrics).await?;
+        let hello = entrance.hello(stream, metrics).await?;
         let wish = match hello.server_name.as_deref().map(Host::parse) {
             None => Wish::Nameless,
             Some(Ok(host)) if self.relaying.dispatch().passes(self.listener, &host) => Wish::Known(host),

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use transport::socket;
 
 use super::protocol::{PREFACE, Protocol};
-use crate::context::Timeouts;
+use crate::context::Waits;
 use crate::error::Fault;
 use crate::poison::Poison;
 use transport::deadline::Deadline;
@@ -167,7 +167,7 @@ pub(crate) struct VisitorIo<S: VisitorStream = TcpStream> {
     /// Read to tell the protocol, and not by whoever speaks it.
     first: BytesMut,
     state: Arc<VisitorState>,
-    timeouts: Timeouts,
+    waits: Waits,
     metrics: Metrics,
     /// None while a request is being answered.
     head: Option<Head>,
@@ -191,15 +191,15 @@ pub(crate) struct VisitorIo<S: VisitorStream = TcpStream> {
 
 impl<S: VisitorStream> VisitorIo<S> {
     /// Wraps a connection that was just accepted.
-    pub(crate) fn new(stream: S, timeouts: Timeouts, metrics: Metrics) -> (Self, Arc<VisitorState>) {
+    pub(crate) fn new(stream: S, waits: Waits, metrics: Metrics) -> (Self, Arc<VisitorState>) {
         let state = Arc::new(VisitorState::default());
         let io = Self {
             stream,
             first: BytesMut::new(),
             state: state.clone(),
-            head: Some(Head::Begun(after(timeouts.head))),
+            head: Some(Head::Begun(after(waits.now().head))),
             requests: 0,
-            timeouts,
+            waits,
             metrics,
             closed: None,
             write_blocked: None,
@@ -220,7 +220,7 @@ impl<S: VisitorStream> VisitorIo<S> {
     /// It says too little in time, or the connection fails.
     pub(super) async fn detect(&mut self) -> io::Result<Protocol> {
         let whole = self.head;
-        self.head = Some(Head::Begun(after(self.timeouts.detect.min(self.timeouts.head))));
+        self.head = Some(Head::Begun(after(self.waits.now().detect.min(self.waits.now().head))));
         let protocol = poll_fn(|cx| self.poll_detect(cx)).await?;
         self.head = whole;
         Ok(protocol)
@@ -265,7 +265,7 @@ impl<S: VisitorStream> VisitorIo<S> {
     fn received(&mut self) {
         self.forget_head();
         if self.mode() == IDLE && !matches!(self.head, Some(Head::Begun(_))) {
-            self.head = Some(Head::Begun(after(self.timeouts.head)));
+            self.head = Some(Head::Begun(after(self.waits.now().head)));
         }
     }
 
@@ -275,7 +275,7 @@ impl<S: VisitorStream> VisitorIo<S> {
         if self.mode() != IDLE {
             return Poll::Pending;
         }
-        let head = *self.head.get_or_insert_with(|| Head::Awaited(after(self.timeouts.keep_alive)));
+        let head = *self.head.get_or_insert_with(|| Head::Awaited(after(self.waits.now().keep_alive)));
         let (due, reason) = match head {
             Head::Awaited(due) => (due, GuardReason::Idle),
             Head::Begun(due) => (due, GuardReason::SlowHead),
@@ -322,7 +322,7 @@ impl<S: VisitorStream> VisitorIo<S> {
 
     /// Ready with an error if the visitor has read nothing for too long.
     fn poll_stalled(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<io::Error> {
-        match since.checked_add(self.timeouts.stalled) {
+        match since.checked_add(self.waits.now().stalled) {
             Some(due) if self.mode() != SWITCHED => {
                 self.write_timer.poll(due, cx).map(|()| io::ErrorKind::TimedOut.into())
             }
@@ -336,7 +336,7 @@ impl<S: VisitorStream> VisitorIo<S> {
 
     /// Closing with bytes unread makes the kernel send a reset, which could destroy the end of the response on its way.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = *self.linger_until.get_or_insert_with(|| after(self.timeouts.linger));
+        let until = *self.linger_until.get_or_insert_with(|| after(self.waits.now().linger));
         let mut bytes = [0; 4096];
         loop {
             if self.read_timer.poll(until, cx).is_ready() {

@@ -34,6 +34,13 @@ impl Chain {
         self.0.is_none()
     }
 
+    /// Whether these are the very plugins of `other`.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.seats(), other.seats());
+        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
     /// The names of the plugins, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.seats().iter().map(|seat| &*seat.name)

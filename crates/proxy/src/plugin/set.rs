@@ -13,6 +13,8 @@ use crate::service::Address;
 #[derive(Debug, Default)]
 pub struct Plugins {
     seats: HashMap<Arc<str>, Arc<Seat>>,
+    /// What they were made of, where that is known.
+    parts: Vec<PluginPart>,
 }
 
 /// Plugins that can not be used as they are named.
@@ -46,8 +48,22 @@ impl Plugins {
     /// # Errors
     /// The first that can not be made.
     pub fn of(parts: &[PluginPart], kinds: &Kinds) -> Result<Self, PluginsError> {
-        let mut plugins = Self::default();
+        Self::after(&Self::default(), parts, kinds)
+    }
+
+    /// The same, where `before` were those of the configuration before: what is described as it was is the same plugin, with
+    /// all that it remembers.
+    ///
+    /// # Errors
+    /// The first that can not be made.
+    pub fn after(before: &Self, parts: &[PluginPart], kinds: &Kinds) -> Result<Self, PluginsError> {
+        let mut plugins = Self { parts: parts.to_vec(), ..Self::default() };
         for part in parts {
+            let known = before.parts.contains(part).then(|| before.seats.get(part.name.as_str())).flatten();
+            if let Some(seat) = known {
+                plugins.insert(seat.clone())?;
+                continue;
+            }
             let built = kinds.build(&part.name, &part.kind, part.settings.clone());
             plugins.add(built.map_err(|error| PluginsError::NotBuilt { name: part.name.clone(), error })?)?;
         }
@@ -64,10 +80,14 @@ impl Plugins {
     /// # Errors
     /// There is one of its name.
     pub fn add(&mut self, seat: Seat) -> Result<(), PluginsError> {
+        self.insert(Arc::new(seat))
+    }
+
+    fn insert(&mut self, seat: Arc<Seat>) -> Result<(), PluginsError> {
         if self.seats.contains_key(&seat.name) {
-            return Err(PluginsError::Twice(seat.name));
+            return Err(PluginsError::Twice(seat.name.clone()));
         }
-        self.seats.insert(seat.name.clone(), Arc::new(seat));
+        self.seats.insert(seat.name.clone(), seat);
         Ok(())
     }
 

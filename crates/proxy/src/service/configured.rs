@@ -8,7 +8,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::link::Link;
 use super::probe::probe_for_ever;
-use super::servers::Servers;
+use super::server::Server;
+use super::servers::{Servers, Share};
 use super::trust::{ServerTls, TrustError};
 use super::{AddressError, ServiceTarget, Speech, grpc_health};
 use crate::context::Context;
@@ -76,15 +77,20 @@ impl Service {
         set_host: Option<HeaderValue>,
         context: &Context,
     ) -> Result<Self, ServiceError> {
-        let links: Result<Vec<_>, _> =
-            part.servers.iter().map(|server| link(server, offer, context)).collect();
-        let mut links = links?.into_iter();
-        let Some(first) = links.next() else { return Err(ServiceError::NoServer(part.name.clone())) };
-        let others: Vec<_> = links.collect();
-        let raw = std::iter::once(&first).chain(&others).all(|(link, _)| link.target.speech == Speech::Plain);
+        let metrics = context.metrics.service(&labels.group, &labels.service);
+        let share = |part: &ServerPart| {
+            let link = link(part, offer, context)?;
+            let made = |link| Server::new(link, &context.spawner, &metrics);
+            let server = context.servers.get_or_make((&labels.group, &labels.service), part, link, made);
+            Ok::<_, ServiceError>(Share { server, weight: part.weight })
+        };
+        let mut shares = part.servers.iter().map(share).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let Some(first) = shares.next() else { return Err(ServiceError::NoServer(part.name.clone())) };
+        let others: Vec<_> = shares.collect();
+        let is_raw = |share: &Share| share.server.link.target.speech == Speech::Plain;
+        let raw = std::iter::once(&first).chain(&others).all(is_raw);
         let offer = if offer == Offer::Configured && !raw { Offer::Http } else { offer };
         let health = part.health.as_ref().map(checked).transpose()?;
-        let metrics = context.metrics.service(&labels.group, &labels.service);
         let gone = CancellationToken::new();
         let servers =
             Arc::new(Servers::new(first, others, part.balance, metrics, &context.spawner, gone.clone()));
@@ -143,6 +149,12 @@ impl Service {
         self.plugins.names()
     }
 
+    /// Whether its requests go through the very plugins of `chain`.
+    #[must_use]
+    pub fn goes_through(&self, chain: &Chain) -> bool {
+        self.plugins.is_same(chain)
+    }
+
     /// Whether requests may be asked of it.
     pub(crate) fn takes_requests(&self) -> bool {
         self.offer != Offer::Tcp
@@ -179,8 +191,8 @@ fn at(target: &ServiceTarget, labels: &RouteLabels) -> ServicePart {
     }
 }
 
-/// How a server is connected to, with its weight.
-fn link(part: &ServerPart, offer: Offer, context: &Context) -> Result<(Link, u32), ServiceError> {
+/// How a server is connected to.
+fn link(part: &ServerPart, offer: Offer, context: &Context) -> Result<Link, ServiceError> {
     let target = match offer {
         Offer::Tcp => ServiceTarget::parse_tcp(&part.address)?,
         Offer::Http | Offer::Configured => ServiceTarget::parse_http(&part.address)?,
@@ -191,8 +203,7 @@ fn link(part: &ServerPart, offer: Offer, context: &Context) -> Result<(Link, u32
         (_, None) => None,
         (_, Some(_)) => return Err(problem(TrustError::NotHttps)),
     };
-    let limit = context.timeouts.dial;
-    Ok((Link { target, tls, send_proxy: part.send_proxy, limit }, part.weight))
+    Ok(Link { target, tls, send_proxy: part.send_proxy, waits: context.waits.clone() })
 }
 
 fn checked(check: &HealthCheck) -> Result<HealthCheck, ServiceError> {

@@ -14,6 +14,7 @@ use super::dial::connect;
 use super::proxy_header::proxy_header;
 use super::trust::{H2, ServerTls};
 use super::{Address, DialError, ServiceTarget, Speech};
+use crate::context::Waits;
 
 /// How one server is connected to.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ pub(crate) struct Link {
     /// For a target that speaks TLS.
     pub(super) tls: Option<ServerTls>,
     pub(super) send_proxy: Option<ProxyVersion>,
-    /// What a connection may take in all.
-    pub(super) limit: Duration,
+    /// Of which a connection may take `dial` in all.
+    pub(super) waits: Waits,
 }
 
 /// A connection for HTTP.
@@ -34,9 +35,14 @@ pub(super) struct Connected {
 }
 
 impl Link {
+    /// What a connection may take in all.
+    pub(super) fn limit(&self) -> Duration {
+        self.waits.now().dial
+    }
+
     /// A connection for raw bytes on behalf of `visitor`.
     pub(super) async fn raw(&self, visitor: Option<SocketAddr>) -> Result<LocalStream, DialError> {
-        timeout(self.limit, self.introduced(visitor)).await.unwrap_or(Err(DialError::Timeout))
+        timeout(self.limit(), self.introduced(visitor)).await.unwrap_or(Err(DialError::Timeout))
     }
 
     async fn introduced(&self, visitor: Option<SocketAddr>) -> Result<LocalStream, DialError> {
@@ -62,7 +68,7 @@ impl Link {
         visitor: Option<SocketAddr>,
         http1: bool,
     ) -> Result<Connected, DialError> {
-        timeout(self.limit, self.secured(visitor, http1)).await.unwrap_or(Err(DialError::Timeout))
+        timeout(self.limit(), self.secured(visitor, http1)).await.unwrap_or(Err(DialError::Timeout))
     }
 
     async fn secured(&self, visitor: Option<SocketAddr>, http1: bool) -> Result<Connected, DialError> {

@@ -5,6 +5,7 @@
 //! | `target`, `address` | where a server listens and what it speaks |
 //! | `configured` | a service as it is written, made ready |
 //! | `servers`, `server` | which server gets a request, how fit it is, the HTTP it is sent with |
+//! | `known` | servers that the next configuration has as well are the same ones |
 //! | `link`, `dial`, `trust`, `proxy_header` | a connection to a server |
 //! | `http1`, `pool` | connections of HTTP/1.1, and those that wait for another request |
 //! | `multiplexed`, `stream` | connections of HTTP/2, shared by many requests |
@@ -18,6 +19,7 @@ mod dial;
 mod grpc_health;
 mod http1;
 mod http2_request;
+mod known;
 mod link;
 mod multiplexed;
 mod of_part;
@@ -37,6 +39,7 @@ pub use configured::{Offer, Service, ServiceError};
 pub(crate) use connection::ServiceIo;
 pub use dial::{DialError, dial};
 pub(crate) use http1::Http1Request;
+pub use known::KnownServers;
 pub(crate) use multiplexed::Lease;
 pub use of_part::{dialled, labels_of};
 pub(crate) use pool::HttpPool;

@@ -117,7 +117,7 @@ impl Multiplexed {
                 None => self.connect(None, &Arc::downgrade(set)).await,
             }
         };
-        timeout(self.link.limit, connecting).await.unwrap_or(Err(DialError::Timeout))
+        timeout(self.link.limit(), connecting).await.unwrap_or(Err(DialError::Timeout))
     }
 
     async fn connect(&self, visitor: Option<SocketAddr>, set: &Weak<Set>) -> Result<Leased, DialError> {
@@ -126,7 +126,7 @@ impl Multiplexed {
             return Ok(Leased::Http1(io));
         }
         let heard = Heard::now();
-        let opened = timeout(self.link.limit, open(Listened::new(io, heard.clone()))).await;
+        let opened = timeout(self.link.limit(), open(Listened::new(io, heard.clone()))).await;
         let (sender, connection) = opened.unwrap_or(Err(DialError::Timeout))?;
         let shared = Shared { sender, state: Arc::default() };
         let lease = Lease::new(shared.clone(), set.clone());

@@ -66,7 +66,7 @@ impl HttpPool {
             Speech::Https => Some(ServerTls::new(&target.address, None)?),
             Speech::Plain | Speech::Http | Speech::H2c => None,
         };
-        let link = Link { target, tls, send_proxy: None, limit: context.timeouts.dial };
+        let link = Link { target, tls, send_proxy: None, waits: context.waits.clone() };
         Ok(Self::new(&Arc::new(link), &context.spawner))
     }
 

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::{Request, Response};
@@ -26,13 +26,16 @@ use super::{DialError, Speech};
 use crate::exchange::{Interims, RequestBody};
 use crate::incoming::IncomingBody;
 
-/// One server of a service: how it is reached, what it carries, how fit it is.
+/// Servers that there have been in the process.
+static SERVERS: AtomicU64 = AtomicU64::new(0);
+
+/// One server of a service: how it is reached, what it carries, how fit it is. It outlives the service where the next
+/// configuration has it too.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// Its place among the servers of the service.
-    pub(super) index: usize,
+    /// Tells it from every other one.
+    pub(super) id: u64,
     pub(super) link: Arc<Link>,
-    weight: u32,
     spawner: Spawner,
     pool: HttpPool,
     /// For those that may speak HTTP/2.
@@ -72,13 +75,7 @@ impl Drop for Carried<'_> {
 }
 
 impl Server {
-    pub(super) fn new(
-        index: usize,
-        link: Link,
-        weight: u32,
-        spawner: &Spawner,
-        metrics: &ServiceMetrics,
-    ) -> Self {
+    pub(super) fn new(link: Link, spawner: &Spawner, metrics: &ServiceMetrics) -> Self {
         let link = Arc::new(link);
         // A server that is told who the visitor is has a connection for each; HTTP/1.1 is the shorter way to one.
         let may_multiplex = match link.target.speech {
@@ -88,8 +85,7 @@ impl Server {
         };
         let shown = Standing::Healthy;
         Self {
-            index,
-            weight,
+            id: SERVERS.fetch_add(1, Ordering::Relaxed),
             spawner: spawner.clone(),
             pool: HttpPool::new(&link, spawner),
             multiplexed: may_multiplex.then(|| Multiplexed::new(&link, spawner)),
@@ -111,9 +107,9 @@ impl Server {
         Carried(self)
     }
 
-    pub(super) fn candidate(&self, now: Instant, metrics: &ServiceMetrics) -> Candidate {
+    pub(super) fn candidate(&self, weight: u32, now: Instant, metrics: &ServiceMetrics) -> Candidate {
         let load = self.carried.load(Ordering::Relaxed);
-        Candidate { standing: self.standing(now, metrics), weight: self.weight, load }
+        Candidate { standing: self.standing(now, metrics), weight, load }
     }
 
     /// How fit it is at `now`; `metrics` hear of it.

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use transport::relay::LocalStream;
 
 use super::DialError;
-use super::link::Link;
 use super::server::{Carried, Server};
 
 /// Servers that are tried for one request or connection.
@@ -24,8 +23,8 @@ pub(crate) const TRIES_MAX: usize = 3;
 /// The servers of one service; never none.
 #[derive(Debug)]
 pub(crate) struct Servers {
-    first: Server,
-    others: Vec<Server>,
+    first: Share,
+    others: Vec<Share>,
     choice: Mutex<ServerChoice>,
     metrics: ServiceMetrics,
     spawner: Spawner,
@@ -33,9 +32,16 @@ pub(crate) struct Servers {
     gone: CancellationToken,
 }
 
+/// A server with its share of what the service gets.
+#[derive(Debug)]
+pub(super) struct Share {
+    pub(super) server: Arc<Server>,
+    pub(super) weight: u32,
+}
+
 /// The servers that were tried for one request.
 #[derive(Debug, Default)]
-pub(crate) struct Tried(Vec<usize>);
+pub(crate) struct Tried(Vec<u64>);
 
 impl Tried {
     /// How many there were.
@@ -45,22 +51,19 @@ impl Tried {
 
     /// Another one.
     pub(crate) fn push(&mut self, server: &Server) {
-        self.0.push(server.index);
+        self.0.push(server.id);
     }
 }
 
 impl Servers {
     pub(super) fn new(
-        first: (Link, u32),
-        others: Vec<(Link, u32)>,
+        first: Share,
+        others: Vec<Share>,
         balance: ServerBalance,
         metrics: ServiceMetrics,
         spawner: &Spawner,
         gone: CancellationToken,
     ) -> Self {
-        let server = |index, (link, weight)| Server::new(index, link, weight, spawner, &metrics);
-        let first = server(0, first);
-        let others: Vec<_> = (1..).zip(others).map(|(index, other)| server(index, other)).collect();
         let choice = Mutex::new(ServerChoice::new(balance, others.len().saturating_add(1)));
         Self { first, others, choice, metrics, spawner: spawner.clone(), gone }
     }
@@ -71,10 +74,18 @@ impl Servers {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Server> {
+        self.shares().map(|share| &*share.server)
+    }
+
+    fn shares(&self) -> impl Iterator<Item = &Share> {
         std::iter::once(&self.first).chain(&self.others)
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Server> {
+        self.share(index).map(|share| &*share.server)
+    }
+
+    fn share(&self, index: usize) -> Option<&Share> {
         match index.checked_sub(1) {
             None => Some(&self.first),
             Some(index) => self.others.get(index),
@@ -84,12 +95,12 @@ impl Servers {
     /// The server that gets what `visitor` asks for; none if all have been `tried`.
     pub(crate) fn choose(&self, visitor: Option<SocketAddr>, tried: &Tried) -> Option<Carried<'_>> {
         if self.is_single() {
-            return tried.0.is_empty().then(|| self.first.carry());
+            return tried.0.is_empty().then(|| self.first.server.carry());
         }
         let now = Instant::now();
         let candidate = |index| {
-            let server = self.get(index).filter(|_| !tried.0.contains(&index))?;
-            Some(server.candidate(now, &self.metrics))
+            let Share { server, weight } = self.share(index)?;
+            (!tried.0.contains(&server.id)).then(|| server.candidate(*weight, now, &self.metrics))
         };
         let chosen = self.choice.lock().choose(visitor.map(|visitor| visitor.ip()), candidate)?;
         self.get(chosen).map(Server::carry)
@@ -108,17 +119,16 @@ impl Servers {
     /// `server` could not be connected to.
     pub(crate) fn connect_failed(self: &Arc<Self>, server: &Server) {
         let now = Instant::now();
-        let healthy = |other: &Server| {
-            other.index != server.index && other.standing(now, &self.metrics) == Standing::Healthy
-        };
+        let healthy =
+            |other: &Server| other.id != server.id && other.standing(now, &self.metrics) == Standing::Healthy;
         let others = self.iter().any(healthy);
         if let Some(until) = server.connect_failed(others, &self.metrics) {
             // Nobody may ask for it then, and the metrics still have to say that it is back.
-            let (servers, index, gone) = (self.clone(), server.index, self.gone.clone());
+            let (servers, id, gone) = (self.clone(), server.id, self.gone.clone());
             self.spawner.spawn(self.spawner.here(), "ejection", async move {
                 let over = sleep(until.saturating_duration_since(now));
                 if gone.run_until_cancelled(over).await.is_some()
-                    && let Some(server) = servers.get(index)
+                    && let Some(server) = servers.iter().find(|server| server.id == id)
                 {
                     server.standing(Instant::now(), &servers.metrics);
                 }
@@ -128,6 +138,7 @@ impl Servers {
 
     /// Counts a probe of `server`.
     pub(super) fn probed(&self, server: &Server, good: bool, check: &HealthCheck) {
+        self.metrics.probed(good);
         let standing = server.probed(good, check, &self.metrics);
         tracing::debug!(server = %server.link.target, good, ?standing, "probe");
     }

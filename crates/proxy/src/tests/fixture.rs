@@ -30,7 +30,7 @@ use crate::fitness::Fitness;
 use crate::ingress::{HttpIngress, TcpIngress};
 use crate::plugin::Chain;
 use crate::responder;
-use crate::service::{Service, ServiceTable, ServiceTarget};
+use crate::service::{KnownServers, Service, ServiceTable, ServiceTarget};
 
 /// No test waits longer for anything.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
@@ -139,7 +139,8 @@ fn context(spawner: &Spawner, lines: &Arc<Lines>, timeouts: Timeouts) -> Context
         sink: lines.clone(),
         drain: Drain::new(),
         drain_connections: true,
-        timeouts,
+        waits: timeouts.into(),
+        servers: KnownServers::default(),
     }
 }
 
@@ -177,6 +178,7 @@ pub(super) fn target(session: &Session, service: u32) -> Target {
         service: Arc::new(ServiceName::Own(service)),
         labels: None,
         fitness: Fitness::default(),
+        over_quota: false,
     }
 }
 
@@ -226,8 +228,9 @@ pub(super) fn run_limited<F>(
         };
         names.set(HOST, found(&server, vec![target(&session, 1)]));
         let names = Arc::new(names);
-        let dispatch = Dispatch::new(names.clone(), timeouts.member, server.metrics.clone());
-        let dispatch = Arc::new(dispatch.limited_to(limits));
+        let dispatch = Dispatch::new(names.clone(), timeouts.into(), server.metrics.clone());
+        let dispatch = Arc::new(dispatch);
+        dispatch.limit_to(limits);
         let permits = Arc::new(Semaphore::new(100));
         let http_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -14,7 +14,7 @@ use super::fixture::*;
 use super::visitor_h2::*;
 use crate::context::Timeouts;
 use crate::dispatch::Dispatch;
-use crate::ingress::{Arrival, HttpIngress, Protocol};
+use crate::ingress::{Arrival, Gate, HttpIngress, Protocol};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -74,8 +74,9 @@ fn a_stream_that_is_handed_in_says_how_it_came() {
     let service = ByHand::new();
     run(service.addr(), |world| async move {
         let service = service.listen();
-        let dispatch = Dispatch::new(world.names.clone(), LIMIT, world.server.metrics.clone());
-        let ingress = HttpIngress::new("https", Arc::new(dispatch), world.server.clone(), Arc::default());
+        let dispatch =
+            Dispatch::new(world.names.clone(), world.server.waits.clone(), world.server.metrics.clone());
+        let ingress = HttpIngress::new("https", Arc::new(dispatch), world.server.clone(), Gate::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let spawner = world.server.spawner.clone();

@@ -10,8 +10,8 @@ use protocol::handshake::proof::login_message;
 use protocol::handshake::{Features, Hello, PeerLimits, Reject, ServerReply, VersionRange, Welcome};
 use protocol::id::{ClientId, CredentialId, InstanceId, SessionId, Slot};
 use protocol::limits::{DEAD_AFTER, HANDSHAKE_TIMEOUT};
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -70,6 +70,9 @@ pub enum LoginError {
     /// The server's certificate is not acceptable. Trying again does not help.
     #[error("the server's certificate is not trusted: {0}")]
     Untrusted(rustls::Error),
+    /// The server does not accept the certificate of this client, or wants one. Trying again does not help.
+    #[error("the server does not let this client in: {}", certificate_trouble(*.0))]
+    Certificate(AlertDescription),
     /// TLS failed otherwise; for instance, this is no tunnel server.
     #[error("no tunnel server answers there: {0}")]
     Tls(rustls::Error),
@@ -102,7 +105,11 @@ impl LoginError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::WrongKey(_) | Self::Untrusted(_) | Self::Encode(_) | Self::Key(_) => true,
+            Self::WrongKey(_)
+            | Self::Untrusted(_)
+            | Self::Certificate(_)
+            | Self::Encode(_)
+            | Self::Key(_) => true,
             Self::Rejected(reject) => reject.is_final(),
             Self::Tls(_) | Self::Io(_) | Self::Timeout(_) | Self::Protocol(_) => false,
         }
@@ -161,9 +168,15 @@ pub async fn login(
 
     let mut buffer = BytesMut::new();
     let exchange = async {
-        stream.write_all(&out).await?;
-        stream.flush().await?;
-        read_frame(&mut stream, &mut buffer).await
+        let sent = match stream.write_all(&out).await {
+            Ok(()) => stream.flush().await,
+            failed => failed,
+        };
+        // A server that does not like our certificate says so after its own handshake, and may be gone before we write.
+        match (sent, read_frame(&mut stream, &mut buffer).await) {
+            (Err(sent), Err(FrameError::Io(read))) if !is_of_tls(&read) => Err(sent.into()),
+            (_, answer) => answer,
+        }
     };
     let frame = match timeout(HANDSHAKE_TIMEOUT, exchange).await {
         Err(_) => return Err(LoginError::Timeout(HANDSHAKE_TIMEOUT)),
@@ -188,6 +201,40 @@ pub async fn login(
     Ok(LoggedIn { session, inbound, welcome })
 }
 
+/// Whether a server says this of a client's certificate.
+const fn is_of_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::UnknownCA
+    )
+}
+
+/// The words for it, and what to do.
+const fn certificate_trouble(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateRequired => {
+            "it wants a certificate of the client; name one in tunnelc.toml: cert = \"FILE\", key = \"FILE\""
+        }
+        AlertDescription::CertificateExpired => {
+            "the client's certificate has expired, or is not valid yet; get a new one, and look at the clock"
+        }
+        AlertDescription::UnknownCA => {
+            "the client's certificate is not from the CA that the server trusts (`client_ca` of tunneld.toml)"
+        }
+        _ => "the client's certificate is not acceptable",
+    }
+}
+
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
 /// Tells a wrong key from an unacceptable certificate from a peer that does not speak our protocol.
 fn tls_error(error: io::Error) -> LoginError {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
@@ -201,6 +248,7 @@ fn tls_error(error: io::Error) -> LoginError {
             }
         }
         rustls::Error::InvalidCertificate(_) => LoginError::Untrusted(tls.clone()),
+        rustls::Error::AlertReceived(alert) if is_of_certificate(*alert) => LoginError::Certificate(*alert),
         other => LoginError::Tls(other.clone()),
     }
 }

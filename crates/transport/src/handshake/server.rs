@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use ops::spawn::{Spawner, Worker};
@@ -10,6 +11,7 @@ use protocol::codec::{DecodeError, EncodeError};
 use protocol::handshake::proof::login_message;
 use protocol::handshake::{ALPN, Features, Hello, Reject, RejectCode, ServerReply, Welcome, negotiate};
 use protocol::limits::{DEAD_AFTER, HANDSHAKE_TIMEOUT};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -25,7 +27,7 @@ use crate::socket::tune_session;
 use crate::tls::exporter;
 
 /// How long a refused peer may take to read why.
-const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a connection became no session. In every case the peer has been told, if it speaks our protocol at all.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,19 @@ pub struct Incoming {
     version: u16,
     features: Features,
     login_message: Vec<u8>,
+    dead_after: Duration,
+}
+
+impl HandshakeError {
+    /// What was wrong with the client's certificate, if that is why.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&rustls::Error> {
+        let Self::Io(error) = self else { return None };
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())?;
+        let is_meant =
+            matches!(tls, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
+        is_meant.then_some(tls)
+    }
 }
 
 impl Incoming {
@@ -111,7 +126,8 @@ impl Incoming {
             }
         };
         let login_message = login_message(&binding, hello.client, hello.instance, hello.slot);
-        Ok(Self { stream, liveness, buffer, hello, version, features, login_message })
+        let dead_after = DEAD_AFTER;
+        Ok(Self { stream, liveness, buffer, hello, version, features, login_message, dead_after })
     }
 
     /// What the client said.
@@ -130,6 +146,13 @@ impl Incoming {
     #[must_use]
     pub fn features(&self) -> Features {
         self.features
+    }
+
+    /// The certificate that the client has shown, if it was asked for one: it leads to a root of ours, and the client holds
+    /// its key.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.stream.get_ref().1.peer_certificates().and_then(<[_]>::first)
     }
 
     /// What the proof of the `Hello` has to be a signature of.
@@ -169,11 +192,16 @@ impl Incoming {
             role: Role::Server,
             peer: self.hello.limits,
             liveness: self.liveness,
-            dead_after: DEAD_AFTER,
+            dead_after: self.dead_after,
             early: self.buffer.freeze(),
             budget,
         };
         Ok(session::start(self.stream, config, spawner, worker))
+    }
+
+    /// Its session is given up when no byte has come for so long; 15 s where nobody says otherwise.
+    pub const fn give_up_after(&mut self, silence: Duration) {
+        self.dead_after = silence;
     }
 
     /// Refuses the client, and waits up to a second for it to have read why.

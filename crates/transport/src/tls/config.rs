@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_platform_verifier::Verifier;
 
 use super::Trust;
+use super::clients::ClientCertificate;
 use super::trust::PinVerifier;
 
 /// Why a TLS configuration can not be made.
@@ -40,21 +41,36 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// [`TlsError::NothingToTrust`] for an empty list; [`TlsError::Config`] if a root is unusable or the system has none.
 pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut config = trusting(trust, provider(), &[&TLS13])?;
+    client_config_as(trust, None)
+}
+
+/// The same, which shows this certificate to a server that asks for one.
+///
+/// # Errors
+/// As [`client_config`]; also if the key does not fit the certificate.
+pub fn client_config_as(
+    trust: &Trust,
+    certificate: Option<ClientCertificate>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = trusting(trust, provider(), &[&TLS13])?;
+    let mut config = match certificate {
+        None => builder.with_no_client_auth(),
+        Some(ClientCertificate { chain, key }) => builder.with_client_auth_cert(chain, key)?,
+    };
     config.alpn_protocols = vec![protocol::handshake::ALPN.to_vec()];
     // A login is bound to a full handshake; sessions live for hours, so there is nothing to win by resuming.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-/// A client without ALPN, of these versions.
+/// A client of these versions, of which nothing is said yet but whom it trusts.
 pub(super) fn trusting(
     trust: &Trust,
     provider: Arc<CryptoProvider>,
     versions: &[&'static SupportedProtocolVersion],
-) -> Result<ClientConfig, TlsError> {
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
-    let builder = match trust {
+    Ok(match trust {
         Trust::Pins(pins) if pins.is_empty() => return Err(TlsError::NothingToTrust),
         Trust::Roots(roots) if roots.is_empty() => return Err(TlsError::NothingToTrust),
         Trust::Pins(pins) => builder
@@ -70,8 +86,7 @@ pub(super) fn trusting(
         Trust::System => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier::new(provider)?))
         }
-    };
-    Ok(builder.with_no_client_auth())
+    })
 }
 
 /// A server with this certificate chain (leaf first) and key.
@@ -82,13 +97,18 @@ pub fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
+    Ok(Arc::new(settled(config)))
+}
+
+/// What all servers of sessions have in common.
+pub(super) fn settled(mut config: ServerConfig) -> ServerConfig {
     config.alpn_protocols = vec![protocol::handshake::ALPN.to_vec()];
     config.ignore_client_order = true;
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
-    Ok(Arc::new(config))
+    config
 }

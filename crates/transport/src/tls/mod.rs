@@ -1,12 +1,14 @@
 //! TLS 1.3 for sessions (`spec/01`): configurations of both ends, and whom a client trusts. TLS to services, which may be
 //! older. There is no way to skip verification.
 
+mod clients;
 mod config;
 mod pin;
 mod service;
 mod trust;
 
-pub use config::{TlsError, client_config, provider, server_config};
+pub use clients::{Asked, ClientCertificate, asking_clients, fingerprint};
+pub use config::{TlsError, client_config, client_config_as, provider, server_config};
 pub use pin::spki_pin;
 pub use service::service_config;
 pub use trust::{PinMismatch, Trust};

@@ -14,7 +14,8 @@ use super::{TlsError, Trust};
 /// # Errors
 /// As [`client_config`](super::client_config).
 pub fn service_config(trust: &Trust, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut config = trusting(trust, Arc::new(aws_lc_rs::default_provider()), &[&TLS13, &TLS12])?;
+    let builder = trusting(trust, Arc::new(aws_lc_rs::default_provider()), &[&TLS13, &TLS12])?;
+    let mut config = builder.with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }

@@ -56,7 +56,8 @@ impl Handed {
         if length > max {
             return Err(GroupError::TooLong { group, length, max });
         }
-        let asked = |service: &String| ServiceName::Grouped { group: group.clone(), service: service.clone() };
+        let asked =
+            |service: &String| ServiceName::Grouped { group: group.clone(), service: service.clone() };
         let names = part.services.iter().map(|service| &service.name);
         let services = names.map(|service| (service.clone(), Arc::new(asked(service)))).collect();
         let of = PartId { group, revision };

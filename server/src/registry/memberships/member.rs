@@ -78,11 +78,12 @@ impl Membership {
         &self.next
     }
 
-    /// The word for it in `status` and metrics, and the reason if it is `behind`.
+    /// The word for it as a member of `group` in `status` and metrics, and the reason if it is `behind`.
     #[must_use]
-    pub fn state(&self) -> (&'static str, Option<&Text>) {
+    pub fn state(&self, group: &str) -> (&'static str, Option<&Text>) {
         match (&self.used, self.instance.state()) {
             (_, MemberState::Absent) => (MemberState::Absent.as_str(), None),
+            (Answer::Taken, _) if self.instance.stands_by(group) => (MemberState::Disabled.as_str(), None),
             (Answer::Taken, state) => (state.as_str(), None),
             (Answer::Awaited, _) => ("behind", None),
             (Answer::Refused(reason), _) => ("behind", Some(reason)),

@@ -79,9 +79,9 @@ impl Memberships {
     pub fn counts(&self) -> Vec<GroupMembers> {
         let mut counts = Vec::new();
         for group in self.in_use() {
-            for state in ["ready", "draining", "behind", "absent"] {
+            for state in ["ready", "draining", "disabled", "behind", "absent"] {
                 let members = group.memberships().iter();
-                let count = members.filter(|member| member.state().0 == state).count();
+                let count = members.filter(|member| member.state(&group.name).0 == state).count();
                 counts.push(GroupMembers { group: group.name.to_string(), state, count });
             }
         }

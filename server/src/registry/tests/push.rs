@@ -11,7 +11,8 @@ const NEW: &str = "127.0.0.1:3100";
 
 /// A part with these services, by name and address; and with an ingress to `billing`, as the first one has it.
 fn part(services: &[(&str, &str)]) -> Value {
-    let service = |(name, address): &(&str, &str)| json!({ "name": name, "servers": [{ "address": address }] });
+    let service =
+        |(name, address): &(&str, &str)| json!({ "name": name, "servers": [{ "address": address }] });
     json!({
         "services": services.iter().map(service).collect::<Vec<_>>(),
         "ingresses": [{ "listen": "127.0.0.1:9000", "kind": "http", "to": "billing" }],

@@ -1,14 +1,18 @@
-//! The named fault cases of the front: each test begins with the number of its case.
+//! The named fault cases: each test begins with the number of its case.
 
 mod at_most_once;
+mod authorisation;
 mod ends;
 mod expect;
 mod group;
 mod grpc;
 mod host;
 mod hygiene;
+mod pins;
+mod reload;
 mod side;
 mod smuggling;
+mod token;
 mod upgrades;
 mod websocket;
 

@@ -23,7 +23,8 @@ use super::basic_auth::BasicAuth;
 use super::rate_limit::RateLimit;
 use super::*;
 use crate::access::{AccessKind, LogSink, Record};
-use crate::context::Timeouts;
+use crate::context::Waits;
+use crate::service::KnownServers;
 
 const SHORT: Duration = Duration::from_millis(20);
 const TRACE: TraceContext = TraceContext { trace_id: [7; 16], span_id: [1; 8], flags: 0 };
@@ -49,7 +50,8 @@ fn context(spawner: &Spawner) -> Context {
         sink: Arc::new(LogSink),
         drain: Drain::new(),
         drain_connections: true,
-        timeouts: Timeouts::default(),
+        waits: Waits::default(),
+        servers: KnownServers::default(),
     }
 }
 

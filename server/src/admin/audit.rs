@@ -1,0 +1,240 @@
+//! What operators did: one line for every command that changes something, in `STATE/audit.log` and in the log.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::Router;
+use ops::admin::{Caller, Problem};
+use ops::state_dir::{Journal, StateDir, StateDirError};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::identity::unix_seconds;
+
+/// The file in the state directory.
+const FILE: &str = "audit.log";
+/// When it is put aside. Bytes.
+const MOST: u64 = 1 << 20;
+/// How many older ones are kept.
+const ASIDE: u32 = 4;
+/// The body of a command whose words are kept. Bytes.
+const WORDS_MAX: usize = 16 * 1024;
+
+/// Commands whose words are kept, and why they were refused, since none of it is a secret or can hold one. A configuration
+/// can, and so can the report of what is wrong with it.
+const PLAIN: &[&str] = &[
+    "invite",
+    "revoke",
+    "disable",
+    "enable",
+    "kick",
+    "unban",
+    "drain",
+    "upgrade",
+    "config confirm",
+    "config rollback",
+];
+/// What only asks, though it has a body.
+const ONLY_ASKS: &[&str] = &["explain", "config prove"];
+
+/// The record.
+#[derive(Debug)]
+pub struct Audit(Journal);
+
+/// One line of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When, in seconds since 1970.
+    pub time: u64,
+    /// Who, as the system knows it.
+    pub who: String,
+    /// Which command.
+    pub what: String,
+    /// Its words.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub words: Value,
+    /// What came of it, in the command's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deed: Option<String>,
+    /// `done`, or the word for why not.
+    pub result: String,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a handler wants to be kept of what it did, no secrets: it puts it into the extensions of its answer, as in
+/// `(Extension(Deed(…)), Json(…))`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deed(pub String);
+
+impl Audit {
+    /// That of this state directory.
+    ///
+    /// # Errors
+    /// Never for the name that it has.
+    pub fn of(state: &StateDir) -> Result<Self, StateDirError> {
+        Journal::new(state, FILE, MOST, ASIDE).map(Self)
+    }
+
+    /// What is kept, the oldest first; lines that are none are left out.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn entries(&self) -> Result<Vec<Entry>, StateDirError> {
+        let lines = self.0.lines()?;
+        Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    fn add(&self, entry: &Entry) {
+        let Entry { who, what, words, deed, result, reason, .. } = entry;
+        let words = if words.is_null() { String::new() } else { words.to_string() };
+        let (deed, reason) = (deed.as_deref(), reason.as_deref());
+        tracing::info!(who, what, words, deed, result, reason, "an operator's command");
+        let written = serde_json::to_string(entry)
+            .map_err(|error| error.to_string())
+            .and_then(|line| self.0.append(&line).map_err(|error| error.to_string()));
+        if let Err(error) = written {
+            tracing::error!(error, "what an operator did is not kept");
+        }
+    }
+}
+
+/// `router`, whose every command that changes something is kept in `audit`.
+pub fn audited(router: Router, audit: Arc<Audit>) -> Router {
+    router.layer(from_fn_with_state(audit, keep))
+}
+
+async fn keep(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> Response {
+    let what = request.uri().path().trim_start_matches("/v1/").replace('/', " ");
+    let asks = matches!(*request.method(), Method::GET | Method::HEAD) || ONLY_ASKS.contains(&&*what);
+    if asks {
+        return next.run(request).await;
+    }
+    let time = unix_seconds(SystemTime::now());
+    let Some(who) = request.extensions().get::<Caller>().map(ToString::to_string) else {
+        let text = "it is not known who asks; nothing was done";
+        return Problem::new(StatusCode::FORBIDDEN, "unknown-caller", text).into_response();
+    };
+    let is_plain = PLAIN.contains(&&*what);
+    let (request, words) = match is_plain {
+        true => match words(request).await {
+            Ok(read) => read,
+            Err(refused) => return refused.into_response(),
+        },
+        false => (request, Value::Null),
+    };
+    let response = next.run(request).await;
+    let status = response.status();
+    let problem = response.extensions().get::<Problem>();
+    let entry = Entry {
+        time,
+        who,
+        what,
+        words,
+        deed: response.extensions().get::<Deed>().map(|deed| deed.0.clone()),
+        result: match problem {
+            Some(problem) => problem.code.to_owned(),
+            None if status.is_success() => "done".to_owned(),
+            None => status.as_str().to_owned(),
+        },
+        reason: problem.filter(|_| is_plain).map(|problem| problem.message.clone()),
+    };
+    // Before the answer, so that who has it finds it kept.
+    if tokio::task::spawn_blocking(move || audit.add(&entry)).await.is_err() {
+        tracing::error!("what an operator did is not kept");
+    }
+    response
+}
+
+/// The request with what it says.
+async fn words(request: Request) -> Result<(Request, Value), Problem> {
+    let (head, body) = request.into_parts();
+    let bytes = to_bytes(body, WORDS_MAX).await.map_err(|error| {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, super::WRONG_USAGE, format!("too many words: {error}"))
+    })?;
+    // What is no JSON is refused by the handler.
+    let words = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Ok((Request::from_parts(head, Body::from(bytes)), words))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Extension;
+    use axum::response::Json;
+    use axum::routing::{get, post};
+    use ops::state_dir::Program;
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn what_changes_something_is_kept_without_what_may_be_secret() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::resolve(Program::Tunneld, Some(temp.path().to_owned()), |_| None).unwrap();
+        let audit = Arc::new(Audit::of(&state).unwrap());
+        let refused = || async { Problem::new(StatusCode::NOT_FOUND, "not-found", "nobody is called so") };
+        let router = Router::new()
+            .route("/v1/status", get(|| async { "x" }))
+            .route("/v1/explain", post(|| async { "x" }))
+            .route("/v1/kick", post(refused))
+            .route("/v1/config/apply", post(|body: String| async move { (Extension(Deed("revision 7".to_owned())), body) }))
+            .route("/v1/invite", post(|Json(it): Json<Value>| async move { it.to_string() }));
+        let router = known(audited(router, audit.clone()));
+        let ask = |method: Method, path: &str, body: &'static str| {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
+            Builder::new_current_thread().build().unwrap().block_on(served(router.clone(), request))
+        };
+        for (method, path, body, status) in [
+            (Method::GET, "/v1/status", "", 200),
+            (Method::POST, "/v1/explain", "{}", 200),
+            (Method::POST, "/v1/invite", r#"{"name":"bob"}"#, 200),
+            (Method::POST, "/v1/kick", r#"{"client":"x"}"#, 404),
+            (Method::POST, "/v1/config/apply", "secret = 's3cret'", 200),
+            (Method::POST, "/v1/nowhere", "", 404),
+        ] {
+            assert_eq!(ask(method, path, body), status, "{path}");
+        }
+        let kept = audit.entries().unwrap();
+        let said: Vec<_> = kept.iter().map(|it| (it.what.as_str(), it.result.as_str())).collect();
+        assert_eq!(
+            said,
+            [("invite", "done"), ("kick", "not-found"), ("config apply", "done"), ("nowhere", "404")]
+        );
+        assert_eq!((kept[0].who.as_str(), &kept[0].words["name"]), ("uid 7", &"bob".into()));
+        assert_eq!(kept[1].reason.as_deref(), Some("nobody is called so"));
+        assert_eq!((kept[2].deed.as_deref(), &kept[2].words), (Some("revision 7"), &Value::Null));
+        let text = std::fs::read_to_string(temp.path().join(FILE)).unwrap();
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
+    fn words_without_end_are_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::resolve(Program::Tunneld, Some(temp.path().to_owned()), |_| None).unwrap();
+        let router = Router::new().route("/v1/kick", post(|_: String| async { "x" }));
+        let router = audited(router, Arc::new(Audit::of(&state).unwrap()));
+        let unknown = Request::post("/v1/kick").body(Body::empty()).unwrap();
+        let runtime = Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(served(router.clone(), unknown)), 403, "nobody knows who asks");
+        let router = known(router);
+        let request = Request::post("/v1/kick").body(Body::from(vec![b'x'; WORDS_MAX + 1])).unwrap();
+        assert_eq!(runtime.block_on(served(router, request)), 413);
+    }
+
+    /// As from the socket.
+    fn known(router: Router) -> Router {
+        router.layer(Extension(Caller::User { uid: 7 }))
+    }
+
+    async fn served(mut router: Router, request: Request) -> u16 {
+        use tower_service::Service;
+        router.call(request).await.unwrap().status().as_u16()
+    }
+}

@@ -1,0 +1,150 @@
+//! What the door asks of a client, and who it turns out to be.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use policy::principal::Principal;
+use protocol::id::CredentialId;
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::{self, PemObject};
+use tokio_rustls::TlsAcceptor;
+use transport::handshake::Incoming;
+use transport::tls::{Asked, TlsError, asking_clients};
+
+use crate::config::{Auth, Clients};
+use crate::identity::{Admit, Certified, Means, Refusal, Store};
+
+/// What it asks: replaced as a whole, for the logins that begin then.
+pub(super) struct Gate {
+    pub(super) tls: TlsAcceptor,
+    /// TLS with the server's key, which asks for no certificate.
+    server: Arc<ServerConfig>,
+    auth: Auth,
+}
+
+/// A gate that could be used.
+pub struct NewGate(pub(super) Gate);
+
+impl std::fmt::Debug for NewGate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewGate").field("auth", &self.0.auth).finish_non_exhaustive()
+    }
+}
+
+/// Why clients can not be asked for certificates. The operator's file is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// It can not be read, or is no PEM.
+    #[error("listen.tunnel: the client_ca {}: {error}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: pem::Error,
+    },
+    /// What is in it can not be trusted.
+    #[error("listen.tunnel: the client_ca {}: {error}", .path.display())]
+    Roots {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: TlsError,
+    },
+    /// There is nothing in it.
+    #[error("listen.tunnel: the client_ca {} has no certificate in it: it must be PEM, with -----BEGIN CERTIFICATE-----", .0.display())]
+    Empty(PathBuf),
+}
+
+/// A client that is who it says.
+pub(super) struct Authenticated {
+    pub(super) principal: Principal,
+    pub(super) means: Means,
+    /// When the first of it ends.
+    pub(super) expires: Option<SystemTime>,
+    /// The credential that is to be bound to this client before it is let in.
+    pub(super) bind: Option<CredentialId>,
+}
+
+impl Gate {
+    /// The gate of a server with this certificate, which asks for a key alone.
+    pub(super) fn by_key(server: Arc<ServerConfig>) -> Self {
+        Self { tls: server.clone().into(), server, auth: Auth::Key }
+    }
+
+    /// The same, which asks for what its configuration says. Blocks for as long as the disk does.
+    pub(super) fn new(server: Arc<ServerConfig>, clients: Option<&Clients>) -> Result<Self, GateError> {
+        let Some(Clients { ca, auth }) = clients else { return Ok(Self::by_key(server)) };
+        let unreadable = |error| GateError::Read { path: ca.clone(), error };
+        let roots = CertificateDer::pem_file_iter(ca).map_err(unreadable)?;
+        let roots = roots.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        if roots.is_empty() {
+            return Err(GateError::Empty(ca.clone()));
+        }
+        let asked = match auth {
+            Auth::Key => return Ok(Self::by_key(server)),
+            Auth::Either => Asked::May,
+            Auth::Certificate | Auth::Both => Asked::Must,
+        };
+        let asking = asking_clients(&server, &roots, asked);
+        let asking = asking.map_err(|error| GateError::Roots { path: ca.clone(), error })?;
+        Ok(Self { tls: asking.into(), server, auth: *auth })
+    }
+
+    /// TLS with the server's key, whatever is asked of clients.
+    pub(super) fn server(&self) -> Arc<ServerConfig> {
+        self.server.clone()
+    }
+
+    /// Who this client is, at `now`.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(super) fn authenticate(
+        &self,
+        incoming: &Incoming,
+        identity: &Store,
+        now: SystemTime,
+    ) -> Result<Authenticated, Refusal> {
+        let hello = incoming.hello();
+        let by_key = || -> Result<Authenticated, Refusal> {
+            let (message, client) = (incoming.login_message(), hello.client);
+            let proved = identity.prove(&hello.credential, message, &hello.proof, client, now)?;
+            Ok(Authenticated {
+                principal: proved.credential.principal.0.clone(),
+                expires: proved.credential.ends(),
+                bind: (proved.admit == Admit::Bind).then(|| hello.credential.clone()),
+                means: Means::of_key(hello.credential.clone()),
+            })
+        };
+        let by_certificate = |shown: &CertificateDer<'static>| -> Result<Authenticated, Refusal> {
+            let certified = Certified::of(shown)?;
+            identity.book().certified(&certified)?;
+            Ok(Authenticated {
+                principal: certified.principal.clone(),
+                expires: Some(certified.until),
+                bind: None,
+                means: Means { key: None, certificate: Some(certified) },
+            })
+        };
+        match (self.auth, incoming.certificate()) {
+            (Auth::Key, _) | (Auth::Either, None) => by_key(),
+            (Auth::Certificate | Auth::Either, Some(shown)) => by_certificate(shown),
+            (Auth::Both, Some(shown)) => {
+                // The key first: what is wrong with a certificate is nobody else's to hear.
+                let (key, certificate) = (by_key()?, by_certificate(shown)?);
+                if key.principal != certificate.principal {
+                    return Err(Refusal::OtherPrincipal);
+                }
+                let ends = [key.expires, certificate.expires].into_iter().flatten().min();
+                let means = Means { certificate: certificate.means.certificate, ..key.means };
+                Ok(Authenticated { expires: ends, means, ..key })
+            }
+            // TLS does not let it come so far.
+            (Auth::Certificate | Auth::Both, None) => Err(Refusal::NoCertificate),
+        }
+    }
+}

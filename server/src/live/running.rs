@@ -1,0 +1,362 @@
+//! The configuration in use, and how another one takes its place.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use ops::state_dir::StateDir;
+use parking_lot::Mutex;
+use protocol::join::Pin;
+use proxy::concurrency::Limits;
+use proxy::context::Context as DataPlane;
+use proxy::directory::Directory;
+use proxy::ingress::{Entrance, TlsEntrance};
+use proxy::plugin::{Kinds, Plugins};
+use rustls::ServerConfig;
+
+use super::listener::Listener;
+use super::listeners::{NextListener, NextListeners, wanted, written_ports};
+use super::naming::{joins, key_names, public_url};
+use super::proven::{Next, Proven, Switched, Unproven};
+use super::relaying::passed;
+use super::role::Role;
+use super::serving::Serving;
+use crate::admin::{self, Bound};
+use crate::admission::{self, Door, NewGate};
+use crate::certificates::Certificates;
+use crate::config::{self, Document};
+use crate::entrances::{plain, secure};
+use crate::identity::{JoinMaker, ServerKey, StateKey, Store};
+use crate::registry::{Configured, Naming, Registry, Relays, WantedParts};
+use crate::settings::{Flags, PublicUrl, Settings};
+
+/// What the operator asks for besides the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wishes {
+    /// Names that clients hold are taken from them where the document needs them.
+    pub take: bool,
+    /// All members of every group have to take its part, not only half of them.
+    pub require_all: bool,
+}
+
+/// Whether the server is only about to begin: it does so without what may come in a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AtStart {
+    Yes,
+    No,
+}
+
+/// What all configurations share.
+pub(crate) struct Shared {
+    pub(crate) flags: Flags,
+    pub(crate) kinds: Kinds,
+    pub(crate) state: StateDir,
+    pub(crate) state_key: StateKey,
+    pub(crate) context: DataPlane,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) identity: Arc<Store>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) serving: Arc<Serving>,
+}
+
+/// The configuration in use, and everything that it sets up.
+pub struct Running {
+    shared: Shared,
+    /// TLS for visitors, whatever certificates there are.
+    tls: Arc<ServerConfig>,
+    current: ArcSwap<Next>,
+    listeners: Mutex<Vec<Arc<Listener>>>,
+    /// Held while a configuration is proven and not yet in use.
+    only: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("revision", &self.revision()).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Nothing yet; `pin` is that of the server's own key, and `settings` are those of the first configuration.
+    pub(crate) fn new(shared: Shared, settings: Settings, pin: Pin) -> Result<Self, Unproven> {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        let first = Next {
+            revision: 0,
+            joins: joins(&settings, nowhere, pin)?,
+            plugins: Arc::new(Plugins::default()),
+            bound: Bound { tunnel: nowhere, http: nowhere, https: None, ops: nowhere, admin: None },
+            key_names: key_names(&settings),
+            settings,
+        };
+        Ok(Self {
+            tls: shared.certificates.tls()?,
+            shared,
+            current: ArcSwap::from_pointee(first),
+            listeners: Mutex::default(),
+            only: Arc::default(),
+        })
+    }
+
+    /// What operators see, and what they ask for over TCP. To be called before the first switch.
+    pub(crate) fn show(&self, pages: Router, commands: Router) {
+        // Another time would change nothing; there is none.
+        drop(self.shared.serving.pages.set(pages));
+        drop(self.shared.serving.commands.set(commands));
+    }
+
+    /// The number of the configuration in use; 0 without one.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.current.load().revision
+    }
+
+    /// Where the server listens.
+    #[must_use]
+    pub fn bound(&self) -> Bound {
+        self.current.load().bound
+    }
+
+    /// What makes join strings.
+    #[must_use]
+    pub fn joins(&self) -> JoinMaker {
+        self.current.load().joins.clone()
+    }
+
+    /// The document in use, with the flags.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.current.load().settings.clone()
+    }
+
+    /// Where clients log in.
+    #[must_use]
+    pub fn door(&self) -> &Arc<Door> {
+        &self.shared.serving.door
+    }
+
+    /// Why the listener of this address is down; none if it is not.
+    #[must_use]
+    pub fn down(&self, address: SocketAddr) -> Option<String> {
+        let all = self.listeners.lock();
+        all.iter().filter(|listener| listener.address() == Some(address)).find_map(|listener| listener.down())
+    }
+
+    /// Constructs and proves what is new of `document`, which gets the number `revision`: binds, resolves, asks the members
+    /// of groups. Changes nothing; a dropped [`Proven`] undoes what it holds.
+    ///
+    /// # Errors
+    /// [`Unproven`]: nothing has changed.
+    pub async fn prove(&self, document: Document, revision: u64, wishes: Wishes) -> Result<Proven, Unproven> {
+        let settings = Settings::new(self.shared.flags.clone(), document)?;
+        self.prove_settings(settings, revision, wishes, AtStart::No).await
+    }
+
+    /// The same for settings that are read already.
+    pub(crate) async fn prove_settings(
+        &self,
+        settings: Settings,
+        revision: u64,
+        wishes: Wishes,
+        start: AtStart,
+    ) -> Result<Proven, Unproven> {
+        let Shared { registry, context, kinds, .. } = &self.shared;
+        let only = self.only.clone().lock_owned().await;
+        let current = self.current.load_full();
+        let document = &settings.document;
+        let (routing, plugins) =
+            config::routing(document, &current.plugins, kinds, &context.metrics).map_err(Unproven::Rules)?;
+        let services = registry.nearby().prepare(&document.services, &plugins)?;
+        let (certificates, key) = self.read_certificates(&settings, &current.key_names).await?;
+        let gate = self.gate(document, key.as_ref()).await?;
+
+        let wanted = wanted(&settings);
+        let names = Configured::of(document, written_ports(&wanted));
+        // At the start nobody is there to be asked.
+        let take = wishes.take || start == AtStart::Yes;
+        let names = registry.want_names(names, take).map_err(Unproven::Held)?;
+        let open = self.listeners.lock().clone();
+        // Whoever held one of them gives it back, or it would have been refused.
+        let given_up = |port| registry.ports().has(port);
+        let mut listeners = NextListeners::prove(wanted, &open, start, given_up, &self.shared.serving)?;
+        names.and_ports(listeners.ports());
+        let bound = listeners.bound().ok_or(Unproven::Stopping)?;
+        let url = public_url(&settings, bound);
+        for next in listeners.iter_mut() {
+            next.entrance = self.entrance(next, document, &url, bound);
+            next.operators = self.operators(next, document);
+        }
+        let relays = self.relays(document, &listeners, bound);
+        let pin = key.as_ref().map_or(current.joins.pin, |key| key.pin);
+        let parts = registry.prepare_parts(WantedParts::of(document, revision, wishes.require_all)).await?;
+        registry.nearby().get_ready(&services).await;
+        Ok(Proven {
+            parts,
+            services,
+            certificates,
+            naming: Naming {
+                domain: settings.domain.clone(),
+                public_url: url,
+                key: self.shared.state_key.clone(),
+            },
+            routing: routing.with_relays(relays).of_revision(revision),
+            names,
+            listeners,
+            next: Next {
+                revision,
+                plugins: Arc::new(plugins),
+                joins: joins(&settings, bound.tunnel, pin)?,
+                bound,
+                key_names: key_names(&settings),
+                settings,
+            },
+            gate,
+            _only: only,
+        })
+    }
+
+    /// Puts what is proven in the place of what is in use, in one step. Requests under way finish where they are.
+    pub fn switch(&self, proven: Proven) -> Switched {
+        let Proven {
+            next,
+            parts,
+            services,
+            certificates,
+            gate,
+            naming,
+            routing,
+            names,
+            listeners,
+            _only: only,
+        } = proven;
+        let Shared { registry, context, serving, .. } = &self.shared;
+        let Next { revision, settings, plugins, .. } = &next;
+        let waits = settings.document.timeouts;
+        context.waits.replace(waits.data_plane);
+        serving.door.pulse().beat_every(waits.heartbeat);
+        serving.visitors.limit_to(Limits { wait: waits.queue, ..settings.document.limits });
+        self.shared.certificates.replace(certificates);
+        serving.door.use_gate(gate);
+        let granted = settings.document.principals.iter();
+        let granted = granted.map(|granting| (granting.name.clone(), granting.grants.clone()));
+        self.shared.identity.configure(granted);
+        registry.name_by(naming);
+        registry.ports().bind_on(listeners.public());
+        // What rules lead to is there before them, and goes after them.
+        plugins.start(context);
+        registry.nearby().use_services(services);
+        let behind = parts.refusals().to_vec();
+        registry.use_parts(parts);
+        registry.route_by(routing);
+        let taken = registry.use_names(names);
+        let (ended, withdrawn) = registry.end_ungranted(Instant::now());
+        let before = std::mem::replace(&mut *self.listeners.lock(), listeners.begin(serving));
+        drop(before);
+        let down = self.listeners.lock().iter().filter_map(|listener| listener.down()).collect();
+        let switched = Switched { revision: *revision, behind, taken, ended, withdrawn, down };
+        let current = self.current.swap(Arc::new(next));
+        drop(only);
+        self.follow_default(&current);
+        switched
+    }
+
+    /// `default` comes and goes with the principals of the configuration, and its join string says where clients go.
+    fn follow_default(&self, before: &Next) {
+        let now = self.current.load();
+        let had = |next: &Next| next.settings.document.principals.is_empty();
+        let same = now.joins.address == before.joins.address && had(&now) == had(before);
+        if same || before.revision == 0 {
+            return;
+        }
+        let (joins, state) = (now.joins.clone(), self.shared.state.clone());
+        let identity = self.shared.identity.clone();
+        let spawner = &self.shared.context.spawner;
+        spawner.spawn(spawner.here(), "join string", async move {
+            let kept = move || joins.keep_default(&state, &identity, SystemTime::now()).map(drop);
+            match tokio::task::spawn_blocking(kept).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the join string of `default` can not be kept"),
+                Err(error) => tracing::warn!(%error, "the join string of `default` was not kept"),
+            }
+        });
+    }
+
+    async fn read_certificates(
+        &self,
+        settings: &Settings,
+        known: &[String],
+    ) -> Result<(Certificates, Option<ServerKey>), Unproven> {
+        let (files, names) = (settings.document.certificates.clone(), key_names(settings));
+        let (state, same) = (self.shared.state.clone(), names == known);
+        let read = move || {
+            let certificates = Certificates::load(files)?;
+            let key = (!same).then(|| ServerKey::load_or_create(&state, &names)).transpose()?;
+            Ok((certificates, key))
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| Unproven::Stopping)?
+    }
+
+    async fn gate(&self, document: &Document, key: Option<&ServerKey>) -> Result<NewGate, Unproven> {
+        let clients = document.listen.tunnel.as_ref().and_then(|listener| listener.clients.clone());
+        let (door, tls) = (self.door().clone(), key.map(|key| key.tls.clone()));
+        let read = move || door.gate(tls, clients.as_ref());
+        Ok(tokio::task::spawn_blocking(read).await.map_err(|_| Unproven::Stopping)??)
+    }
+
+    fn entrance(
+        &self,
+        next: &NextListener,
+        document: &Document,
+        public_url: &PublicUrl,
+        bound: Bound,
+    ) -> Option<Entrance> {
+        let mut entrance = plain(document, next.proxy_protocol);
+        match next.listener.role {
+            Role::Tunnel | Role::Ops | Role::Admin => return None,
+            Role::Tcp | Role::Tls => {}
+            Role::Http => {
+                if document.listen.http.as_ref().is_some_and(|listener| listener.redirect) {
+                    entrance.redirect = Some(secure(public_url, bound).pattern().into());
+                }
+            }
+            Role::Https => entrance.tls = bound.https.map(|listener| self.tls_entrance(listener)),
+        }
+        Some(entrance)
+    }
+
+    fn operators(&self, next: &NextListener, document: &Document) -> Option<admin::Gate> {
+        let admin = document.listen.admin.as_ref().filter(|_| next.listener.role == Role::Admin)?;
+        let metrics = self.shared.context.metrics.clone();
+        Some(admin::Gate::new(admin.tokens.clone(), next.listener.address()?, &admin.hosts, metrics))
+    }
+
+    fn tls_entrance(&self, listener: SocketAddr) -> Arc<TlsEntrance> {
+        let (known, registry) = (self.shared.certificates.clone(), self.shared.registry.clone());
+        let door = self.shared.serving.door.clone();
+        Arc::new(TlsEntrance {
+            listener,
+            config: self.tls.clone(),
+            // A host whose TLS ends elsewhere is not served here, though the certificate may be for it too: its visitors
+            // must not come over the connection of another host.
+            covers: Box::new(move |sni, host| known.agree(sni, host) && !registry.passes(listener, host)),
+            clients: Box::new(move |stream, peer| admission::take(&door, stream, peer)),
+        })
+    }
+
+    /// Where the connections of `listeners` go.
+    fn relays(&self, document: &Document, listeners: &NextListeners, bound: Bound) -> Relays {
+        let metrics = &self.shared.context.metrics;
+        let own = |listen: config::RelayListen| {
+            let is_it = |next: &&NextListener| next.listener.listen.is_at(listen.address);
+            listeners.of(Role::Tls).find(is_it)?.listener.address()
+        };
+        let mut relays = passed(document, bound.https, metrics, own);
+        for (entrance, next) in document.tcp.iter().zip(listeners.of(Role::Tcp)) {
+            if let Some(address) = next.listener.address() {
+                relays.add_tcp(address, &entrance.to, metrics);
+            }
+        }
+        relays
+    }
+}

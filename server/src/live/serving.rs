@@ -1,0 +1,155 @@
+//! Who takes in those that come to a listener.
+
+use std::net::TcpListener;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use axum::Router;
+use ops::ops_listener;
+use ops::spawn::Spawner;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::listener::Listener;
+use super::role::Role;
+use crate::admission::{self, Door};
+use crate::registry::NoRoom;
+use crate::visitors::{Relayed, Visitors};
+
+/// How often an address that is in use is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// The same for one that a client is about to give back.
+const RETRY_SOON: Duration = Duration::from_millis(20);
+/// How many times that is done.
+const SOON: u32 = 50;
+
+/// Takes in those that come to a listener.
+pub(crate) struct Serving {
+    /// Clients.
+    pub(crate) door: Arc<Door>,
+    /// Visitors.
+    pub(crate) visitors: Visitors,
+    /// What operators see.
+    pub(crate) pages: OnceLock<Router>,
+    /// What they ask for over TCP.
+    pub(crate) commands: OnceLock<Router>,
+    /// Cancelled when even they see nothing more.
+    pub(crate) quiet: CancellationToken,
+    /// Cancelled when no new work may start.
+    pub(crate) drain: CancellationToken,
+    /// For tasks.
+    pub(crate) spawner: Spawner,
+}
+
+/// What a listener needs to begin.
+pub(super) struct Beginning {
+    sockets: Vec<TcpListener>,
+    /// For relayed connections.
+    permits: Option<Arc<Semaphore>>,
+}
+
+impl Serving {
+    /// What ends a new listener for `role`.
+    pub(super) fn stop(&self, role: Role) -> CancellationToken {
+        match role {
+            Role::Ops | Role::Admin => self.quiet.child_token(),
+            _ => self.drain.child_token(),
+        }
+    }
+
+    /// All that can fail before `listener` begins.
+    pub(super) fn prepare(&self, listener: &Listener) -> Result<Beginning, NoRoom> {
+        // What the system says if there are no descriptors.
+        let sockets = listener.clones().map_err(|_| NoRoom)?;
+        let permits = match listener.role {
+            Role::Tcp | Role::Tls if !sockets.is_empty() => {
+                Some(self.visitors.room(sockets.len(), &listener.stop).ok_or(NoRoom)?)
+            }
+            _ => None,
+        };
+        Ok(Beginning { sockets, permits })
+    }
+
+    /// Takes in those that come to `listener` from now on.
+    pub(super) fn begin(self: &Arc<Self>, listener: &Arc<Listener>, beginning: Beginning) {
+        let Beginning { sockets, permits } = beginning;
+        if sockets.is_empty() {
+            return self.bind_later(listener);
+        }
+        let (gate, stop) = (&listener.gate, &listener.stop);
+        match listener.role {
+            Role::Tunnel => admission::listen(&self.door, sockets, stop),
+            Role::Http | Role::Https => {
+                self.visitors.serve_http(listener.role.as_str(), sockets, gate, stop);
+            }
+            Role::Ops => {
+                let pages = self.pages.get().cloned().unwrap_or_default();
+                self.serve_operators("ops", sockets, &pages, stop);
+            }
+            Role::Admin => self.serve_operators("admin", sockets, &listener.operators.pages(), stop),
+            Role::Tcp | Role::Tls => {
+                let (Some(address), Some(permits)) = (listener.address(), permits) else { return };
+                let relayed = match listener.role {
+                    Role::Tls => Relayed::Tls(address),
+                    _ => Relayed::Tcp(address),
+                };
+                self.visitors.serve_relayed(relayed, sockets, &permits, gate, stop);
+            }
+        }
+    }
+
+    /// Binds what is down as soon as it can be.
+    fn bind_later(self: &Arc<Self>, listener: &Arc<Listener>) {
+        let (serving, stop, listener) = (self.clone(), listener.stop.clone(), Arc::downgrade(listener));
+        self.spawner.spawn(self.spawner.next_worker(), "bind again", async move {
+            let mut tries = 0_u32;
+            loop {
+                let pause = if tries < SOON { RETRY_SOON } else { RETRY };
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                tries = tries.saturating_add(1);
+                if serving.bound(&listener) {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Whether there is nothing more to do.
+    fn bound(self: &Arc<Self>, listener: &Weak<Listener>) -> bool {
+        let Some(listener) = listener.upgrade() else { return true };
+        if let Err(error) = listener.bind(Vec::new(), Some(&listener.listen)) {
+            listener.is_down(&error);
+            return false;
+        }
+        tracing::info!(
+            listener = listener.address().map(tracing::field::display),
+            "a listener that was down is up"
+        );
+        match self.prepare(&listener) {
+            Ok(beginning) => self.begin(&listener, beginning),
+            Err(error) => tracing::error!(%error, "a listener for visitors is lost"),
+        }
+        true
+    }
+
+    fn serve_operators(
+        &self,
+        name: &'static str,
+        sockets: Vec<TcpListener>,
+        pages: &Router,
+        stop: &CancellationToken,
+    ) {
+        for socket in sockets {
+            let (at, stop, pages) = (self.spawner.clone(), stop.clone(), pages.clone());
+            self.spawner.spawn(self.spawner.next_worker(), name, async move {
+                match tokio::net::TcpListener::from_std(socket) {
+                    Ok(listener) => ops_listener::serve(listener, pages, &at, &stop).await,
+                    Err(error) => tracing::error!(name, %error, "a listener for operators is lost"),
+                }
+            });
+        }
+    }
+}

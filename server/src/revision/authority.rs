@@ -1,0 +1,428 @@
+//! The one task that decides which configuration is in force.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ops::metrics::{Metrics, ReloadOutcome};
+use ops::signals::Hangups;
+use parking_lot::Mutex;
+use policy::revision::{Author, Counts, Digest, Entry, History, Window};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::api::Applied;
+use super::board::Board;
+use super::desk::{Apply, Ask, Asked};
+use super::diff::parts;
+use super::file::{InputFile, look};
+use super::reader::Reader;
+use super::refusal::Refusal;
+use super::resolve::{names, unresolved};
+use super::runs::{Runs, Wishes};
+use super::start::{Start, emptied, is_emptied};
+use super::store::{Store, digest};
+use crate::config::Document;
+use crate::identity::unix_seconds;
+
+/// How often the clock and the counts are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// What could not be undone is tried again after so long.
+const UNDO_AGAIN: Duration = Duration::from_secs(30);
+
+/// What came of a look at the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// What it says was seen before.
+    Old,
+    /// It says something new, good or bad.
+    News,
+}
+
+/// Decides which configuration is in force.
+pub(crate) struct Authority<R> {
+    runs: Arc<R>,
+    reader: Reader,
+    /// Held while the disk writes, by this task's own work only.
+    store: Arc<Mutex<Store>>,
+    board: Arc<Board>,
+    metrics: Metrics,
+    file: Option<InputFile>,
+    /// Its time comes when nothing waits to be confirmed any more.
+    deferred: bool,
+    /// What the file said when it was tried last, good or bad.
+    tried: Option<Digest>,
+    window: Window,
+    /// How long a revision is watched.
+    span: Duration,
+    /// What was in force before the one that is watched.
+    before: u64,
+    began: Instant,
+    /// The names of services next to the server.
+    names: BTreeSet<(String, u16)>,
+    /// When the revision in force is undone unless it is confirmed.
+    undo_at: Option<Instant>,
+}
+
+impl<R: Runs> Authority<R> {
+    /// The authority over what `start` has begun with, which is in use by `runs`.
+    pub(crate) fn new(start: Start, runs: Arc<R>, board: Arc<Board>, metrics: Metrics) -> Self {
+        let left =
+            start.store.history().awaited().map(|awaited| awaited.left(unix_seconds(SystemTime::now())));
+        let began = Instant::now();
+        Self {
+            runs,
+            span: start.document().timeouts.watch,
+            names: names(start.document()),
+            reader: start.reader,
+            store: Arc::new(Mutex::new(start.store)),
+            board,
+            metrics,
+            file: start.file,
+            deferred: false,
+            tried: start.tried,
+            window: Window::default(),
+            before: 0,
+            began,
+            undo_at: left.and_then(|left| began.checked_add(left)),
+        }
+    }
+
+    /// Does what is asked for, what the file says and what the clock brings, for ever.
+    pub(crate) async fn run(mut self, mut asked: Asked, mut hangups: Hangups) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                ask = asked.next() => match ask {
+                    Some(ask) => self.answer(ask).await,
+                    None => return,
+                },
+                () = changed(&mut self.file) => {
+                    self.look().await;
+                }
+                () = hangups.next() => self.hang_up().await,
+                _ = ticks.tick() => self.tick().await,
+            }
+            if self.deferred && self.board.history().awaited().is_none() {
+                self.deferred = false;
+                self.look().await;
+            }
+        }
+    }
+
+    /// Whoever asked may have gone: what was done is done.
+    async fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Apply(apply, reply) => drop(reply.send(self.apply(apply).await)),
+            Ask::Prove(apply, reply) => drop(reply.send(self.prove(apply).await)),
+            Ask::Confirm(reply) => drop(reply.send(self.confirm().await)),
+            Ask::Rollback { to, author, note, wishes, reply } => {
+                drop(reply.send(self.roll_back(to, author, note, wishes).await));
+            }
+            Ask::Text(number, reply) => drop(reply.send(self.text(number).await)),
+        }
+    }
+
+    /// Puts a text in force. If that fails, nothing has changed.
+    pub(super) async fn apply(&mut self, apply: Apply) -> Result<Applied, Refusal> {
+        let applied = self.try_apply(apply).await;
+        match &applied {
+            Ok(applied) if applied.unchanged => {}
+            Ok(_) => self.metrics.reload(ReloadOutcome::Applied),
+            Err(_) => self.metrics.reload(ReloadOutcome::Failed),
+        }
+        applied
+    }
+
+    async fn try_apply(&mut self, apply: Apply) -> Result<Applied, Refusal> {
+        let Apply { text, path, author, note, wishes, confirm } = apply;
+        let (history, digest) = (self.board.history(), digest(text.as_bytes()));
+        if history.current().is_some_and(|current| current.is_same(&path, digest)) {
+            if confirm.is_some() {
+                return Err(Refusal::InForce(history.number()));
+            }
+            if author == Author::File {
+                self.commit(history.see(&path, digest), None).await?;
+            }
+            let (parts, remarks) = (Vec::new(), Vec::new());
+            let revision = history.number();
+            return Ok(Applied { revision, unchanged: true, parts, remarks, undone_in_seconds: None });
+        }
+        self.may_replace(confirm)?;
+        let document = self.read(path.clone(), text.clone()).await?;
+        let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        let before = history.awaited().map_or(history.number(), |awaited| awaited.back_to);
+        let make = |time| {
+            let entry = Entry { digest, length, time, author: author.clone(), path: path.clone(), note };
+            Ok(history.accept(entry, confirm))
+        };
+        let applied = self.put(document, text, wishes, make).await?;
+        // There is no going back to what nobody has had in force.
+        if before > 0 && !self.span.is_zero() {
+            self.before = before;
+            self.window.begin(self.began.elapsed(), self.counts(), self.span);
+        }
+        let Applied { revision, parts, remarks, .. } = &applied;
+        tracing::info!(revision, by = %author, file = %path.display(), parts = parts.len(), "a configuration is in force");
+        remarks.iter().for_each(|remark| tracing::warn!(revision, "{remark}"));
+        Ok(applied)
+    }
+
+    /// Whether a text could be put in force.
+    async fn prove(&self, apply: Apply) -> Result<(), Refusal> {
+        let document = self.read(apply.path, apply.text).await?;
+        self.resolve(&document).await?;
+        let number = self.board.history().next();
+        let proven = self.runs.prove(document, number, apply.wishes).await;
+        proven.map(drop).map_err(Refusal::Unproven)
+    }
+
+    async fn confirm(&mut self) -> Result<u64, Refusal> {
+        let next = self.board.history().confirm().ok_or(Refusal::NothingAwaited)?;
+        let number = next.number();
+        self.commit(next, None).await?;
+        self.undo_at = None;
+        tracing::info!(revision = number, "the configuration is confirmed");
+        Ok(number)
+    }
+
+    /// Puts an earlier text in force once more.
+    pub(super) async fn roll_back(
+        &mut self,
+        to: Option<u64>,
+        author: Author,
+        note: Option<String>,
+        wishes: Wishes,
+    ) -> Result<Applied, Refusal> {
+        let to = self.board.history().earlier(to)?;
+        self.restore(to, author, note, wishes).await
+    }
+
+    async fn restore(
+        &mut self,
+        to: u64,
+        author: Author,
+        note: Option<String>,
+        wishes: Wishes,
+    ) -> Result<Applied, Refusal> {
+        let history = self.board.history();
+        let (text, from) = (self.text(to).await?, history.number());
+        let path = history.get(to).map_or_else(PathBuf::new, |revision| revision.path.clone());
+        let document = self.read(path, text.clone()).await?;
+        let make = |time| Ok(history.restore(to, time, author.clone(), note)?);
+        let applied = self.put(document, text, wishes, make).await?;
+        self.window.close();
+        self.metrics.reload(ReloadOutcome::RolledBack);
+        let revision = applied.revision;
+        tracing::warn!(revision, by = %author, "revision {from} is undone: the text of revision {to} is in force again");
+        applied.remarks.iter().for_each(|remark| tracing::warn!(revision, "{remark}"));
+        Ok(applied)
+    }
+
+    /// Proves, keeps, switches: what is in force was always kept before.
+    async fn put(
+        &mut self,
+        document: Document,
+        text: String,
+        wishes: Wishes,
+        make: impl FnOnce(u64) -> Result<History, Refusal>,
+    ) -> Result<Applied, Refusal> {
+        let history = self.board.history();
+        let (span, before) = (document.timeouts.watch, self.text(history.number()).await?);
+        let names = self.resolve(&document).await?;
+        let proven = self.runs.prove(document, history.next(), wishes).await.map_err(Refusal::Unproven)?;
+        let next = make(unix_seconds(SystemTime::now()))?;
+        let (revision, awaited) = (next.number(), next.awaited());
+        let parts = parts(&before, &text);
+        self.commit(next, Some(text)).await?;
+        let remarks = self.runs.switch(proven);
+        (self.span, self.names) = (span, names);
+        let undone_in = awaited.map(|awaited| Duration::from_secs(awaited.seconds));
+        self.undo_at = undone_in.and_then(|span| Instant::now().checked_add(span));
+        let undone_in_seconds = awaited.map(|awaited| awaited.seconds);
+        Ok(Applied { revision, unchanged: false, parts, remarks, undone_in_seconds })
+    }
+
+    /// The names of services that `document` has; those that are new have to be known to somebody.
+    async fn resolve(&self, document: &Document) -> Result<BTreeSet<(String, u16)>, Refusal> {
+        let names = names(document);
+        let wrong = unresolved(names.difference(&self.names).cloned()).await;
+        if wrong.is_empty() { Ok(names) } else { Err(Refusal::Unproven(wrong.join("\n"))) }
+    }
+
+    /// While a word is waited for, only what waits for one too may come.
+    fn may_replace(&self, confirm: Option<u64>) -> Result<(), Refusal> {
+        match self.undo_at {
+            Some(at) if confirm.is_none() => {
+                let left = at.saturating_duration_since(Instant::now());
+                Err(Refusal::Awaiting { number: self.board.number(), left })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// SIGHUP: what the file says now; or else what is in force once more, with what the environment and other files say
+    /// by now.
+    async fn hang_up(&mut self) {
+        tracing::info!("SIGHUP: the configuration is read again");
+        self.tried = None;
+        if self.look().await != Looked::Old {
+            return;
+        }
+        if let Err(refusal) = self.renew().await {
+            self.metrics.reload(ReloadOutcome::Failed);
+            tracing::warn!("what is in force stays as it is: {}", refusal.line());
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), Refusal> {
+        let history = self.board.history();
+        let Some(current) = history.current() else { return Ok(()) };
+        let text = self.text(current.number).await?;
+        let document = self.read(current.path.clone(), text).await?;
+        let proven = self.runs.prove(document, current.number, Wishes::default()).await;
+        let remarks = self.runs.switch(proven.map_err(Refusal::Unproven)?);
+        self.metrics.reload(ReloadOutcome::Applied);
+        let revision = current.number;
+        tracing::info!(revision, "the configuration in force was read again");
+        remarks.iter().for_each(|remark| tracing::warn!(revision, "{remark}"));
+        Ok(())
+    }
+
+    /// Looks at the file, and puts it in force if it says something new.
+    async fn look(&mut self) -> Looked {
+        let Some(path) = self.file.as_ref().map(|file| file.path().to_owned()) else { return Looked::Old };
+        let looked_at = path.clone();
+        let (text, digest) = match blocking(move || look(&looked_at)).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                self.tried = None;
+                return self.pend(error.line());
+            }
+            Err(_) => return Looked::Old,
+        };
+        let history = self.board.history();
+        if !history.is_news(&path, digest) {
+            self.tried = None;
+            self.board.pend(None);
+            return Looked::Old;
+        }
+        if history.awaited().is_some() {
+            self.deferred = true;
+            let number = history.number();
+            return self
+                .pend(format!("{} waits until revision {number} is confirmed or undone", path.display()));
+        }
+        if self.tried.replace(digest) == Some(digest) {
+            return Looked::News;
+        }
+        if is_emptied(&text, history.current().map_or(0, |current| current.length)) {
+            return self.pend(emptied(&path));
+        }
+        let wishes = Wishes::default();
+        let apply = Apply { text, path, author: Author::File, note: None, wishes, confirm: None };
+        let applied = self.try_apply(apply).await;
+        match applied {
+            Ok(applied) => {
+                self.board.pend(None);
+                if !applied.unchanged {
+                    self.metrics.reload(ReloadOutcome::Applied);
+                }
+                Looked::News
+            }
+            Err(refusal) => self.pend(refusal.line()),
+        }
+    }
+
+    /// The file has to wait. Each reason is said, and counts, once.
+    fn pend(&self, line: String) -> Looked {
+        if self.board.pending().is_none_or(|said| *said != line) {
+            self.metrics.reload(ReloadOutcome::Failed);
+            let number = self.board.number();
+            tracing::warn!("revision {number} stays in force, and not the configuration file: {line}");
+        }
+        self.board.pend(Some(line));
+        Looked::News
+    }
+
+    async fn tick(&mut self) {
+        let (now, counts) = (self.began.elapsed(), self.counts());
+        let undo = match self.window.look(now, counts) {
+            Some(failing) => Some((self.before, Author::Watch, failing.to_string())),
+            None => self.unconfirmed(),
+        };
+        self.window.sample(now, counts, self.span);
+        let Some((to, author, why)) = undo else { return };
+        let number = self.board.number();
+        tracing::error!(revision = number, "the configuration is undone: {why}");
+        let note = format!("revision {number}: {why}");
+        self.window.close();
+        if let Err(refusal) = self.restore(to, author, Some(note), Wishes::default()).await {
+            tracing::error!(revision = number, "it can not be undone: {}", refusal.line());
+            self.undo_at = self.undo_at.and(Instant::now().checked_add(UNDO_AGAIN));
+        }
+    }
+
+    /// What to undo because nobody has confirmed it.
+    fn unconfirmed(&self) -> Option<(u64, Author, String)> {
+        let awaited = self.board.history().awaited()?;
+        self.undo_at.filter(|at| *at <= Instant::now())?;
+        Some((awaited.back_to, Author::Unconfirmed, format!("not confirmed in {} s", awaited.seconds)))
+    }
+
+    fn counts(&self) -> Counts {
+        let counts = self.metrics.watched();
+        Counts {
+            requests: counts.requests,
+            failed: counts.failed,
+            probes: counts.probes,
+            failed_probes: counts.failed_probes,
+        }
+    }
+
+    async fn read(&self, path: PathBuf, text: String) -> Result<Document, Refusal> {
+        let reader = self.reader.clone();
+        Ok(blocking(move || reader.read(&path, &text)).await??)
+    }
+
+    async fn text(&self, number: u64) -> Result<String, Refusal> {
+        let history = self.board.history();
+        if number != 0 && history.get(number).is_none() {
+            return Err(policy::revision::NoSuchRevision::Number(number).into());
+        }
+        let store = self.store.clone();
+        Ok(blocking(move || store.lock().text(number)).await??)
+    }
+
+    /// Keeps `next`, and shows it.
+    async fn commit(&self, next: History, text: Option<String>) -> Result<(), Refusal> {
+        let (store, kept) = (self.store.clone(), next.clone());
+        blocking(move || store.lock().commit(kept, text.as_deref())).await??;
+        self.board.publish(next);
+        Ok(())
+    }
+}
+
+/// Never, without a file.
+async fn changed(file: &mut Option<InputFile>) {
+    match file {
+        Some(file) => file.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Does what blocks on the disk where that holds up nobody.
+fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, Refusal>> {
+    let done = tokio::task::spawn_blocking(work);
+    async move { done.await.map_err(|_| Refusal::Ended) }
+}
+
+impl<R> std::fmt::Debug for Authority<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("file", &self.file).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,223 @@
+//! D22: the configuration changes under load, for good and for bad.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tests::fixture::HttpService;
+use tests::tunneld::Tunneld;
+use tests::visitor::{self, Visitor, empty, request};
+use tests::wait::{SOON, until};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::long;
+
+const HOST: &str = "app.t.example.com";
+
+/// A configuration that answers with `version`, and has a service behind.
+fn config(service: &HttpService, version: &str) -> String {
+    format!(
+        r#"
+domain = "t.example.com"
+timeouts = {{ watch = "0s" }}
+service = [{{ name = "app", servers = [{{ address = "{}" }}] }}]
+rule = [
+  {{ name = "app", host = "app", to = "app" }},
+  {{ name = "version", host = "app", path_prefix = "/version", respond = {{ status = 200, body = "{version}" }} }},
+]
+"#,
+        service.addr()
+    )
+}
+
+/// A server whose configuration changes, and visitors that do not care.
+struct Stage {
+    server: Tunneld,
+    service: HttpService,
+    load: Load,
+}
+
+/// Visitors that come at a steady pace, every other one over a connection that he keeps.
+struct Load {
+    asked: Arc<AtomicUsize>,
+    failed: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+    tasks: JoinSet<()>,
+}
+
+impl Load {
+    fn on(door: std::net::SocketAddr, per_second: u32) -> Self {
+        let mut load = Self {
+            asked: Arc::default(),
+            failed: Arc::default(),
+            over: Arc::default(),
+            tasks: JoinSet::new(),
+        };
+        let workers = 10;
+        for worker in 0..workers {
+            let (asked, failed, over) = (load.asked.clone(), load.failed.clone(), load.over.clone());
+            load.tasks.spawn(async move {
+                let mut ticks = interval(Duration::from_secs(1) * workers / per_second);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                let mut kept = None;
+                while !over.load(Ordering::Relaxed) {
+                    ticks.tick().await;
+                    if worker % 2 == 0 || kept.is_none() {
+                        kept = Visitor::connect(door).await.ok();
+                    }
+                    let answer = match &mut kept {
+                        Some(visitor) => visitor.whole(request("GET", HOST, "/", empty())).await.ok(),
+                        None => None,
+                    };
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    if answer.as_ref().is_none_or(|answer| answer.status != 200) {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        println!("visitor {worker} got {answer:?}");
+                        kept = None;
+                    }
+                }
+            });
+        }
+        load
+    }
+
+    /// How many asked, and how many got no answer from the service.
+    async fn end(self) -> (usize, usize) {
+        self.over.store(true, Ordering::Relaxed);
+        self.tasks.join_all().await;
+        (self.asked.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+}
+
+impl Stage {
+    async fn new(per_second: u32) -> Self {
+        let service = HttpService::start().await;
+        let first = config(&service, "0");
+        let server = Tunneld::configured(|_| first, &[]).await;
+        let load = Load::on(server.listen().http, per_second);
+        Self { server, service, load }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.server.home().join("tunneld.toml")
+    }
+
+    fn write(&self, text: impl AsRef<[u8]>) {
+        std::fs::write(self.file(), text).unwrap();
+    }
+
+    /// Waits until visitors are answered by `version`, and says how long that took.
+    async fn serves(&self, version: &str) -> Duration {
+        let answers = async || {
+            let answer = visitor::try_get(self.server.listen().http, HOST, "/version").await.ok()?;
+            (answer.text() == version).then_some(())
+        };
+        until(&format!("version {version} is in force"), SOON, answers).await.1
+    }
+
+    async fn revision(&self) -> u64 {
+        self.server.health().await["revision"].as_u64().unwrap()
+    }
+
+    /// Waits until the server says `what`, in one line, and looks whether anything has changed by then.
+    async fn stays(&self, version: &str, revision: u64, what: &str) {
+        let line = self.server.program.says(what, SOON).await;
+        assert!(line.contains("stays in force"), "{line}");
+        let pending = async || (self.server.metric("tunnel_config_pending").await == 1.0).then_some(());
+        until("the metric says it", SOON, pending).await;
+        self.serves(version).await;
+        assert_eq!(self.revision().await, revision, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn d22_flips_of_the_configuration_cost_no_request() {
+    let (flips, per_second) = if long() { (100, 500) } else { (10, 150) };
+    let stage = Stage::new(per_second).await;
+    let mut slowest = Duration::ZERO;
+    for flip in 1..=flips {
+        let version = flip.to_string();
+        stage.write(config(&stage.service, &version));
+        slowest = slowest.max(stage.serves(&version).await);
+    }
+    assert_eq!(stage.revision().await, flips + 1);
+    let (asked, failed) = stage.load.end().await;
+    println!("{flips} flips, the slowest in force after {slowest:?}; {asked} requests, {failed} failed");
+    assert_eq!(failed, 0, "of {asked}");
+    assert!(asked > 100, "{asked}");
+    assert_eq!(
+        stage.server.metric("tunnel_config_revision").await,
+        f64::from(u32::try_from(flips).unwrap() + 1)
+    );
+}
+
+#[tokio::test]
+async fn d22_what_can_not_be_used_changes_nothing_and_what_can_is_in_force() {
+    let stage = Stage::new(100).await;
+    let (server, home) = (&stage.server, stage.server.home().to_owned());
+    let good = |version: &str| config(&stage.service, version);
+
+    stage.write(good("1").replace("rule = [", "rules = ["));
+    stage.stays("0", 1, "tunneld.toml:5:1: unknown key `rules`").await;
+    stage.write(&good("1")[..90]);
+    stage.stays("0", 1, "tunneld.toml:4:").await;
+    stage.write(b"# \xff\n");
+    stage.stays("0", 1, "is not UTF-8").await;
+    std::fs::remove_file(stage.file()).unwrap();
+    stage.stays("0", 1, "No such file").await;
+    // Moved over it, as editors do and who deploys.
+    let moved = |version: &str| {
+        std::fs::write(home.join("new.toml"), good(version)).unwrap();
+        std::fs::rename(home.join("new.toml"), stage.file()).unwrap();
+    };
+    moved("2");
+    stage.serves("2").await;
+    until("nothing is pending", SOON, async || {
+        (server.metric("tunnel_config_pending").await == 0.0).then_some(())
+    })
+    .await;
+
+    let certificate =
+        |version: &str| good(version) + "certificate = [{ cert = \"a.pem\", key = \"b.key\" }]\n";
+    for name in ["a", "b"] {
+        let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
+        std::fs::write(home.join(format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(home.join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    }
+    stage.write(certificate("3"));
+    stage.stays("2", 2, "a.pem").await;
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    stage.write(good("3") + &format!("tcp = [{{ listen = \"{taken}\", to = \"app\" }}]\n"));
+    stage.stays("2", 2, &taken.to_string()).await;
+    drop(holder);
+    // A large file is another file.
+    stage.write(vec![b'#'; 5 * 1024 * 1024]);
+    stage.stays("2", 2, "more than 4 MiB").await;
+    stage.write("");
+    stage.stays("2", 2, "is empty").await;
+
+    let link = |from: &str, name: &str| {
+        symlink(from, home.join("link")).unwrap();
+        std::fs::rename(home.join("link"), home.join(name)).unwrap();
+    };
+    let volume = |folder: &Path, version: &str| {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("tunneld.toml"), good(version)).unwrap();
+    };
+    volume(&home.join("..1"), "4");
+    link("..1", "..data");
+    link("..data/tunneld.toml", "tunneld.toml");
+    stage.serves("4").await;
+    volume(&home.join("..2"), "5");
+    link("..2", "..data");
+    let took = stage.serves("5").await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(stage.revision().await, 4);
+    let (asked, failed) = stage.load.end().await;
+    println!("{asked} requests, {failed} failed");
+    assert_eq!(failed, 0, "of {asked}");
+}
