@@ -49,6 +49,7 @@ impl Parties {
     async fn dial(&self, to: SocketAddr, spawner: &Spawner) -> Session {
         let stream = TcpStream::connect(to).await.unwrap();
         let draft = HelloDraft {
+            takes_parts: true,
             client: ClientId([1; 16]),
             instance: InstanceId([2; 16]),
             slot: Slot(0),

@@ -1,15 +1,15 @@
-//! What `tunnelc status` asks: `GET /v1/status` on the admin socket.
+//! What `tunnelc status` and `reload` ask: `GET /v1/status` and `POST /v1/reload` on the admin socket.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
 use axum::response::Json;
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use crate::groups::GroupState;
-use crate::instance::Instance;
+use crate::reload::{Reloaded, Running};
 use crate::sessions::{SlotState, Up};
 use crate::tunnel::TunnelKind;
 use crate::tunnels::Standing;
@@ -17,23 +17,37 @@ use crate::tunnels::Standing;
 /// Where the status is.
 pub(crate) const STATUS: &str = "/v1/status";
 
+/// Where a reload is asked for.
+pub(crate) const RELOAD: &str = "/v1/reload";
+
 /// The pages of the admin socket.
-pub(crate) fn router(instance: Arc<Instance>) -> Router {
-    Router::new().route(STATUS, get(async move || Json(status(&instance))))
+pub(crate) fn router(running: Arc<Running>) -> Router {
+    let asked = running.clone();
+    Router::new()
+        .route(STATUS, get(async move || Json(status(&running))))
+        .route(RELOAD, post(async move || Json(reloaded(&asked.reload("tunnelc reload").await))))
+}
+
+fn reloaded(reloaded: &Reloaded) -> Value {
+    match reloaded {
+        Reloaded::Unchanged => json!({ "outcome": "unchanged" }),
+        Reloaded::Applied(changes) => json!({ "outcome": "applied", "changes": changes }),
+        Reloaded::Failed(error) => json!({ "outcome": "failed", "error": error }),
+    }
 }
 
 /// All about the instance, without secrets. Durations are in milliseconds.
-pub(crate) fn status(instance: &Instance) -> Value {
+fn status(running: &Running) -> Value {
+    let (instance, login) = (&running.instance, running.instance.login.load());
     let now = Instant::now();
     let sessions = instance.sessions.all();
     let sessions: Vec<_> =
         sessions.iter().enumerate().map(|(slot, state)| slot_status(slot, state, now)).collect();
-    let standings = instance.tunnels.standings();
     let tunnels: Vec<_> = instance
         .tunnels
-        .iter()
-        .zip(standings)
-        .map(|((_, tunnel), standing)| {
+        .standings()
+        .into_iter()
+        .map(|(tunnel, standing)| {
             let kind = match tunnel.kind {
                 TunnelKind::Http { .. } => "http",
                 TunnelKind::Tcp { .. } => "tcp",
@@ -51,15 +65,16 @@ pub(crate) fn status(instance: &Instance) -> Value {
         })
         .collect();
     json!({
-        "name": instance.name,
+        "name": login.name,
         "version": crate::VERSION,
         "client": instance.client.to_string(),
         "instance": instance.id.to_string(),
-        "credential": instance.credential.as_str(),
+        "credential": login.credential.as_str(),
         "state": if instance.drain().is_draining() { "draining" } else { "running" },
         "uptime_ms": millis(now, instance.started),
         "sessions": sessions,
         "tunnels": tunnels,
+        "config_pending": running.pending(),
         "groups": instance.groups.states().iter().map(group_status).collect::<Vec<_>>(),
     })
 }

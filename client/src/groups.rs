@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use policy::consent::{Consent, Endpoint, PlaceName};
+use policy::consent::{Consent, Endpoint, PlaceName, Withheld};
 use policy::part::{GroupPart, IngressKind, IngressPart};
 use protocol::control::{PartId, WholePart};
 use protocol::service_name::{ServiceName, is_name};
@@ -14,10 +14,10 @@ use proxy::context::Context;
 use proxy::plugin::{Kinds, Plugins, PluginsError};
 use proxy::routes::Routes;
 use proxy::service::{Address, HostName, Offer, Service, ServiceTable, dialled, labels_of};
-use tokio_util::sync::DropGuard;
+use tokio::sync::watch;
 use transport::digest::sha256;
 
-use crate::ingress::{Door, Leads, let_in};
+use crate::ingress::{Door, Leads, Open, let_in};
 use crate::sessions::Sessions;
 
 /// Services of one part, listeners, and plugins.
@@ -28,38 +28,50 @@ const PLUGINS_MAX: usize = 1_024;
 /// What this instance serves of its groups.
 #[derive(Debug)]
 pub struct Groups {
-    consent: Consent,
     kinds: Kinds,
     services: Arc<ServiceTable>,
     sessions: Arc<Sessions>,
     context: Context,
     state: Mutex<State>,
+    changes: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    consent: Consent,
     held: Vec<Held>,
+    /// What the server said last that it is to hold.
+    items: Vec<PartId>,
     /// What was refused last of each group, and why.
     refused: BTreeMap<String, Refused>,
     /// What of the table is ours.
     listed: HashSet<ServiceName>,
+    /// The listeners of the parts in use.
+    open: HashMap<SocketAddr, Open>,
 }
 
 /// A part that is ready.
 #[derive(Debug)]
 struct Held {
-    of: PartId,
-    digest: [u8; 32],
+    whole: WholePart,
+    asks: Asks,
     services: Vec<(ServiceName, Arc<Service>)>,
     entrances: Vec<Entrance>,
-    /// Its listeners let visitors in, once it is in use.
-    open: Option<Vec<DropGuard>>,
+    /// It is in use; otherwise it is kept ready.
+    used: bool,
 }
 
 #[derive(Debug)]
 struct Refused {
-    revision: u64,
+    whole: WholePart,
     reason: Text,
+}
+
+/// What a part asks its user for.
+#[derive(Debug)]
+struct Asks {
+    dial: Vec<Endpoint>,
+    listen: Vec<Endpoint>,
 }
 
 /// A listener that is ready.
@@ -104,20 +116,72 @@ impl Groups {
         sessions: Arc<Sessions>,
         context: Context,
     ) -> Self {
-        Self { consent, kinds, services, sessions, context, state: Mutex::default() }
+        let state = Mutex::new(State { consent, ..State::default() });
+        Self { kinds, services, sessions, context, state, changes: watch::Sender::new(()) }
+    }
+
+    /// Its user allows this from now on, and nothing else: what is in use and not allowed is given up, what was refused is
+    /// looked at again. Returns what there is to tell.
+    pub fn allow(&self, consent: Consent) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut state = self.state.lock();
+        state.consent = consent;
+        let (good, bad): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.held).into_iter().partition(|held| held.asks.check(&state.consent).is_ok());
+        state.held = good;
+        // Dropped before others are made: they may want to listen where these do.
+        let bad: Vec<_> = bad.into_iter().map(|held| (held.asks.check(&state.consent), held.whole)).collect();
+        for (group, Refused { whole, reason }) in std::mem::take(&mut state.refused) {
+            match self.make(&state, &whole) {
+                Ok(held) => state.held.push(held),
+                Err(again) => {
+                    let again = Text::from(again);
+                    if again != reason {
+                        told.push(not_served(&whole.of, &again));
+                    }
+                    state.refused.insert(group, Refused { whole, reason: again });
+                }
+            }
+        }
+        for (withheld, whole) in bad {
+            let reason = Text::from(withheld.err().map(|it| it.to_string()).unwrap_or_default());
+            told.push(not_served(&whole.of, &reason));
+            // A newer one that is refused as well is what counts.
+            state.refused.entry(whole.of.group.clone()).or_insert(Refused { whole, reason });
+        }
+        let items = state.items.clone();
+        told.extend(self.stand_in(&mut state, &items));
+        drop(state);
+        self.changes.send_replace(());
+        told
+    }
+
+    /// Changes when what was answered to a part may not hold any more.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// What has become of every part that is known: none, or why it is refused.
+    #[must_use]
+    pub fn answers(&self) -> BTreeMap<PartId, Option<Text>> {
+        let state = self.state.lock();
+        let held = state.held.iter().map(|held| (held.whole.of.clone(), None));
+        let refused = state.refused.values().map(|it| (it.whole.of.clone(), Some(it.reason.clone())));
+        held.chain(refused).collect()
     }
 
     /// Makes a part ready: checks it against the consent, makes its services, binds its listeners. What was there stays.
     pub fn prepare(&self, whole: &WholePart) -> Prepared {
         let mut state = self.state.lock();
-        if state.held.iter().any(|held| held.of == whole.of && held.digest == whole.digest) {
+        if state.held.iter().any(|held| held.of() == &whole.of && held.whole.digest == whole.digest) {
             return Prepared { refusal: None, news: false };
         }
         let group = &whole.of.group;
         match self.make(&state, whole) {
             Ok(held) => {
                 // Of the one that it replaces, what is in progress goes on.
-                state.held.retain(|other| other.of != held.of);
+                state.held.retain(|other| other.of() != held.of());
                 state.held.push(held);
                 let news = state.refused.remove(group).is_some();
                 self.list(&mut state);
@@ -125,7 +189,7 @@ impl Groups {
             }
             Err(reason) => {
                 let reason = Text::from(reason);
-                let refused = Refused { revision: whole.of.revision, reason: reason.clone() };
+                let refused = Refused { whole: whole.clone(), reason: reason.clone() };
                 let before = state.refused.insert(group.clone(), refused);
                 Prepared { news: before.is_none_or(|before| before.reason != reason), refusal: Some(reason) }
             }
@@ -136,33 +200,33 @@ impl Groups {
     /// be used after all.
     pub fn stand(&self, items: &[PartId]) -> Vec<String> {
         let mut state = self.state.lock();
+        state.items = items.to_vec();
+        self.stand_in(&mut state, items)
+    }
+
+    fn stand_in(&self, state: &mut State, items: &[PartId]) -> Vec<String> {
         let mut used: HashMap<&str, &PartId> = HashMap::new();
         for item in items {
-            if state.held.iter().any(|held| held.of == *item) {
+            if state.held.iter().any(|held| held.of() == item) {
                 used.entry(&item.group).or_insert(item);
             }
         }
         state.held.retain(|held| {
             // Of a group whose new part was refused, the old one stays in use.
-            let superseded = used.contains_key(held.of.group.as_str());
-            let named = items.iter().any(|item| item.group == held.of.group);
-            items.contains(&held.of) || (named && !superseded && held.open.is_some())
+            let superseded = used.contains_key(held.of().group.as_str());
+            let named = items.iter().any(|item| item.group == held.of().group);
+            items.contains(held.of()) || (named && !superseded && held.used)
         });
         state.refused.retain(|group, _| items.iter().any(|item| item.group == *group));
         let is_used = |held: &Held| {
-            let used = used.get(held.of.group.as_str());
-            used.map_or(held.open.is_some(), |used| **used == held.of)
+            let used = used.get(held.of().group.as_str());
+            used.map_or(held.used, |used| *used == held.of())
         };
-        for held in state.held.iter_mut().filter(|held| !is_used(held)) {
-            held.open = None;
+        for held in &mut state.held {
+            held.used = is_used(held);
         }
-        let mut problems = Vec::new();
-        for held in state.held.iter_mut().filter(|held| is_used(held)) {
-            if held.open.is_none() {
-                held.open = Some(self.let_all_in(held, &mut problems));
-            }
-        }
-        self.list(&mut state);
+        let problems = self.open(state);
+        self.list(state);
         problems
     }
 
@@ -178,16 +242,16 @@ impl Groups {
             listens: Vec::new(),
             refused: None,
         };
-        for held in state.held.iter().filter(|held| held.open.is_some()) {
-            let of = groups.entry(&held.of.group).or_insert_with(|| empty(&held.of.group));
-            of.revision = Some(held.of.revision);
+        for held in state.held.iter().filter(|held| held.used) {
+            let of = groups.entry(&held.of().group).or_insert_with(|| empty(&held.of().group));
+            of.revision = Some(held.of().revision);
             of.services =
                 held.services.iter().map(|(_, service)| service.labels.service.to_string()).collect();
             of.listens = held.entrances.iter().map(|entrance| entrance.door.address).collect();
         }
         for (group, refused) in &state.refused {
             let of = groups.entry(group).or_insert_with(|| empty(group));
-            of.refused = Some((refused.revision, refused.reason.clone()));
+            of.refused = Some((refused.whole.of.revision, refused.reason.clone()));
         }
         groups.into_values().collect()
     }
@@ -205,7 +269,8 @@ impl Groups {
             ));
         }
         let plugins = Plugins::of(&part.plugins, &self.kinds).map_err(|error| whose(&part, &error))?;
-        let listens = self.consented(&part, &plugins)?;
+        let (asks, listens) = asks(&part, &plugins)?;
+        asks.check(&state.consent).map_err(|withheld| withheld.to_string())?;
         let group = &whole.of.group;
         let mut services = Vec::new();
         for service in &part.services {
@@ -234,7 +299,7 @@ impl Groups {
             entrances.push(Entrance { kind, door: door(state, group, address)?, leads });
         }
         plugins.start(&self.context);
-        Ok(Held { of: whole.of.clone(), digest: whole.digest, services, entrances, open: None })
+        Ok(Held { whole: whole.clone(), asks, services, entrances, used: false })
     }
 
     /// Where the visitors of an ingress go.
@@ -251,49 +316,32 @@ impl Groups {
         Ok(Leads { rules: Arc::new(rules), rest, plugins: chain })
     }
 
-    /// Where the ingresses listen, if nothing that the part asks for is beyond the consent.
-    fn consented(&self, part: &GroupPart, plugins: &Plugins) -> Result<Vec<SocketAddr>, String> {
-        let mut dial: Vec<_> = plugins.dials().map(|address| dials(&address)).collect();
-        for service in &part.services {
-            let addresses = dialled(service).map_err(|error| error.to_string())?;
-            dial.extend(addresses.iter().map(dials));
-        }
-        let listens: Result<Vec<SocketAddr>, String> = part
-            .ingresses
-            .iter()
-            .map(|ingress| {
-                let wrong = || format!("{:?} is no address to listen at", ingress.listen);
-                ingress.listen.parse::<SocketAddr>().ok().filter(|it| it.port() != 0).ok_or_else(wrong)
-            })
-            .collect();
-        let listens = listens?;
-        let listen: Vec<_> = listens
-            .iter()
-            .map(|address| Endpoint::Port {
-                host: PlaceName::Ip(address.ip().to_canonical()),
-                port: address.port(),
-            })
-            .collect();
-        self.consent.check(&dial, &listen).map_err(|withheld| withheld.to_string())?;
-        Ok(listens)
-    }
-
-    fn let_all_in(&self, held: &Held, problems: &mut Vec<String>) -> Vec<DropGuard> {
-        let open = held.entrances.iter().filter_map(|Entrance { kind, door, leads }| {
-            match let_in(door, *kind, leads.clone(), &self.sessions, &self.context) {
-                Ok(open) => Some(open),
-                Err(error) => {
-                    problems.push(format!("cannot listen on {}: {error}", door.address));
-                    None
+    /// The listeners of the parts in use let visitors in, and no others. One that is open already leads elsewhere at once,
+    /// also those who have kept their connections.
+    fn open(&self, state: &mut State) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut before = std::mem::take(&mut state.open);
+        for Entrance { kind, door, leads } in
+            state.held.iter().filter(|held| held.used).flat_map(|held| &held.entrances)
+        {
+            let open = match before.remove(&door.address).filter(|open| open.kind() == *kind) {
+                Some(open) => {
+                    open.lead(leads.clone());
+                    Ok(open)
                 }
+                None => let_in(door, *kind, leads.clone(), &self.sessions, &self.context),
+            };
+            match open {
+                Ok(open) => drop(state.open.insert(door.address, open)),
+                Err(error) => problems.push(format!("cannot listen on {}: {error}", door.address)),
             }
-        });
-        open.collect()
+        }
+        problems
     }
 
     /// Brings the table up to date: of each name the service of the part in use, or else of one that is ready.
     fn list(&self, state: &mut State) {
-        let (used, ready): (Vec<_>, Vec<_>) = state.held.iter().partition(|held| held.open.is_some());
+        let (used, ready): (Vec<_>, Vec<_>) = state.held.iter().partition(|held| held.used);
         let mut wanted: HashMap<&ServiceName, &Arc<Service>> = HashMap::new();
         for (name, service) in used.into_iter().chain(ready).flat_map(|held| &held.services) {
             wanted.entry(name).or_insert(service);
@@ -309,11 +357,47 @@ impl Groups {
     }
 }
 
+impl Held {
+    const fn of(&self) -> &PartId {
+        &self.whole.of
+    }
+}
+
+impl Asks {
+    fn check(&self, consent: &Consent) -> Result<(), Withheld> {
+        consent.check(&self.dial, &self.listen)
+    }
+}
+
+/// What the user is told of a part that is refused.
+pub(crate) fn not_served(PartId { group, revision }: &PartId, reason: &Text) -> String {
+    format!("the part of group {group} (revision {revision}) is not served: {reason}")
+}
+
+/// What a part asks its user for, and where its ingresses listen.
+fn asks(part: &GroupPart, plugins: &Plugins) -> Result<(Asks, Vec<SocketAddr>), String> {
+    let mut dial: Vec<_> = plugins.dials().map(|address| dials(&address)).collect();
+    for service in &part.services {
+        let addresses = dialled(service).map_err(|error| error.to_string())?;
+        dial.extend(addresses.iter().map(dials));
+    }
+    let listens = part.ingresses.iter().map(|ingress| {
+        let wrong = || format!("{:?} is no address to listen at", ingress.listen);
+        ingress.listen.parse::<SocketAddr>().ok().filter(|it| it.port() != 0).ok_or_else(wrong)
+    });
+    let listens = listens.collect::<Result<Vec<_>, _>>()?;
+    let listen = listens
+        .iter()
+        .map(|at| Endpoint::Port { host: PlaceName::Ip(at.ip().to_canonical()), port: at.port() })
+        .collect();
+    Ok((Asks { dial, listen }, listens))
+}
+
 /// The socket for this address: the one that another part of the group has, or a new one.
 fn door(state: &State, group: &str, address: SocketAddr) -> Result<Door, String> {
     let holder = state.held.iter().find_map(|held| {
         let entrance = held.entrances.iter().find(|entrance| entrance.door.address == address)?;
-        Some((&held.of.group, &entrance.door))
+        Some((&held.of().group, &entrance.door))
     });
     match holder {
         Some((holder, door)) if holder == group => Ok(door.clone()),

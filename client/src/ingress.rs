@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use policy::host::Host;
 use policy::part::IngressKind;
 use policy::rule::Asked;
@@ -51,18 +52,45 @@ impl Door {
     }
 }
 
-/// Lets visitors of `door` in until the guard is dropped or the drain starts; they go where `leads` says, over any of the
-/// `sessions`.
+/// A door that lets visitors in, until it is dropped or the drain starts. What is in progress goes on after that; a visitor
+/// that has kept his connection finds nothing behind it.
+#[derive(Debug)]
+pub(crate) struct Open {
+    kind: IngressKind,
+    leads: Arc<ArcSwapOption<Leads>>,
+    _stop: DropGuard,
+}
+
+impl Open {
+    /// What comes in.
+    pub(crate) const fn kind(&self) -> IngressKind {
+        self.kind
+    }
+
+    /// Visitors go there from now on, those included that have kept their connections.
+    pub(crate) fn lead(&self, leads: Leads) {
+        self.leads.store(Some(Arc::new(leads)));
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.leads.store(None);
+    }
+}
+
+/// Lets visitors of `door` in; they go where `leads` says, over any of the `sessions`.
 pub(crate) fn let_in(
     door: &Door,
     kind: IngressKind,
     leads: Leads,
     sessions: &Arc<Sessions>,
     context: &Context,
-) -> io::Result<DropGuard> {
+) -> io::Result<Open> {
     let socket = door.socket.try_clone()?;
     let (route, port) = (leads.rest.route.clone(), door.address.port());
-    let to_server = ToServer { sessions: sessions.clone(), leads };
+    let leads = Arc::new(ArcSwapOption::from_pointee(leads));
+    let to_server = ToServer { sessions: sessions.clone(), leads: leads.clone() };
     let dispatch = Dispatch::new(Arc::new(to_server), context.waits.clone(), context.metrics.clone());
     let (dispatch, context) = (Arc::new(dispatch), context.clone());
     let stop = context.drain.start.child_token();
@@ -86,7 +114,7 @@ pub(crate) fn let_in(
             }
         }
     });
-    Ok(stop.drop_guard())
+    Ok(Open { kind, leads, _stop: stop.drop_guard() })
 }
 
 /// Where the visitors of a listener go: to services next to the server.
@@ -103,7 +131,8 @@ pub(crate) struct Leads {
 /// Leads visitors to services next to the server, over whatever sessions there are.
 struct ToServer {
     sessions: Arc<Sessions>,
-    leads: Leads,
+    /// None once it is closed.
+    leads: Arc<ArcSwapOption<Leads>>,
 }
 
 impl ToServer {
@@ -111,8 +140,8 @@ impl ToServer {
         Target::next_to_the_server(service, self.sessions.links())
     }
 
-    fn rest(&self) -> Lookup {
-        let Leads { rest, plugins, .. } = &self.leads;
+    fn rest(&self, leads: &Leads) -> Lookup {
+        let Leads { rest, plugins, .. } = leads;
         let (labels, plugins, targets) = (rest.clone(), plugins.clone(), self.targets(&rest.service));
         match targets.is_empty() {
             true => Lookup::Reserved(labels, plugins),
@@ -126,15 +155,17 @@ impl ToServer {
 
 impl Directory for ToServer {
     fn http(&self, asked: &Asked<'_>) -> Lookup {
-        let by_rule = self.leads.rules.lookup(asked, |service| match service {
+        let leads = self.leads.load();
+        let Some(leads) = &*leads else { return Lookup::Unknown };
+        let by_rule = leads.rules.lookup(asked, |service| match service {
             ServiceName::Plain(service) => Some(Members { targets: self.targets(service), allow: [].into() }),
             ServiceName::Grouped { .. } | ServiceName::Own(_) => None,
         });
-        by_rule.unwrap_or_else(|| self.rest())
+        by_rule.unwrap_or_else(|| self.rest(leads))
     }
 
     fn connection(&self, _: &Connecting<'_>) -> Lookup {
-        self.rest()
+        self.leads.load().as_deref().map_or(Lookup::Unknown, |leads| self.rest(leads))
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

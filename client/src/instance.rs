@@ -3,22 +3,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use ops::drain::Drain;
 use parking_lot::Mutex;
-use protocol::id::{ClientId, CredentialId, InstanceId, SessionId, Slot};
-use protocol::join::HostPort;
+use protocol::id::{ClientId, InstanceId, SessionId, Slot};
 use protocol::limits::NAME_MAX;
 use proxy::context::Context;
 use proxy::service::ServiceTable;
-use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use transport::handshake::HelloDraft;
-use transport::login_key::LoginKey;
 use transport::session::ProcessBudget;
 
 use crate::events::Events;
 use crate::groups::Groups;
+use crate::login::Login;
 use crate::sessions::Sessions;
 use crate::settings::Mode;
 use crate::tunnels::Tunnels;
@@ -30,16 +29,8 @@ pub struct Instance {
     pub client: ClientId,
     /// This process.
     pub id: InstanceId,
-    /// For people.
-    pub name: String,
-    /// Whose login it is.
-    pub credential: CredentialId,
-    /// Signs logins.
-    pub key: LoginKey,
-    /// Decides whom to trust.
-    pub tls: Arc<ClientConfig>,
-    /// Where to log in; dialled in turn.
-    pub servers: Vec<HostPort>,
+    /// As whom it logs in, and where, from the next time on.
+    pub login: ArcSwap<Login>,
     /// How to take refusals.
     pub mode: Mode,
     /// What is public.
@@ -71,14 +62,16 @@ const TOLD_MAX: usize = 16;
 
 impl Instance {
     /// What a slot says in its login.
-    pub(crate) fn hello(&self, slot: Slot, replaces: Option<SessionId>) -> HelloDraft {
+    pub(crate) fn hello(&self, login: &Login, slot: Slot, replaces: Option<SessionId>) -> HelloDraft {
         HelloDraft {
             client: self.client,
             instance: self.id,
             slot,
             replaces,
-            credential: self.credential.clone(),
-            name: self.name.clone(),
+            credential: login.credential.clone(),
+            // Who serves one tunnel by hand has no configuration to allow anything in.
+            takes_parts: self.mode != Mode::AdHoc,
+            name: login.name.clone(),
             agent: crate::AGENT.to_owned(),
         }
     }

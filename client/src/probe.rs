@@ -52,6 +52,7 @@ mod tests {
             group: None,
             allow: Vec::new(),
             to: ServiceTarget { speech: Speech::Plain, address: Address::Unix(path.clone()) },
+            plugins: Vec::new(),
         };
         let stop = CancellationToken::new();
         let watching = async {

@@ -56,6 +56,12 @@ impl Sessions {
         Self { slots, changes: watch::Sender::new(0) }
     }
 
+    /// There are `count` slots from now on; what became of those that are too many is nobody's concern.
+    pub fn resize(&self, count: u16) {
+        self.slots.lock().resize(count.into(), SlotState::Over);
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
     /// A slot does something else now. Returns whether that left the instance without a session.
     pub fn set(&self, slot: Slot, state: SlotState) -> bool {
         let mut slots = self.slots.lock();

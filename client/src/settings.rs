@@ -1,7 +1,6 @@
 //! All that a run of the program was told, from command line, environment and file.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use ops::log::LogFormat;
 use ops::state_dir::StateDir;
@@ -12,6 +11,7 @@ use proxy::plugin::Kinds;
 use transport::tls::{ClientCertificate, Trust};
 
 use crate::forward::Forward;
+use crate::source::Source;
 use crate::tunnel::Tunnel;
 
 /// Parallel sessions if nobody says how many: two, so that a request beside a download waits neither for the other's bytes
@@ -47,8 +47,8 @@ pub struct Settings {
     pub kinds: Kinds,
     /// How to take refusals.
     pub mode: Mode,
-    /// The configuration file, if there is one.
-    pub config: Option<PathBuf>,
+    /// Where they come from, if that can be read again.
+    pub source: Option<Source>,
     /// Where the state is.
     pub state: StateDir,
     /// The log format that was asked for.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ops::spawn::Task;
 use protocol::id::{SessionId, Slot};
 use protocol::join::HostPort;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 use transport::handshake::Place;
 
@@ -13,17 +14,20 @@ use crate::course::{Course, Next, Setback};
 use crate::dial::{DialError, dial};
 use crate::events::{Connected, Event};
 use crate::instance::Instance;
+use crate::login::Login;
 use crate::session::{self, Live, Over};
 use crate::sessions::{SlotState, Up};
+use crate::slots::{Order, Proof};
 
-/// Starts the supervisor of a slot. It ends when the process drains, after its session has.
-pub(crate) fn start(slot: Slot, instance: Arc<Instance>) -> Task<()> {
+/// Starts the supervisor of a slot. It ends when the process drains, or when it is told to, after its session has.
+pub(crate) fn start(slot: Slot, instance: Arc<Instance>, orders: mpsc::Receiver<Order>) -> Task<()> {
     let spawner = instance.context.spawner.clone();
     let course = Course::new(instance.mode);
     spawner.spawn(spawner.next_worker(), "supervisor", async move {
-        let mut supervisor = Supervisor { slot, instance, course, attempts: 0 };
-        supervisor.run().await;
-        supervisor.set(SlotState::Over);
+        let mut supervisor = Supervisor { slot, instance, course, orders, attempts: 0 };
+        if let Ended::WithProcess = supervisor.run().await {
+            supervisor.set(SlotState::Over);
+        }
     })
 }
 
@@ -31,6 +35,7 @@ struct Supervisor {
     slot: Slot,
     instance: Arc<Instance>,
     course: Course,
+    orders: mpsc::Receiver<Order>,
     /// How often it dialled; chooses the server.
     attempts: usize,
 }
@@ -41,12 +46,49 @@ enum Watched {
     Over(Over),
     /// It drains: a replacement is wanted while it finishes its work.
     Draining,
+    /// This one has its place by now.
+    Replaced(Live, HostPort),
+    /// Another one is wanted in its place.
+    Outdated,
+    /// The slot is not wanted any more.
+    Unwanted,
+}
+
+/// Why a supervisor ends.
+enum Ended {
+    /// The process does.
+    WithProcess,
+    /// The slot is not wanted any more; it may be another's by now.
+    Unwanted,
+}
+
+/// Why a slot that has no session stops waiting.
+enum Woken {
+    /// The time has come.
+    Due,
+    /// It may be worth while at once.
+    Renewed,
+    /// It will not come.
+    Ended(Ended),
 }
 
 impl Supervisor {
-    async fn run(&mut self) {
-        let mut draining = None;
-        while let Some((mut live, server)) = self.connect(&draining).await {
+    async fn run(&mut self) -> Ended {
+        let mut draining: Option<Live> = None;
+        let (mut ready, mut outdated) = (None, false);
+        loop {
+            let connected = match ready.take() {
+                None => self.connect(&draining).await,
+                Some(ready) => Ok(ready),
+            };
+            let (mut live, server) = match connected {
+                Ok(connected) => connected,
+                Err(ended) => return ended,
+            };
+            if std::mem::take(&mut outdated) {
+                // The server drains it if it knows both for the same; if not, it is for us to do.
+                draining.iter().for_each(|old| old.retire.cancel());
+            }
             let since = Instant::now();
             match self.watch(&mut live, server, draining.is_some()).await {
                 Watched::Draining => {
@@ -54,22 +96,36 @@ impl Supervisor {
                     self.course.drains(Instant::now(), since.elapsed());
                     draining = Some(live);
                 }
-                Watched::Over(Over::Stopped) => return,
+                Watched::Replaced(new, server) => {
+                    (draining, ready, outdated) = (Some(live), Some((new, server)), true);
+                }
+                Watched::Outdated => {
+                    self.course.drains(Instant::now(), since.elapsed());
+                    (draining, outdated) = (Some(live), true);
+                }
+                Watched::Unwanted => {
+                    live.retire.cancel();
+                    // It ends by its own deadline at the latest, or with the process.
+                    let _ = live.task.await;
+                    return Ended::Unwanted;
+                }
+                Watched::Over(Over::Stopped) => return Ended::WithProcess,
                 Watched::Over(over) => {
                     draining = None;
-                    if !self.wait(Setback::of_end(&over, since.elapsed()), over.to_string()).await {
-                        return;
+                    let setback = Setback::of_end(&over, since.elapsed());
+                    if let Err(ended) = self.wait(setback, over.to_string()).await {
+                        return ended;
                     }
                 }
             }
         }
     }
 
-    /// Dials until there is a session, in place of `old` for as long as that lives; none if the process drains or gives up.
-    async fn connect(&mut self, old: &Option<Live>) -> Option<(Live, HostPort)> {
+    /// Dials until there is a session, in place of `old` for as long as that lives.
+    async fn connect(&mut self, old: &Option<Live>) -> Result<(Live, HostPort), Ended> {
         let drain = self.instance.drain().start.clone();
         loop {
-            let server = self.next_server()?;
+            let server = self.next_server().ok_or(Ended::WithProcess)?;
             // A server that has restarted counts its sessions anew.
             let replaces = old.as_ref().filter(|old| !old.task.is_finished()).map(|old| old.id);
             if replaces.is_none() {
@@ -78,23 +134,26 @@ impl Supervisor {
             if self.attempts == 1 && self.slot == Slot(0) {
                 self.instance.events.tell(Event::Connecting { server: server.clone() });
             }
-            match drain.run_until_cancelled(self.dial(&server, replaces)).await? {
-                Ok(live) => return Some((live, server)),
-                Err(error) => {
-                    if !self.wait(Setback::of_attempt(&error), error.to_string()).await {
-                        return None;
-                    }
-                }
+            let login = self.instance.login.load_full();
+            let dialled = drain.run_until_cancelled(self.dial(&login, &server, replaces)).await;
+            match dialled.ok_or(Ended::WithProcess)? {
+                Ok(live) => return Ok((live, server)),
+                Err(error) => self.wait(Setback::of_attempt(&error), error.to_string()).await?,
             }
         }
     }
 
-    async fn dial(&self, server: &HostPort, replaces: Option<SessionId>) -> Result<Live, DialError> {
-        let Instance { tls, key, budget, context, .. } = &*self.instance;
-        let hello = self.instance.hello(self.slot, replaces);
+    async fn dial(
+        &self,
+        login: &Login,
+        server: &HostPort,
+        replaces: Option<SessionId>,
+    ) -> Result<Live, DialError> {
+        let Instance { budget, context, .. } = &*self.instance;
+        let hello = self.instance.hello(login, self.slot, replaces);
         let place =
             Place { spawner: &context.spawner, worker: context.spawner.here(), budget: budget.clone() };
-        let logged_in = dial(server, tls.clone(), hello, key, place).await?;
+        let logged_in = dial(server, login.tls.clone(), hello, &login.key, place).await?;
         Ok(session::start(logged_in, self.slot, self.instance.clone()))
     }
 
@@ -110,20 +169,49 @@ impl Supervisor {
         };
         self.instance.events.tell(Event::Connected { slot: self.slot, server, how });
         self.course.up();
-        let Live { task, draining, .. } = live;
-        tokio::select! {
-            over = task => Watched::Over(over.unwrap_or_else(|end| Over::Broken(end.to_string()))),
-            // The old session ends by its own deadline, with nobody watching.
-            Ok(()) = draining => Watched::Draining,
+        loop {
+            let order = tokio::select! {
+                over = &mut live.task => {
+                    return Watched::Over(over.unwrap_or_else(|end| Over::Broken(end.to_string())));
+                }
+                // The old session ends by its own deadline, with nobody watching.
+                Ok(()) = &mut live.draining => return Watched::Draining,
+                Some(order) = self.orders.recv() => order,
+            };
+            match order {
+                Order::Prove(login, answer) => match self.prove(&login, session).await {
+                    Ok((new, server)) => {
+                        let _ = answer.send(Proof::LoggedIn);
+                        return Watched::Replaced(new, server);
+                    }
+                    Err(reason) => drop(answer.send(Proof::Failed(reason))),
+                },
+                Order::Renew => return Watched::Outdated,
+                Order::End => return Watched::Unwanted,
+            }
         }
     }
 
-    /// Decides what to do after a setback, and waits. False if the slot ends.
-    async fn wait(&mut self, setback: Setback, reason: String) -> bool {
+    /// A session by another login in the place of `old`, from the first of its servers that gives one.
+    async fn prove(&self, login: &Login, old: SessionId) -> Result<(Live, HostPort), String> {
+        let drain = self.instance.drain().start.clone();
+        let mut reasons = Vec::new();
+        for server in &login.servers {
+            match drain.run_until_cancelled(self.dial(login, server, Some(old))).await {
+                Some(Ok(live)) => return Ok((live, server.clone())),
+                Some(Err(error)) => reasons.push(error.to_string()),
+                None => return Err("this program ends".to_owned()),
+            }
+        }
+        Err(reasons.join("; "))
+    }
+
+    /// Decides what to do after a setback, and waits.
+    async fn wait(&mut self, setback: Setback, reason: String) -> Result<(), Ended> {
         let drain = self.instance.drain().start.clone();
         let Next::Dial { after, tell } = self.course.after(setback, Instant::now(), &mut rand::rng()) else {
             self.instance.give_up(reason);
-            return false;
+            return Err(Ended::WithProcess);
         };
         let lost = matches!(setback, Setback::Lost(_) | Setback::Dismissed(_));
         if tell && !drain.is_cancelled() {
@@ -135,7 +223,28 @@ impl Supervisor {
         }
         tracing::debug!(slot = self.slot.0, ?after, "no session: {reason}");
         self.down(reason, after);
-        drain.run_until_cancelled(sleep(after)).await.is_some()
+        match self.sleep(after).await {
+            Woken::Due | Woken::Renewed => Ok(()),
+            Woken::Ended(ended) => Err(ended),
+        }
+    }
+
+    /// Waits, and hears orders meanwhile.
+    async fn sleep(&mut self, time: Duration) -> Woken {
+        let drain = self.instance.drain().start.clone();
+        let due = sleep(time);
+        tokio::pin!(due);
+        loop {
+            tokio::select! {
+                () = &mut due => return Woken::Due,
+                () = drain.cancelled() => return Woken::Ended(Ended::WithProcess),
+                Some(order) = self.orders.recv() => match order {
+                    Order::Prove(_, answer) => drop(answer.send(Proof::NoSession)),
+                    Order::Renew => return Woken::Renewed,
+                    Order::End => return Woken::Ended(Ended::Unwanted),
+                },
+            }
+        }
     }
 
     fn down(&self, reason: String, after: Duration) {
@@ -150,8 +259,9 @@ impl Supervisor {
     }
 
     fn next_server(&mut self) -> Option<HostPort> {
-        let at = self.attempts.checked_rem(self.instance.servers.len())?;
+        let login = self.instance.login.load();
+        let at = self.attempts.checked_rem(login.servers.len())?;
         self.attempts = self.attempts.wrapping_add(1);
-        self.instance.servers.get(at).cloned()
+        login.servers.get(at).cloned()
     }
 }

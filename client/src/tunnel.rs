@@ -24,6 +24,8 @@ pub struct Tunnel {
     pub allow: Vec<IpNet>,
     /// Where the service listens, and what it speaks.
     pub to: ServiceTarget,
+    /// What requests go through before the service gets them, in order; none for connections.
+    pub plugins: Vec<String>,
 }
 
 /// What is wanted of the public side.

@@ -1,10 +1,12 @@
 //! The tunnels of this instance, and what became of each at the server.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use protocol::control::{Outcome, Register, RegisterCode, RegistrationAnswer};
+use protocol::control::{Outcome, Register, RegisterCode, Registration, RegistrationAnswer};
 use protocol::text::Text;
+use tokio::sync::watch;
 
 use crate::tunnel::Tunnel;
 
@@ -13,20 +15,47 @@ const PER_FRAME: usize = 12;
 /// How long a name that a newer instance took over is left to it, so that two do not fight for it.
 const WITHDRAWN_WAIT: Duration = Duration::from_secs(5 * 60);
 
-/// The tunnels, numbered from 0: the N of the service name `~/N`.
+/// The tunnels with their numbers: the N of the service name `~/N`. A number is never given to another tunnel.
 #[derive(Debug)]
 pub struct Tunnels {
-    list: Vec<Tunnel>,
-    states: Mutex<Vec<State>>,
+    list: Mutex<List>,
+    changes: watch::Sender<()>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct State {
+#[derive(Debug, Default)]
+struct List {
+    next: u32,
+    /// In the order of the configuration.
+    all: Vec<Known>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    id: u32,
+    tunnel: Tunnel,
     /// Whether the last outcome is of a session that lives.
     current: bool,
     last: Option<Outcome>,
     /// Not to be asked for before.
     not_before: Option<Instant>,
+}
+
+/// How the tunnels differ from those before.
+#[derive(Debug, Default)]
+pub struct Replaced {
+    /// Those that are new, or other than before.
+    pub new: Vec<(u32, Tunnel)>,
+    /// The numbers of those that are there no more.
+    pub gone: Vec<u32>,
+}
+
+/// What the server is to be told of.
+#[derive(Debug, Default)]
+pub struct News {
+    /// These are there no more.
+    pub gone: Vec<u32>,
+    /// These are new, or other than before.
+    pub register: Vec<Registration>,
 }
 
 /// What became of a tunnel.
@@ -63,71 +92,111 @@ impl Tunnels {
     /// These tunnels; nothing is known of them yet.
     #[must_use]
     pub fn new(list: Vec<Tunnel>) -> Self {
-        let states = Mutex::new(vec![State::default(); list.len()]);
-        Self { list, states }
+        let tunnels = Self { list: Mutex::default(), changes: watch::Sender::new(()) };
+        tunnels.replace(list);
+        tunnels
+    }
+
+    /// These tunnels from now on. One that has the name of one before keeps its number; if it asks the server for the same
+    /// as before, the server is not asked again.
+    pub fn replace(&self, wanted: Vec<Tunnel>) -> Replaced {
+        self.replace_with(wanted, |_, _| {})
+    }
+
+    /// The same; `first` is called for each, while nobody is told of any.
+    pub(crate) fn replace_with(&self, wanted: Vec<Tunnel>, mut first: impl FnMut(u32, &Tunnel)) -> Replaced {
+        let mut list = self.list.lock();
+        let mut replaced = Replaced::default();
+        let mut before = std::mem::take(&mut list.all);
+        for tunnel in wanted {
+            let place = before.iter().position(|known| known.tunnel.name == tunnel.name);
+            let known = match place.map(|place| before.swap_remove(place)) {
+                Some(known) if known.tunnel == tunnel => known,
+                Some(known) if known.tunnel.registration(known.id) == tunnel.registration(known.id) => {
+                    replaced.new.push((known.id, tunnel.clone()));
+                    Known { tunnel, ..known }
+                }
+                other => {
+                    let id = other.map_or(list.next, |known| known.id);
+                    replaced.new.push((id, tunnel.clone()));
+                    list.next = list.next.max(id.saturating_add(1));
+                    Known { id, tunnel, current: false, last: None, not_before: None }
+                }
+            };
+            list.all.push(known);
+        }
+        list.all.iter().for_each(|known| first(known.id, &known.tunnel));
+        replaced.gone = before.iter().map(|known| known.id).collect();
+        drop(list);
+        self.changes.send_replace(());
+        replaced
+    }
+
+    /// Changes when the tunnels do.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// The tunnels with their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Tunnel)> {
-        (0..).zip(&self.list)
+    #[must_use]
+    pub fn all(&self) -> Vec<(u32, Tunnel)> {
+        self.list.lock().all.iter().map(|known| (known.id, known.tunnel.clone())).collect()
     }
 
     /// The tunnel of that number.
     #[must_use]
-    pub fn get(&self, id: u32) -> Option<&Tunnel> {
-        self.list.get(usize::try_from(id).ok()?)
+    pub fn get(&self, id: u32) -> Option<Tunnel> {
+        self.list.lock().get(id).map(|known| known.tunnel.clone())
     }
 
-    /// All numbers.
+    /// Whether there is a tunnel of that number.
     #[must_use]
-    pub fn ids(&self) -> Vec<u32> {
-        self.iter().map(|(id, _)| id).collect()
+    pub fn has(&self, id: u32) -> bool {
+        self.list.lock().get(id).is_some()
     }
 
-    /// The messages that ask for all tunnels, but those withdrawn lately.
+    /// How the tunnels differ from `told`, which the server was told on a session. Those withdrawn lately are left alone.
     #[must_use]
-    pub fn register_all(&self, now: Instant) -> Vec<Register> {
-        self.register(now, |_| true)
+    pub fn news(&self, told: &BTreeMap<u32, Registration>, now: Instant) -> News {
+        let mut list = self.list.lock();
+        let gone = told.keys().filter(|id| list.get(**id).is_none()).copied().collect();
+        let wanted = list.all.iter().filter(|known| known.not_before.is_none_or(|at| at <= now));
+        let register = wanted.map(|known| known.tunnel.registration(known.id));
+        News { gone, register: register.filter(|it| told.get(&it.id) != Some(it)).collect() }
     }
 
-    /// The messages that ask again for those refused.
+    /// What is to be asked for again because it was refused.
     #[must_use]
-    pub fn register_refused(&self, now: Instant) -> Vec<Register> {
-        self.register(now, |state| matches!(state.last, Some(Outcome::Refused { .. })))
-    }
-
-    fn register(&self, now: Instant, wanted: impl Fn(&State) -> bool) -> Vec<Register> {
-        let states = self.states.lock();
-        let items: Vec<_> = (0..)
-            .zip(self.list.iter().zip(states.iter()))
-            .filter(|(_, (_, state))| wanted(state) && state.not_before.is_none_or(|at| at <= now))
-            .map(|(id, (tunnel, _))| tunnel.registration(id))
-            .collect();
-        items.chunks(PER_FRAME).map(|items| Register { items: items.to_vec() }).collect()
+    pub fn refused(&self, now: Instant) -> Vec<Registration> {
+        let list = self.list.lock();
+        let refused = list.all.iter().filter(|known| {
+            matches!(known.last, Some(Outcome::Refused { .. })) && known.not_before.is_none_or(|at| at <= now)
+        });
+        refused.map(|known| known.tunnel.registration(known.id)).collect()
     }
 
     /// The server gave the tunnel `id` to somebody else, and says so in `text`; returns what changed.
     pub fn withdrawn(&self, id: u32, text: Text, now: Instant) -> Vec<Change> {
         let outcome = Outcome::Refused { code: RegisterCode::NAME_IN_USE, text };
         let changes = self.answered(vec![RegistrationAnswer { id, outcome }]);
-        let mut states = self.states.lock();
-        if let Some(state) = usize::try_from(id).ok().and_then(|at| states.get_mut(at)) {
-            state.not_before = now.checked_add(WITHDRAWN_WAIT);
+        if let Some(known) = self.list.lock().get(id) {
+            known.not_before = now.checked_add(WITHDRAWN_WAIT);
         }
         changes
     }
 
     /// Takes the server's answers; returns what changed. Unknown numbers are nothing to complain about.
     pub fn answered(&self, answers: Vec<RegistrationAnswer>) -> Vec<Change> {
-        let mut states = self.states.lock();
+        let mut list = self.list.lock();
         let changes = answers.into_iter().filter_map(|RegistrationAnswer { id, outcome }| {
-            let state = states.get_mut(usize::try_from(id).ok()?)?;
-            let first = state.last.is_none();
-            (state.current, state.not_before) = (true, None);
-            if state.last.as_ref() == Some(&outcome) {
+            let known = list.get(id)?;
+            let first = known.last.is_none();
+            (known.current, known.not_before) = (true, None);
+            if known.last.as_ref() == Some(&outcome) {
                 return None;
             }
-            state.last = Some(outcome.clone());
+            known.last = Some(outcome.clone());
             Some(Change { id, outcome, first })
         });
         changes.collect()
@@ -135,21 +204,31 @@ impl Tunnels {
 
     /// All sessions are gone.
     pub fn lost(&self) {
-        self.states.lock().iter_mut().for_each(|state| state.current = false);
+        self.list.lock().all.iter_mut().for_each(|known| known.current = false);
     }
 
     /// What became of each, in their order.
     #[must_use]
-    pub fn standings(&self) -> Vec<Standing> {
-        let states = self.states.lock();
-        let standing = |state: &State| match &state.last {
-            _ if !state.current => Standing::Waiting,
+    pub fn standings(&self) -> Vec<(Tunnel, Standing)> {
+        let standing = |known: &Known| match &known.last {
+            _ if !known.current => Standing::Waiting,
             None => Standing::Waiting,
             Some(Outcome::Granted { url, .. }) => Standing::Ready { url: url.clone() },
             Some(Outcome::Refused { code, text }) => Standing::Refused { code: *code, text: text.clone() },
         };
-        states.iter().map(standing).collect()
+        self.list.lock().all.iter().map(|known| (known.tunnel.clone(), standing(known))).collect()
     }
+}
+
+impl List {
+    fn get(&mut self, id: u32) -> Option<&mut Known> {
+        self.all.iter_mut().find(|known| known.id == id)
+    }
+}
+
+/// The messages that ask for these.
+pub(crate) fn messages(items: &[Registration]) -> impl Iterator<Item = Register> {
+    items.chunks(PER_FRAME).map(|items| Register { items: items.to_vec() })
 }
 
 #[cfg(test)]
@@ -163,7 +242,7 @@ mod tests {
 
     fn tunnel(name: &str) -> Tunnel {
         let kind = TunnelKind::Http { host: None, set_host: None };
-        Tunnel { name: name.to_owned(), kind, group: None, allow: Vec::new(), to: "3000".parse().unwrap() }
+        Tunnel { name: name.to_owned(), kind, group: None, allow: Vec::new(), to: "3000".parse().unwrap(), plugins: Vec::new() }
     }
 
     fn granted(id: u32, url: &str) -> RegistrationAnswer {
@@ -175,23 +254,30 @@ mod tests {
         RegistrationAnswer { id, outcome }
     }
 
+    fn standings(tunnels: &Tunnels) -> Vec<Standing> {
+        tunnels.standings().into_iter().map(|(_, standing)| standing).collect()
+    }
+
+    fn ids(items: &[Registration]) -> Vec<u32> {
+        items.iter().map(|item| item.id).collect()
+    }
+
     #[test]
     fn only_changes_are_told() {
         let tunnels = Tunnels::new(vec![tunnel("a"), tunnel("b")]);
-        assert_eq!(tunnels.standings(), [Standing::Waiting, Standing::Waiting]);
+        assert_eq!(standings(&tunnels), [Standing::Waiting, Standing::Waiting]);
         let changes = tunnels.answered(vec![granted(0, "u"), refused(1), granted(7, "?")]);
         assert_eq!(
             changes.iter().map(|change| (change.id, change.first)).collect::<Vec<_>>(),
             [(0, true), (1, true)]
         );
         assert_eq!(tunnels.answered(vec![granted(0, "u"), refused(1)]), []);
-        let again = tunnels.register_refused(Instant::now());
-        assert_eq!(again.iter().flat_map(|it| &it.items).map(|it| it.id).collect::<Vec<_>>(), [1]);
+        assert_eq!(ids(&tunnels.refused(Instant::now())), [1]);
         tunnels.lost();
-        assert_eq!(tunnels.standings(), [Standing::Waiting, Standing::Waiting]);
+        assert_eq!(standings(&tunnels), [Standing::Waiting, Standing::Waiting]);
         let changes = tunnels.answered(vec![granted(0, "u"), granted(1, "v")]);
         assert_eq!(changes.iter().map(|change| (change.id, change.first)).collect::<Vec<_>>(), [(1, false)]);
-        assert_eq!(tunnels.standings()[0], Standing::Ready { url: "u".to_owned() });
+        assert_eq!(standings(&tunnels)[0], Standing::Ready { url: "u".to_owned() });
     }
 
     #[test]
@@ -202,9 +288,30 @@ mod tests {
         assert_eq!(tunnels.withdrawn(0, "gone".into(), now).len(), 1);
         assert_eq!(tunnels.withdrawn(9, "gone".into(), now), []);
         let soon = now + Duration::from_secs(299);
-        assert_eq!((tunnels.register_all(soon).len(), tunnels.register_refused(soon).len()), (0, 0));
+        let none = BTreeMap::new();
+        assert_eq!((tunnels.news(&none, soon).register.len(), tunnels.refused(soon).len()), (0, 0));
         let later = now + WITHDRAWN_WAIT;
-        assert_eq!((tunnels.register_all(later).len(), tunnels.register_refused(later).len()), (1, 1));
+        assert_eq!((tunnels.news(&none, later).register.len(), tunnels.refused(later).len()), (1, 1));
+    }
+
+    #[test]
+    fn only_what_another_configuration_changes_is_asked_for() {
+        let tunnels = Tunnels::new(vec![tunnel("a"), tunnel("b"), tunnel("c"), tunnel("d")]);
+        let told: BTreeMap<u32, Registration> =
+            tunnels.news(&BTreeMap::new(), Instant::now()).register.into_iter().map(|it| (it.id, it)).collect();
+        tunnels.answered((0..4).map(|id| granted(id, "u")).collect());
+        let moved = Tunnel { to: "4000".parse().unwrap(), ..tunnel("b") };
+        let hosted = Tunnel { kind: TunnelKind::Http { host: Some("h".to_owned()), set_host: None }, ..tunnel("c") };
+        // In another order, without `d`, with `e`.
+        let replaced = tunnels.replace(vec![hosted, moved, tunnel("a"), tunnel("e")]);
+        assert_eq!(replaced.new.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [2, 1, 4]);
+        assert_eq!(replaced.gone, [3]);
+        let news = tunnels.news(&told, Instant::now());
+        assert_eq!((ids(&news.register), news.gone), (vec![2, 4], vec![3]));
+        let ready = Standing::Ready { url: "u".to_owned() };
+        assert_eq!(standings(&tunnels), [Standing::Waiting, ready.clone(), ready, Standing::Waiting]);
+        // A number is not given twice.
+        assert_eq!(tunnels.replace(vec![tunnel("d")]).new[0].0, 5);
     }
 
     #[test]
@@ -215,8 +322,10 @@ mod tests {
             group: Some("g".repeat(NAME_MAX)),
             allow: vec!["1111:2222:3333:4444:5555:6666:7777:8888/128".parse().unwrap(); ALLOW_MAX],
             to: "3000".parse().unwrap(),
+            plugins: Vec::new(),
         };
-        let messages = Tunnels::new((0..30).map(longest).collect()).register_all(Instant::now());
+        let news = Tunnels::new((0..30).map(longest).collect()).news(&BTreeMap::new(), Instant::now());
+        let messages: Vec<_> = messages(&news.register).collect();
         assert_eq!(messages.iter().map(|message| message.items.len()).sum::<usize>(), 30);
         for message in messages {
             Control::from(message).encode(&mut BytesMut::new()).unwrap();

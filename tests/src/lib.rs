@@ -16,6 +16,7 @@ pub mod fixture;
 pub mod frames;
 pub mod http2;
 pub mod leak;
+pub mod load;
 pub mod link;
 pub mod nginx;
 pub mod pattern;

@@ -9,6 +9,7 @@ use proxy::plugin::Kinds;
 
 use super::wrong;
 use crate::join_source::{Given, JoinSource};
+use crate::source::environment;
 
 /// The options that every command has.
 #[derive(Debug, Clone)]
@@ -46,8 +47,6 @@ impl Globals {
 
     /// Where the join string is.
     pub(super) fn source(&self, configured: Option<PathBuf>, state: &StateDir) -> Result<JoinSource, Exit> {
-        // One that is not UTF-8 is no join string, and is told so.
-        let environment = std::env::var_os("TUNNEL_JOIN").map(|text| text.to_string_lossy().into_owned());
-        Ok(JoinSource::first(self.flagged_join()?, environment, configured, state))
+        Ok(JoinSource::first(self.flagged_join()?, environment(), configured, state))
     }
 }

@@ -50,6 +50,7 @@ impl Http {
             group: group.transpose()?,
             allow: Vec::new(),
             to,
+            plugins: Vec::new(),
         };
         tcp::run_ad_hoc(vec![tunnel], Vec::new(), globals)
     }

@@ -1,10 +1,12 @@
 //! The command line of `tunnelc` (INTERFACE, "Commands").
 
+mod check;
 mod doctor;
 mod forward;
 mod globals;
 mod http;
 mod join;
+mod reload;
 mod run;
 mod status;
 mod tcp;
@@ -19,7 +21,7 @@ use proxy::plugin::Kinds;
 use globals::Globals;
 
 /// Commands and options of INTERFACE that come later.
-const LATER: [&str; 4] = ["check", "reload", "drain", "--inspect"];
+const LATER: [&str; 2] = ["drain", "--inspect"];
 
 /// Puts services that the world cannot reach behind a server that it can.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -65,6 +67,8 @@ enum Command {
     Tcp(tcp::Tcp),
     Forward(forward::ForwardTo),
     Run(run::Run),
+    Check(check::Check),
+    Reload(reload::Reload),
     Join(join::Join),
     Status(status::Status),
     Doctor(doctor::Doctor),
@@ -97,6 +101,8 @@ impl Tunnelc {
             Command::Tcp(command) => command.run(&globals),
             Command::Forward(command) => command.run(&globals),
             Command::Run(command) => command.run(&globals),
+            Command::Check(command) => command.run(&globals),
+            Command::Reload(command) => command.run(&globals),
             Command::Join(command) => command.run(&globals),
             Command::Status(command) => command.run(&globals),
             Command::Doctor(command) => command.run(&globals),
@@ -123,8 +129,6 @@ mod tests {
     #[test]
     fn what_comes_later_is_refused_as_such() {
         for line in [
-            "tunnelc check f.toml",
-            "tunnelc reload",
             "tunnelc drain",
             "tunnelc http 3000 --inspect 127.0.0.1:4040",
         ] {

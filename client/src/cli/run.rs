@@ -4,17 +4,11 @@ use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
-use protocol::handshake::CERTIFICATE;
-use protocol::id::CredentialId;
-use protocol::join::{HostPort, JoinString, Secret32};
+use ops::watch::FileWatch;
 
 use super::globals::Globals;
 use crate::app;
-use crate::certificate;
-use crate::config;
-use crate::join_source::JoinSourceError;
-use crate::settings::{Mode, Settings};
-use crate::trust;
+use crate::source::Source;
 
 /// Used where `--config` is not given and this is present.
 pub(super) const DEFAULT_CONFIG: &str = "/etc/tunnel/tunnelc.toml";
@@ -42,51 +36,19 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
         let path = self.config.map_or_else(default_config, |path| Ok(path.into()))?;
-        let file =
-            config::load(&path, &globals.kinds, &|name| std::env::var(name).ok()).map_err(Exit::usage)?;
-        let state = globals.state_dir()?;
-        let read = |(cert, key): &(PathBuf, PathBuf)| certificate::read(cert, key);
-        let certificate = file.certificate.as_ref().map(read).transpose().map_err(Exit::usage)?;
-        let join = match globals.source(file.join_file, &state)?.read() {
-            Err(JoinSourceError::Nothing(_)) if certificate.is_some() => by_certificate(&file.servers)?,
-            given => given.map_err(Exit::usage)?.string,
-        };
-        let ca_file = globals.ca_file.clone().or(file.ca_file);
-        let trust = trust::of(&join, ca_file.as_deref()).map_err(Exit::usage)?;
-        let servers = match file.servers {
-            none if none.is_empty() => vec![join.address.clone()],
-            some => some,
-        };
-        Ok(app::run(Settings {
-            join,
-            trust,
-            certificate,
-            servers,
-            name: file.name,
-            connections: file.connections,
-            ops: file.ops,
-            tunnels: file.tunnels,
-            forwards: file.forwards,
-            plugins: file.plugins,
-            allow: file.allow,
+        let source = Source {
+            file: path,
+            join: globals.flagged_join()?,
+            ca_file: globals.ca_file.clone(),
+            fail_fast: self.fail_fast,
             kinds: globals.kinds.clone(),
-            mode: Mode::Service { fail_fast: self.fail_fast },
-            config: Some(path),
-            state,
+            state: globals.state_dir()?,
             log: globals.log,
-        }))
+        };
+        // Before it is read: what changes from then on is seen.
+        let watch = FileWatch::new(source.file.clone());
+        Ok(app::run(source.read().map_err(Exit::usage)?, Some(watch)))
     }
-}
-
-/// Who has a certificate alone: no key of a join string is known to the server, and no pin to this client.
-fn by_certificate(servers: &[HostPort]) -> Result<JoinString, Exit> {
-    let address = servers.first().cloned().ok_or_else(|| {
-        Exit::usage(
-            "without a join string, tunnelc.toml has to say where the server is: servers = [\"HOST:7443\"]",
-        )
-    })?;
-    let credential = CredentialId::parse(CERTIFICATE).map_err(Exit::failed)?;
-    Ok(JoinString { credential, secret: Secret32::new(rand::random()), address, pins: Vec::new() })
 }
 
 fn default_config() -> Result<PathBuf, Exit> {

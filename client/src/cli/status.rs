@@ -28,21 +28,25 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(&self, globals: &Globals) -> Result<Exit, Exit> {
-        let state = globals.state_dir()?;
-        let socket = state.file(admin::SOCKET);
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
-        let status = runtime.block_on(admin::call(&socket, Method::GET, STATUS, None));
-        let status = status.map_err(|error| match error {
-            AdminError::NobodyAnswers(path) => Exit::failed(format_args!(
-                "no tunnelc at {} (state from {}); is it running?",
-                path.display(),
-                state.origin()
-            )),
-            error => Exit::failed(error),
-        })?;
+        let status = ask(globals, Method::GET, STATUS)?;
         Ok(Exit::done(if self.json { format!("{status}\n") } else { as_text(&status) }))
     }
+}
+
+/// Asks the running tunnelc.
+pub(super) fn ask(globals: &Globals, method: Method, page: &str) -> Result<Value, Exit> {
+    let state = globals.state_dir()?;
+    let socket = state.file(admin::SOCKET);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
+    runtime.block_on(admin::call(&socket, method, page, None)).map_err(|error| match error {
+        AdminError::NobodyAnswers(path) => Exit::failed(format_args!(
+            "no tunnelc at {} (state from {}); is it running?",
+            path.display(),
+            state.origin()
+        )),
+        error => Exit::failed(error),
+    })
 }
 
 fn as_text(status: &Value) -> String {
@@ -59,6 +63,9 @@ fn as_text(status: &Value) -> String {
         age(status, "uptime_ms"),
         word(status, "client")
     );
+    if let Some(problem) = status["config_pending"].as_str() {
+        let _ = writeln!(out, "  the configuration file is not in use: {problem}");
+    }
     for session in list("sessions") {
         let more = match session["state"].as_str() {
             Some("connected") => {

@@ -51,6 +51,7 @@ impl Tcp {
             group: group.transpose()?,
             allow: allow.collect::<Result<_, _>>()?,
             to,
+            plugins: Vec::new(),
         };
         run_ad_hoc(vec![tunnel], Vec::new(), globals)
     }
@@ -65,7 +66,7 @@ pub(super) fn run_ad_hoc(
     let state = globals.state_dir()?;
     let join = globals.join(None, &state)?;
     let trust = trust::of(&join.string, globals.ca_file.as_deref()).map_err(Exit::usage)?;
-    Ok(app::run(Settings {
+    let settings = Settings {
         servers: vec![join.string.address.clone()],
         join: join.string,
         trust,
@@ -79,8 +80,9 @@ pub(super) fn run_ad_hoc(
         allow: Consent::default(),
         kinds: globals.kinds.clone(),
         mode: Mode::AdHoc,
-        config: None,
+        source: None,
         state,
         log: globals.log,
-    }))
+    };
+    Ok(app::run(settings, None))
 }

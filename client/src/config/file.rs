@@ -83,7 +83,7 @@ fn document(mut top: Section<'_>, kinds: &Kinds, problems: &mut Problems) -> Opt
         problems.add(extra.span.clone(), format_args!("more than {REGISTRATIONS_MAX} tunnels"));
     }
     let mut names = HashSet::new();
-    let tunnels = sections.into_iter().filter_map(|section| tunnel(section, &mut names, problems));
+    let tunnels = sections.into_iter().filter_map(|section| tunnel(section, &plugins, &mut names, problems));
     let tunnels = tunnels.collect();
     let sections = top.sections("forward", problems);
     if let Some(extra) = sections.get(FORWARDS_MAX) {
@@ -277,6 +277,18 @@ speak = []
     }
 
     #[test]
+    fn a_tunnel_names_plugins_of_the_file() {
+        let source = r#"plugin = [{ name = "few", kind = "rate-limit", rate = "20/s" }]
+tunnel = [{ name = "t", kind = "http", to = "3000", plugins = ["few"] }]"#;
+        assert_eq!(good(source).tunnels[0].plugins, ["few"]);
+        assert_eq!(wrong(&source.replace("[\"few\"]", "[\"fewer\"]")), ["2:65 there is no plugin \"fewer\""]);
+        assert_eq!(
+            wrong(&source.replace("\"http\"", "\"tcp\"")),
+            ["2:63 `plugins` is for tunnels of kind \"http\""]
+        );
+    }
+
+    #[test]
     fn a_forward_names_plugins_of_the_file() {
         let source = r#"plugin = [{ name = "few", kind = "rate-limit", rate = "20/s" }]
 forward = [{ name = "f", kind = "http", listen = "9000", to = "billing", plugins = ["few"] }]"#;
@@ -300,6 +312,35 @@ forward = [{ name = "f", kind = "http", listen = "9000", to = "billing", plugins
                 "1:89 there is another plugin named \"b\"",
             ]
         );
+    }
+
+    /// The reference, of which every row is checked against what is read.
+    const KEYS: &str = include_str!("../../../docs/tunnelc.toml.md");
+
+    #[test]
+    fn the_page_of_keys_has_every_key_that_is_read_and_no_other() {
+        let source = r#"zz = 1
+tunnel = [{ name = "t", kind = "tcp", to = "1", zz = 1 }]
+forward = [{ name = "f", kind = "tcp", listen = "1", to = "s", zz = 1 }]
+allow = { zz = 1 }
+"#;
+        let found = config::read(Path::new("t.toml"), source, &env, read).unwrap_err().found;
+        let keys = found.iter().filter_map(|it| it.help.as_ref()?.strip_prefix("keys here: "));
+        let mut code: Vec<Vec<&str>> = keys.map(|keys| keys.split(", ").collect()).collect();
+        let mut page: Vec<Vec<&str>> = Vec::new();
+        for line in KEYS.lines() {
+            match line.strip_prefix("| `").and_then(|rest| rest.split_once('`')) {
+                Some((key, _)) => page.last_mut().unwrap().push(key),
+                None if line.starts_with("## ") => page.push(Vec::new()),
+                None => {}
+            }
+        }
+        for tables in [&mut code, &mut page] {
+            tables.iter_mut().for_each(|keys| keys.sort_unstable());
+            tables.sort_unstable();
+        }
+        assert_eq!(page, code);
+        assert!(KEYS.contains(&format!("| `connections` | number | `{}` |", settings::CONNECTIONS)));
     }
 
     #[test]

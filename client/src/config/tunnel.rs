@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 
 use crate::tunnel::{Tunnel, TunnelKind, parse_allow, parse_group, parse_host, parse_name, parse_set_host};
+use super::plugin::named;
 use ops::config::{Placed, Problems, Section};
+use policy::part::PluginPart;
 use protocol::limits::ALLOW_MAX;
 use proxy::service::ServiceTarget;
 
-/// Reads a tunnel; `names` are those of the ones before it. `None` only if there are problems.
+/// Reads a tunnel, which may name `plugins`; `names` are those of the ones before it. `None` only if there are problems.
 pub(super) fn tunnel(
     mut section: Section<'_>,
+    plugins: &[PluginPart],
     names: &mut HashSet<String>,
     problems: &mut Problems,
 ) -> Option<Tunnel> {
@@ -21,6 +24,7 @@ pub(super) fn tunnel(
     let set_host = section.text("set_host", problems);
     let group = section.text("group", problems);
     let allow = section.texts("allow", problems);
+    let named = named(&mut section, plugins, problems);
     section.require("name", "\"NAME\"", problems);
     section.require("kind", "\"http\", or \"tcp\"", problems);
     section.require("to", "\"127.0.0.1:3000\"", problems);
@@ -49,6 +53,7 @@ pub(super) fn tunnel(
         "tcp" => {
             only_for("http", "host", host, problems);
             only_for("http", "set_host", set_host, problems);
+            only_for("http", "plugins", named.first().cloned(), problems);
             let port = port.map(|port| port.value);
             (TunnelKind::Tcp { port }, to?.parse(ServiceTarget::parse_tcp, problems))
         }
@@ -60,7 +65,8 @@ pub(super) fn tunnel(
             return None;
         }
     };
-    Some(Tunnel { name: name?, kind, group, allow, to: to? })
+    let plugins = named.into_iter().map(|name| name.value).collect();
+    Some(Tunnel { name: name?, kind, group, allow, to: to?, plugins })
 }
 
 fn only_for<T>(kind: &str, key: &str, value: Option<Placed<T>>, problems: &mut Problems) {

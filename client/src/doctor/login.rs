@@ -45,6 +45,7 @@ pub(super) async fn login(
         instance: InstanceId(rand::random()),
         slot: Slot(0),
         replaces: None,
+        takes_parts: false,
         credential: who.credential.clone(),
         name: "doctor".to_owned(),
         agent: crate::AGENT.to_owned(),

@@ -19,9 +19,9 @@ use protocol::limits::CONTROL_FRAME_MAX;
 use protocol::service_name::ServiceName;
 use protocol::text::Text;
 use proxy::access::LogSink;
-use proxy::context::{Context, Timeouts};
+use proxy::context::{Context, Waits};
 use proxy::outside::{Outside, OutsideError};
-use proxy::service::{Service, ServiceTable, ServiceTarget, labels_of};
+use proxy::service::{KnownServers, Service, ServiceTable, ServiceTarget, labels_of};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::codec::Framed;
@@ -107,7 +107,8 @@ async fn serve(
         sink: Arc::new(LogSink),
         drain: drain.clone(),
         drain_connections: false,
-        timeouts: Timeouts::default(),
+        waits: Waits::default(),
+        servers: KnownServers::default(),
     };
     let service = Service::http(labels_of("", NAME, &context), &target, None, &context);
     let service = Arc::new(service.map_err(std::io::Error::other)?);

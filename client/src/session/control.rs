@@ -1,5 +1,6 @@
 //! The control substream, from the first registration to the last word (`spec/05`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,25 +8,26 @@ use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
 use protocol::control::{
     Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Notice, NoticeCode, NoticeLevel, Outcome,
-    PartAnswer, PartId, Parts, Pieces, Registered, Unregister, WholePart,
+    PartAnswer, PartId, Parts, Pieces, Registered, Registration, Unregister, WholePart,
 };
 use protocol::id::{SessionId, Slot};
-use protocol::limits::{CONTROL_FRAME_MAX, HEARTBEAT_INTERVAL};
+use protocol::limits::{CONTROL_FRAME_MAX, HEARTBEAT_INTERVAL, REGISTRATIONS_MAX};
 use protocol::text::Text;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Framed;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use transport::frames::{FrameCodec, FrameError};
 use transport::session::{Session, SessionEnd, Substream};
 
 use super::Over;
 use crate::events::Event;
-use crate::groups::Prepared;
+use crate::groups::{Prepared, not_served};
 use crate::hints;
 use crate::instance::Instance;
 use crate::settings::Mode;
-use crate::tunnels::Change;
+use crate::tunnels::{Change, News, messages};
 
 /// A server that takes a control frame no faster is as good as dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +37,8 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// What a draining server may be late with the end that it announced.
 const DRAIN_SLACK: Duration = Duration::from_secs(2);
+/// How long a session that is replaced or not wanted any more may finish its work.
+const RETIRE_DEADLINE: Duration = Duration::from_secs(30);
 /// For the last words.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -61,6 +65,15 @@ pub(super) struct Talk {
     leaving: Option<Heartbeat>,
     /// A part of the configuration that is coming.
     pieces: Pieces,
+    /// The registrations as the server was told of them on this session.
+    told: BTreeMap<u32, Registration>,
+    tunnels: watch::Receiver<()>,
+    /// What was said on this session to the parts that came on it.
+    said: BTreeMap<PartId, Option<Text>>,
+    parts: watch::Receiver<()>,
+    /// This session is to take no new work.
+    retire: CancellationToken,
+    retired: bool,
 }
 
 impl Talk {
@@ -71,16 +84,18 @@ impl Talk {
         slot: Slot,
         instance: Arc<Instance>,
         drain: oneshot::Sender<()>,
+        retire: CancellationToken,
     ) -> Result<Self, Over> {
         let registered = Some(instance.registered.token());
         let now = Instant::now();
         let beat = Heartbeat { nonce: 0 };
         let mut first = BytesMut::new();
-        let mut unanswered = 0usize;
-        for register in instance.tunnels.register_all(now.into_std()) {
-            unanswered = unanswered.saturating_add(register.items.len());
+        let (tunnels, parts) = (instance.tunnels.changes(), instance.groups.changes());
+        let told = instance.tunnels.news(&BTreeMap::new(), now.into_std()).register;
+        for register in messages(&told) {
             encode(&register.into(), &mut first)?;
         }
+        let unanswered = told.len();
         encode(&beat.into(), &mut first)?;
         let substream = match session.open(first.freeze()) {
             Ok(substream) => substream,
@@ -103,6 +118,12 @@ impl Talk {
             registered,
             leaving: None,
             pieces: Pieces::default(),
+            told: told.into_iter().map(|item| (item.id, item)).collect(),
+            tunnels,
+            said: BTreeMap::new(),
+            parts,
+            retire,
+            retired: false,
         })
     }
 
@@ -130,6 +151,9 @@ impl Talk {
                     Err(Over::Broken("no answer to a registration within 10 s".to_owned()))
                 }
                 () = sleep_until(self.ask_again) => self.ask_for_refused().await,
+                Ok(()) = self.tunnels.changed(), if self.takes_work() => self.tell_news().await,
+                Ok(()) = self.parts.changed() => self.answer_again().await,
+                () = self.retire.clone().cancelled_owned(), if !self.retired => self.step_back().await,
                 () = maybe(self.drained) => self.close(CloseReason::DRAINED, Over::Drained).await,
             };
             if let Err(over) = turn {
@@ -190,14 +214,60 @@ impl Talk {
         let PartId { group, revision } = &whole.of;
         match &refusal {
             Some(reason) if news && self.instance.mode != Mode::AdHoc => {
-                let text = format!("the part of group {group} (revision {revision}) is not served: {reason}");
-                self.instance.events.tell(Event::Warning(text));
+                self.instance.events.tell(Event::Warning(not_served(&whole.of, reason)));
             }
             // Who serves one tunnel by hand has no configuration to allow anything in.
             Some(reason) => tracing::debug!(group, revision, %reason, "a part is refused"),
             None => tracing::debug!(group, revision, "a part is ready"),
         }
+        self.said.insert(whole.of.clone(), refusal.clone());
         self.send(PartAnswer { of: whole.of, refusal }).await
+    }
+
+    /// Says what has become of parts by now, where that is something else than it was: the user allows something else.
+    async fn answer_again(&mut self) -> Result<(), Over> {
+        let known = self.instance.groups.answers();
+        self.said.retain(|of, _| known.contains_key(of));
+        for (of, refusal) in known {
+            if self.said.get(&of).is_some_and(|said| *said != refusal) {
+                self.said.insert(of.clone(), refusal.clone());
+                self.send(PartAnswer { of, refusal }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the server of tunnels that are there no more, are new, or are others.
+    async fn tell_news(&mut self) -> Result<(), Over> {
+        let News { gone, register } = self.instance.tunnels.news(&self.told, Instant::now().into_std());
+        self.told.retain(|id, _| !gone.contains(id));
+        for ids in gone.chunks(REGISTRATIONS_MAX) {
+            self.send(Unregister { ids: ids.to_vec() }).await?;
+        }
+        self.register(register).await
+    }
+
+    async fn register(&mut self, items: Vec<Registration>) -> Result<(), Over> {
+        for register in messages(&items) {
+            self.unanswered = self.unanswered.saturating_add(register.items.len());
+            self.answer_due = Instant::now() + REGISTER_TIMEOUT;
+            self.send(register).await?;
+        }
+        self.told.extend(items.into_iter().map(|item| (item.id, item)));
+        Ok(())
+    }
+
+    /// Another session has taken over, or this one is not wanted any more: what is in progress ends, and nothing new begins.
+    async fn step_back(&mut self) -> Result<(), Over> {
+        self.retired = true;
+        // The server's own drain asks for no other session any more.
+        self.drain = None;
+        self.drained = Instant::now().checked_add(RETIRE_DEADLINE.saturating_add(DRAIN_SLACK)).or(self.drained);
+        self.send(Drain { deadline: RETIRE_DEADLINE }).await
+    }
+
+    const fn takes_work(&self) -> bool {
+        self.leaving.is_none() && !self.retired
     }
 
     fn tell(&self, Change { id, outcome, first }: Change) {
@@ -258,21 +328,18 @@ impl Talk {
     async fn ask_for_refused(&mut self) -> Result<(), Over> {
         let now = Instant::now();
         self.ask_again = now + ASK_AGAIN;
-        if self.leaving.is_some() || self.unanswered > 0 {
+        if !self.takes_work() || self.unanswered > 0 {
             return Ok(());
         }
-        for register in self.instance.tunnels.register_refused(now.into_std()) {
-            self.unanswered = self.unanswered.saturating_add(register.items.len());
-            self.answer_due = now + REGISTER_TIMEOUT;
-            self.send(register).await?;
-        }
-        Ok(())
+        self.register(self.instance.tunnels.refused(now.into_std())).await
     }
 
     /// Gives the names back. What is in progress goes on.
     async fn leave(&mut self) -> Result<(), Over> {
-        let ids = self.instance.tunnels.ids();
-        self.send(Unregister { ids }).await?;
+        let ids: Vec<u32> = self.told.keys().copied().collect();
+        for ids in ids.chunks(REGISTRATIONS_MAX) {
+            self.send(Unregister { ids: ids.to_vec() }).await?;
+        }
         self.send_beat().await?;
         self.leaving = Some(self.beat);
         Ok(())

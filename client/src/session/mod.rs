@@ -12,6 +12,7 @@ use protocol::control::CloseReason;
 use protocol::id::{SessionId, Slot};
 use protocol::text::Text;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use transport::handshake::LoggedIn;
 use transport::session::{Session, SessionEnd};
 
@@ -26,6 +27,8 @@ pub(crate) struct Live {
     pub(crate) link: Session,
     /// Told once, if the server drains the session: it wants a replacement.
     pub(crate) draining: oneshot::Receiver<()>,
+    /// Cancelled when it is to take no new work: it ends once what is in progress has.
+    pub(crate) retire: CancellationToken,
     /// How it ended.
     pub(crate) task: Task<Over>,
 }
@@ -67,15 +70,17 @@ pub(crate) fn start(logged_in: LoggedIn, slot: Slot, instance: Arc<Instance>) ->
     let worker = session.worker();
     spawner.spawn(worker, "responder", proxy::responder::serve(inbound, worker, services, context));
     let (drain, draining) = oneshot::channel();
+    let retire = CancellationToken::new();
+    let retiring = retire.clone();
     let (id, link) = (welcome.session, session.clone());
     let task = spawner.spawn(worker, "control substream", async move {
         let _counted = instance.context.metrics.session();
-        let over = match Talk::begin(session.clone(), id, slot, instance, drain).await {
+        let over = match Talk::begin(session.clone(), id, slot, instance, drain, retiring).await {
             Ok(mut talk) => talk.run().await,
             Err(over) => over,
         };
         session.close();
         over
     });
-    Live { id, link, draining, task }
+    Live { id, link, draining, retire, task }
 }

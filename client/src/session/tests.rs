@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use ops::drain::Drain;
@@ -33,6 +34,7 @@ use transport::tls::{Trust, client_config};
 use super::*;
 use crate::events::{Event, Events, Watched};
 use crate::groups::Groups;
+use crate::login::Login;
 use crate::sessions::Sessions;
 use crate::settings::Mode;
 use crate::tunnel::{Tunnel, TunnelKind};
@@ -61,7 +63,7 @@ fn instance(spawner: &Spawner, mode: Mode) -> (Arc<Instance>, Watched, mpsc::Rec
     let (refused, refusal) = mpsc::channel(1);
     let kind = TunnelKind::Http { host: None, set_host: None };
     let to = "3000".parse().unwrap();
-    let tunnel = Tunnel { name: "web".to_owned(), kind, group: None, allow: Vec::new(), to };
+    let tunnel = Tunnel { name: "web".to_owned(), kind, group: None, allow: Vec::new(), to, plugins: Vec::new() };
     let context = Context {
         spawner: spawner.clone(),
         metrics: Metrics::new("test"),
@@ -74,11 +76,13 @@ fn instance(spawner: &Spawner, mode: Mode) -> (Arc<Instance>, Watched, mpsc::Rec
     let instance = Arc::new(Instance {
         client: ClientId([1; 16]),
         id: InstanceId([2; 16]),
-        name: "test".to_owned(),
-        credential: CredentialId::parse("me").unwrap(),
-        key: LoginKey::from_seed(&[3; 32]).unwrap(),
-        tls: client_config(&Trust::Pins(vec![Pin([0; 32])])).unwrap(),
-        servers: Vec::new(),
+        login: ArcSwap::from_pointee(Login {
+            name: "test".to_owned(),
+            credential: CredentialId::parse("me").unwrap(),
+            key: LoginKey::from_seed(&[3; 32]).unwrap(),
+            tls: client_config(&Trust::Pins(vec![Pin([0; 32])])).unwrap(),
+            servers: Vec::new(),
+        }),
         mode,
         tunnels: Tunnels::new(vec![tunnel]),
         groups: Groups::new(
@@ -166,7 +170,7 @@ fn tunnels_are_registered_first_and_heartbeats_answered() {
     run(SERVICE, |mut scene| async move {
         scene.begins().await;
         scene.grants().await;
-        assert_eq!(scene.instance.tunnels.standings(), [Standing::Ready { url: "http://x".to_owned() }]);
+        assert_eq!(scene.instance.tunnels.standings()[0].1, Standing::Ready { url: "http://x".to_owned() });
         scene.says(Heartbeat { nonce: 9 }).await;
         assert_eq!(scene.hears().await, Control::HeartbeatAck(HeartbeatAck { nonce: 9 }));
     });

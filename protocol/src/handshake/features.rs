@@ -28,6 +28,12 @@ impl Features {
         self.0 & other.0 == other.0
     }
 
+    /// The same without those of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// The features that both sides have, to be sent in `welcome`.
     ///
     /// # Errors

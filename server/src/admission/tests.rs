@@ -56,6 +56,7 @@ impl Server {
 
     async fn log_in(&self, credential: &str, client: u8, key: &LoginKey) -> Result<LoggedIn, LoginError> {
         let draft = HelloDraft {
+            takes_parts: true,
             client: ClientId([client; 16]),
             instance: InstanceId([client; 16]),
             slot: Slot(0),
@@ -165,6 +166,7 @@ fn a_draining_server_lets_nobody_in() {
     });
     server.door.drain.cancel();
     let draft = HelloDraft {
+        takes_parts: true,
         client: ClientId([1; 16]),
         instance: InstanceId([1; 16]),
         slot: Slot(0),

@@ -64,6 +64,11 @@ impl Held {
 }
 
 impl Registered {
+    /// Whether `other` differs at most in whom it lets in.
+    fn asks_for_the_same(&self, other: &Registration) -> bool {
+        Registration { allow: other.allow.clone(), ..self.asked.clone() } == *other
+    }
+
     /// The name of the tunnel.
     pub(super) fn tunnel(&self) -> &str {
         &self.asked.name
@@ -161,15 +166,19 @@ impl Registry {
             return Err(over());
         }
         let held = state.instances.get_mut(&InstanceKey::of(live)).ok_or_else(over)?;
+        // Only whom it lets in may be another: visitors must not find its name free meanwhile.
+        let mut kept = None;
         match held.registrations.get(&asked.id) {
             Some(known) if known.asked == asked => return Ok(known.name.clone()),
+            Some(known) if known.asks_for_the_same(&asked) => kept = Some(known.name.clone()),
             Some(_) => self.free(held, asked.id, now),
             None => {}
         }
         let wanted = Wanted::new(live, grants, &asked)?;
         let claim = Claim { group: wanted.group.clone(), member: held.instance.member() };
-        let name = match &asked.kind {
-            RegistrationKind::Http { host } => {
+        let name = match (kept, &asked.kind) {
+            (Some(name), _) => name,
+            (None, RegistrationKind::Http { host }) => {
                 let name = Name::Http(self.host(live, grants, host.as_deref(), &wanted.tunnel)?);
                 if self.configured.names(&name) {
                     return Err(Refused::in_use(&name));
@@ -177,10 +186,10 @@ impl Registry {
                 self.within_quota(live, grants, Some(&name))?;
                 name
             }
-            RegistrationKind::Tcp { port: Some(port) } => self.port(live, grants, *port, &claim, now)?,
-            RegistrationKind::Tcp { port: None } => self.pick(live, grants, &wanted.tunnel, &claim, now)?,
+            (None, RegistrationKind::Tcp { port: Some(port) }) => self.port(live, grants, *port, &claim, now)?,
+            (None, RegistrationKind::Tcp { port: None }) => self.pick(live, grants, &wanted.tunnel, &claim, now)?,
         };
-        if let Some(other) = held.id_of(&name) {
+        if let Some(other) = held.id_of(&name).filter(|other| *other != wanted.id) {
             let text = format!("registration {other} of this client has {} already", name.public());
             return Err(Refused(RegisterCode::NAME_IN_USE, text));
         }

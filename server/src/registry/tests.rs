@@ -337,6 +337,29 @@ fn a_copied_client_id_does_not_get_the_random_names_of_its_principal() {
 }
 
 #[test]
+fn a_name_is_never_free_while_only_its_visitors_change() {
+    let world = World::new();
+    let live = world.client("default", 1, 1);
+    world.register(&live, http(0, "app")).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let name = Name::Http(Host::parse(HOST).unwrap());
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                assert!(world.registry.names().look(&name, |_| ()).is_some(), "it was free");
+            }
+        });
+        for turn in 0..2_000u32 {
+            let mut item = http(0, "app");
+            item.allow = vec![format!("10.{}.{}.0/24", turn >> 8, turn & 255)];
+            assert_eq!(world.register(&live, item).as_deref(), Ok(HOST));
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        looking.join().unwrap();
+    });
+}
+
+#[test]
 fn sessions_do_not_pile_up_in_one_slot() {
     let world = World::new();
     let first = world.client("bob", 1, 1);

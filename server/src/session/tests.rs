@@ -298,6 +298,47 @@ fn a_client_is_handed_the_parts_of_its_groups_and_says_what_became_of_them() {
 }
 
 #[test]
+fn a_part_that_changes_is_handed_over_and_the_old_one_stays_until_it_is_idle() {
+    let mut world = World::new();
+    let (session, _) = start_as(&world, "bob");
+    let id = |revision| PartId { group: "web".to_owned(), revision };
+    let wanted = || {
+        let part = serde_json::json!({ "services": [{ "name": "app", "servers": [{ "address": "127.0.0.1:4000" }] }] });
+        crate::fakes::wanted(8, &[("web", part)])
+    };
+    let part = |m| if let Control::Part(part) = m { Some(part.of) } else { None };
+    let list = |m| if let Control::Parts(parts) = m { Some(parts.items) } else { None };
+    let mut client = world.workers.block_on(async {
+        let mut client = Client::open(&session).await;
+        client.send(Heartbeat { nonce: 1 }).await;
+        assert_eq!(client.next(part).await, id(7));
+        client.send(PartAnswer { of: id(7), refusal: None }).await;
+        assert_eq!(client.next(list).await, [id(7)]);
+        // Refused once, so that nothing of it stays, and then taken under the same number.
+        for refusal in [Some("not yet".into()), None] {
+            let answering = async {
+                assert_eq!(client.next(part).await, id(8));
+                assert_eq!(client.next(list).await, [id(7), id(8)], "ready beside the one in use");
+                client.send(PartAnswer { of: id(8), refusal: refusal.clone() }).await;
+            };
+            let preparing = world.registry.prepare_parts(wanted());
+            let (prepared, ()) = futures_util::future::join(preparing, answering).await;
+            assert_eq!(prepared.is_ok(), refusal.is_none());
+            match prepared {
+                Ok(prepared) => world.registry.use_parts(prepared),
+                Err(error) => assert!(error.to_string().contains("not yet"), "{error}"),
+            }
+            let expected = if refusal.is_none() { vec![id(8), id(7)] } else { vec![id(7)] };
+            assert_eq!(client.next(list).await, expected);
+        }
+        assert_eq!(served(&world), 1);
+        client
+    });
+    world.after(Duration::from_secs(60));
+    world.workers.block_on(async { assert_eq!(client.next(list).await, [id(8)]) });
+}
+
+#[test]
 fn a_client_without_groups_hears_that_it_holds_none() {
     let world = World::new();
     let (session, _) = start_as(&world, "eve");

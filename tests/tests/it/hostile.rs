@@ -36,6 +36,7 @@ async fn honest_login(join: &str, spawner: &Spawner) -> LoggedIn {
     let join: JoinString = join.parse().unwrap();
     let stream = TcpStream::connect((join.address.host(), join.address.port())).await.unwrap();
     let draft = HelloDraft {
+        takes_parts: true,
         client: ClientId(rand::random()),
         instance: InstanceId(rand::random()),
         slot: Slot(0),

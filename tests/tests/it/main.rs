@@ -5,6 +5,7 @@
 mod bad_input;
 mod browser;
 mod cli;
+mod client_reload;
 mod config;
 mod drain;
 mod ends;
@@ -28,6 +29,7 @@ mod other_direction;
 mod passthrough;
 mod plugins;
 mod ports;
+mod push;
 mod quick_start;
 mod repo;
 mod revisions;

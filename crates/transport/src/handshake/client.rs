@@ -39,6 +39,8 @@ pub struct HelloDraft {
     pub replaces: Option<SessionId>,
     /// Whose login this is.
     pub credential: CredentialId,
+    /// Whether it can be handed parts of the configuration.
+    pub takes_parts: bool,
     /// For people: the name in status and logs.
     pub name: String,
     /// For people: program and version.
@@ -150,7 +152,7 @@ pub async fn login(
     let proof = key.sign(&login_message(&binding, draft.client, draft.instance, draft.slot))?;
     let hello = Hello {
         versions: VersionRange::OURS,
-        features: Features::OURS,
+        features: if draft.takes_parts { Features::OURS } else { Features::OURS.without(Features::PUSH) },
         client: draft.client,
         instance: draft.instance,
         slot: draft.slot,

@@ -42,6 +42,7 @@ impl Identity {
 
 fn draft() -> HelloDraft {
     HelloDraft {
+        takes_parts: true,
         client: ClientId([1; 16]),
         instance: InstanceId([2; 16]),
         slot: Slot(0),

@@ -22,7 +22,7 @@ pub enum Asked {
 }
 
 /// The certificate of a client, with its key.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,

@@ -11,7 +11,7 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureSchem
 use super::spki_pin;
 
 /// What proves that the server is the right one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
     /// Its key has one of these pins; names and dates of the certificate do not matter.
     Pins(Vec<Pin>),

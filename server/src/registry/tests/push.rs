@@ -29,7 +29,8 @@ fn id(group: &str, revision: u64) -> PartId {
 
 /// A member answers to the newest part that it is to hold.
 fn answer(world: &World, live: &Live, refusal: Option<&str>) {
-    let newest = world.registry.to_hand(live).parts.pop().unwrap();
+    let parts = world.registry.to_hand(live).parts.into_iter();
+    let newest = parts.max_by_key(|part| part.id().revision).unwrap();
     world.registry.part_answered(live, &newest, refusal.map(Into::into));
 }
 
