@@ -57,6 +57,9 @@ impl Supervisor {
                 Watched::Over(Over::Stopped) => return,
                 Watched::Over(over) => {
                     draining = None;
+                    if let Some(death) = over.death() {
+                        self.instance.context.metrics.session_replaced(death);
+                    }
                     if !self.wait(Setback::of_end(&over, since.elapsed()), over.to_string()).await {
                         return;
                     }
