@@ -211,6 +211,14 @@ fn banned(error: Banned) -> Reject {
 
 fn busy(door: &Door, error: Busy) -> Reject {
     door.metrics.guard_closed(GuardReason::Busy);
+    if let Some(left_out) = door.put_off.take(Instant::now()) {
+        let retry_after = error.retry_after;
+        tracing::info!(
+            ?retry_after,
+            left_out,
+            "more logins at once than are admitted: a client is to come back later"
+        );
+    }
     reject(RejectCode::BUSY, &error.to_string(), Some(error.retry_after))
 }
 

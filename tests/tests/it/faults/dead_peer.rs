@@ -22,8 +22,9 @@ const EARLY: Duration = Duration::from_secs(10);
 const LATE: Duration = Duration::from_secs(16);
 /// For waiting for it.
 const LIMIT: Duration = Duration::from_secs(18);
-/// Of what has no end.
+/// What has no end.
 const ENDLESS: &str = "/chunked?n=400000000000";
+const TRICKLE: &str = "/sse?n=1000000&ms=20";
 const DEATHS: &str = r#"tunnel_session_replaced_total{reason="silent"}"#;
 const SILENT: &str = "the other end fell silent";
 
@@ -60,11 +61,13 @@ async fn over_a_relay(downloads: usize) {
     let baseline = Baseline::of(&server, &client).await;
 
     let mut visitors = JoinSet::new();
-    for _ in 0..downloads {
+    for n in 0..downloads {
         let mut raw = Raw::open(server.listen().http).await;
-        raw.send(format!("GET {ENDLESS} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+        // Some as fast as they can, and the others a little at a time.
+        let path = if n % 10 == 0 { ENDLESS } else { TRICKLE };
+        raw.send(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
         assert!(raw.head().await.contains(" 200"));
-        raw.exactly(100_000).await;
+        raw.exactly(1).await;
         visitors.spawn(async move {
             let (last, end) = read_away(&mut raw).await;
             assert_ne!(end, End::Open);
@@ -107,7 +110,7 @@ async fn read_away(raw: &mut Raw) -> (Vec<u8>, End) {
             }
         }
     };
-    let end = tokio::time::timeout(LIMIT, read).await.unwrap_or(End::Open);
+    let end = tokio::time::timeout(2 * LIMIT, read).await.unwrap_or(End::Open);
     (last, end)
 }
 
@@ -152,7 +155,7 @@ async fn over_a_wire(downloads: usize) {
     let all = format!("-Z --parallel-immediate --parallel-max {downloads}");
     let kept = tempfile::tempdir().unwrap();
     let to = kept.path().join("#1").display().to_string();
-    let visitors = curl(&all, &to, &format!("/sse?n=1000000&ms=20&visitor=[1-{downloads}]"));
+    let visitors = curl(&all, &to, &format!("{TRICKLE}&visitor=[1-{downloads}]"));
     // And one with as much as there is room for on the way.
     let bulk = curl("", kept.path().join("bulk").to_str().unwrap(), ENDLESS);
     let flow = async || {
@@ -172,8 +175,7 @@ async fn over_a_wire(downloads: usize) {
         in_time("the downloads were cut", died.elapsed());
         done
     };
-    let (there, here, done, bulk) =
-        tokio::join!(server_notices, client_notices, cut, bulk.finished(LIMIT));
+    let (there, here, done, bulk) = tokio::join!(server_notices, client_notices, cut, bulk.finished(LIMIT));
     in_time("the server noticed", there.1);
     in_time("the client noticed", here.1);
     let ends: Vec<&str> = done.stdout.lines().chain(bulk.stdout.lines()).collect();
