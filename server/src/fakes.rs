@@ -72,7 +72,7 @@ impl World {
     /// The same state directory after a restart.
     pub(crate) fn restart(self) -> Self {
         let next = Self::at(self._directory.clone());
-        next.registry.restore(&next.state, next.now);
+        next.registry.restore(&next.state, next.now).unwrap();
         next
     }
 
