@@ -6,6 +6,7 @@
 mod configured;
 mod directory;
 mod disabling;
+mod expiry;
 mod groups;
 mod instance;
 mod memberships;
@@ -62,6 +63,7 @@ use crate::session::{DrainCause, Live, Login};
 use crate::settings::PublicUrl;
 use configured::OperatorNames;
 use disabling::Disabling;
+use expiry::tell_of_end;
 use push::Awaited;
 use register::Held;
 
@@ -328,6 +330,7 @@ impl Registry {
             self.replace(&mut state, &instance, &old, live);
         }
         state.sessions.insert(live.id, live.clone());
+        tell_of_end(live, SystemTime::now());
         drop(state);
         self.names.tick();
     }
@@ -360,9 +363,8 @@ impl Registry {
 
     /// Ends the sessions of an installation, which may dial again. Says how many that were.
     pub fn kick(&self, installation: &Installation, reason: CloseReason, why: &str) -> usize {
-        let of = |login: &Login| {
-            login.principal == installation.principal && login.client == installation.client
-        };
+        let of =
+            |login: &Login| login.principal == installation.principal && login.client == installation.client;
         let meant = self.state.lock().select(of);
         // Their tasks take them out, as of any session that ends.
         meant.iter().for_each(|live| live.cut(reason, why));
@@ -372,10 +374,7 @@ impl Registry {
     /// Ends what has run out: credentials, reservations, and ports that nobody needs. To be called every [`SWEEP`].
     pub fn sweep(&self, now: Instant, clock: SystemTime) {
         let mut state = self.state.lock();
-        for live in state.select(|login| login.expires.is_some_and(|end| end <= clock)) {
-            live.cut(CloseReason::EXPIRED, "the credential has expired");
-            self.remove(&mut state, &live, Leaving::Lost, now);
-        }
+        self.end_expired(&mut state, now, clock);
         self.retire_parts(&state, now);
         self.names.expire(now);
         self.ports.keep(|port| self.names.look(&Name::Tcp(port), |_| ()).is_some());
