@@ -57,6 +57,12 @@ impl ServerHealth {
         }
     }
 
+    /// It is not probed any more: what probes said is forgotten.
+    pub const fn unprobed(&mut self) {
+        self.sick = false;
+        self.against = 0;
+    }
+
     /// Counts a connection that came about: what failed before is forgiven.
     pub const fn connected(&mut self) {
         self.failures = 0;
@@ -122,6 +128,10 @@ mod tests {
             health.probed(probe, &CHECK);
             assert_eq!(health.standing(now), standing);
         }
+        (0..3).for_each(|_| health.probed(false, &CHECK));
+        assert_eq!(health.standing(now), Standing::Sick);
+        health.unprobed();
+        assert_eq!(health.standing(now), Standing::Healthy);
     }
 
     #[test]

@@ -98,6 +98,7 @@ fn prove(settings: &Settings) -> Result<Vec<String>, Exit> {
         ("--ops", settings.ops.clone()),
     ];
     listens.extend(settings.https.clone().map(|listen| ("--https", listen)));
+    listens.extend(document.listen.admin.iter().map(|admin| ("listen.admin", Listen::at(admin.address))));
     listens.extend(document.tcp.iter().map(|entrance| ("tcp.listen", at(entrance.listen))));
     let passed: BTreeSet<_> = document.tls.iter().filter_map(|tls| tls.listen).map(|it| it.address).collect();
     listens.extend(passed.into_iter().map(|address| ("tls.listen", Listen::at(address))));

@@ -58,12 +58,16 @@ fn start(world: &World) -> (Session, Arc<Live>) {
 }
 
 fn start_as(world: &World, principal: &str) -> (Session, Arc<Live>) {
+    start_with(world, principal, Pulse::default())
+}
+
+fn start_with(world: &World, principal: &str, pulse: Pulse) -> (Session, Arc<Live>) {
     let Linked { live, inbound, orders, client } = world.linked(principal);
     let context = Context {
         registry: world.registry.clone(),
         metrics: Metrics::new("0"),
         spawner: world.spawner.clone(),
-        pulse: Pulse::default(),
+        pulse,
     };
     world.spawner.spawn(live.link().worker(), "test", run(context, live.clone(), inbound, orders));
     (client, live)
@@ -84,6 +88,21 @@ fn heartbeats_go_both_ways_and_measure() {
         client.send(Heartbeat { nonce: 43 }).await;
         client.next(|m| matches!(m, Control::HeartbeatAck(HeartbeatAck { nonce: 43 })).then_some(())).await;
         assert!(live.rtt().is_some());
+    });
+}
+
+#[test]
+fn heartbeats_come_as_often_as_the_configuration_says() {
+    let world = World::new();
+    let pulse = Pulse::default();
+    pulse.beat_every(Duration::from_millis(20));
+    let (session, _live) = start_with(&world, "default", pulse);
+    world.workers.block_on(async {
+        let (mut client, since) = (Client::open(&session).await, Instant::now());
+        for _ in 0..4 {
+            client.next(|m| matches!(m, Control::Heartbeat(_)).then_some(())).await;
+        }
+        assert!(since.elapsed() < Duration::from_secs(5), "the usual pause between two of them");
     });
 }
 

@@ -92,8 +92,15 @@ impl Service {
         let offer = if offer == Offer::Configured && !raw { Offer::Http } else { offer };
         let health = part.health.as_ref().map(checked).transpose()?;
         let gone = CancellationToken::new();
-        let servers =
-            Arc::new(Servers::new(first, others, part.balance, metrics, &context.spawner, gone.clone()));
+        let servers = Arc::new(Servers::new(
+            first,
+            others,
+            part.balance,
+            metrics,
+            &context.spawner,
+            gone.clone(),
+            health.is_some(),
+        ));
         if let Some(check) = health {
             for index in 0..part.servers.len() {
                 let probing = probe_for_ever(servers.clone(), index, check.clone(), context.spawner.clone());

@@ -112,6 +112,13 @@ impl Server {
         Candidate { standing: self.standing(now, metrics), weight, load }
     }
 
+    /// The service that has it now does not probe it.
+    pub(super) fn unprobed(&self, metrics: &ServiceMetrics) {
+        let mut record = self.record.lock();
+        record.health.unprobed();
+        record.look(Instant::now(), metrics);
+    }
+
     /// How fit it is at `now`; `metrics` hear of it.
     pub(super) fn standing(&self, now: Instant, metrics: &ServiceMetrics) -> Standing {
         self.record.lock().look(now, metrics)

@@ -1,7 +1,7 @@
 //! The servers of a service: which of them gets the next request, and how fit they are.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Instant;
 
 use ops::metrics::ServiceMetrics;
@@ -30,6 +30,8 @@ pub(crate) struct Servers {
     spawner: Spawner,
     /// Cancelled when the service is gone.
     gone: CancellationToken,
+    /// Not before the first request: the service before, which may have probed them, is in use until then.
+    unprobed: Option<Once>,
 }
 
 /// A server with its share of what the service gets.
@@ -63,9 +65,11 @@ impl Servers {
         metrics: ServiceMetrics,
         spawner: &Spawner,
         gone: CancellationToken,
+        probed: bool,
     ) -> Self {
         let choice = Mutex::new(ServerChoice::new(balance, others.len().saturating_add(1)));
-        Self { first, others, choice, metrics, spawner: spawner.clone(), gone }
+        let unprobed = (!probed).then(Once::new);
+        Self { first, others, choice, metrics, spawner: spawner.clone(), gone, unprobed }
     }
 
     /// Whether there is only one.
@@ -94,6 +98,9 @@ impl Servers {
 
     /// The server that gets what `visitor` asks for; none if all have been `tried`.
     pub(crate) fn choose(&self, visitor: Option<SocketAddr>, tried: &Tried) -> Option<Carried<'_>> {
+        if let Some(once) = &self.unprobed {
+            once.call_once(|| self.iter().for_each(|server| server.unprobed(&self.metrics)));
+        }
         if self.is_single() {
             return tried.0.is_empty().then(|| self.first.server.carry());
         }
