@@ -76,7 +76,7 @@ impl Registry {
     }
 
     fn limit_to_grants(&self, principal: &Principal, usage: &Usage) {
-        let grants = self.identity.book().grants(principal, &self.naming.domain);
+        let grants = self.identity.book().grants(principal, &self.naming().domain);
         usage.limit(grants.and_then(|grants| grants.quotas.requests));
     }
 

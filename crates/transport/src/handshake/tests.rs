@@ -41,7 +41,6 @@ impl Identity {
 }
 
 fn draft() -> HelloDraft {
-    takes_parts: true,
     HelloDraft {
         takes_parts: true,
         client: ClientId([1; 16]),
