@@ -49,7 +49,7 @@ pub(super) type Meant = (What, Option<String>);
 /// What can be disabled by this word: a kind and a name, or a name that only one thing has.
 pub(super) fn of(registry: &Registry, book: &Book, word: &str) -> Result<Meant, MeaningError> {
     let is_server = word.starts_with("server:") || word.starts_with("service:");
-    if is_server || word.split_once('@').is_some_and(|(service, _)| service.contains('/')) {
+    if is_server || word.split_once('@').is_some_and(|(it, _)| it.contains('/') && !it.contains(':')) {
         return Err(MeaningError::NotYet(word.to_owned()));
     }
     match word.split_once(':') {
