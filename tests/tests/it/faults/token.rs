@@ -221,7 +221,10 @@ async fn d28_secrets_are_seen_nowhere() {
     }
     seen.extend(files(&server.state()).into_iter().filter(|(name, _)| name != "join"));
     seen.extend(files(&home.state()));
-    assert!(server.program.stderr().iter().any(|line| line.contains("TRACE")), "it was as talkative as it can be");
+    assert!(
+        server.program.stderr().iter().any(|line| line.contains("TRACE")),
+        "it was as talkative as it can be"
+    );
     for join in [&join, &server.join(), &wrong(&join)] {
         let text = secret(join);
         let bytes = URL_SAFE_NO_PAD.decode(text).unwrap();
