@@ -238,7 +238,7 @@ impl Parts {
         let ready = self.make(spawner, &drain, metrics.clone(), kinds).await?;
         start.keep().map_err(Exit::failed)?;
         let board = start.board(metrics.clone());
-        tracing::info!(revision = start.number(), "the configuration was read");
+        start.tell();
         let Ready { running, first, registry, identity, state, quiet, .. } = ready;
         let socket = AdminSocket::bind(&state.file(SOCKET)).await.map_err(Exit::failed)?;
         let (desk, asked) = desk();
