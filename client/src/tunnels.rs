@@ -242,7 +242,14 @@ mod tests {
 
     fn tunnel(name: &str) -> Tunnel {
         let kind = TunnelKind::Http { host: None, set_host: None };
-        Tunnel { name: name.to_owned(), kind, group: None, allow: Vec::new(), to: "3000".parse().unwrap(), plugins: Vec::new() }
+        Tunnel {
+            name: name.to_owned(),
+            kind,
+            group: None,
+            allow: Vec::new(),
+            to: "3000".parse().unwrap(),
+            plugins: Vec::new(),
+        }
     }
 
     fn granted(id: u32, url: &str) -> RegistrationAnswer {

@@ -109,8 +109,7 @@ impl Running {
         // Whoever keeps what he had keeps his plugins too, with all that they have counted.
         let plugins = Plugins::of(&settings.plugins, &settings.kinds).map_err(|error| error.to_string())?;
         let made = self.new_services(before, &settings, &plugins)?;
-        let forwards =
-            current.forwards.prove(&settings.forwards, &settings.plugins, &plugins, context)?;
+        let forwards = current.forwards.prove(&settings.forwards, &settings.plugins, &plugins, context)?;
         let ops = match settings.ops {
             Some(address) if before.ops != settings.ops => {
                 let listener = TcpListener::bind(address).await;
