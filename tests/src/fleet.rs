@@ -312,10 +312,9 @@ impl Shared {
                     _ => {}
                 }
             }
-            if waiting > 0 || counted.is_some() {
-                if control.read_buf(&mut read).await? == 0 {
-                    return Ok(());
-                }
+            let heard = waiting > 0 || counted.is_some();
+            if heard && control.read_buf(&mut read).await? == 0 {
+                return Ok(());
             }
         }
     }
