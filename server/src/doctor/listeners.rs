@@ -1,7 +1,7 @@
 //! Whether what should listen can, or does.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use ops::doctor::Findings;
@@ -75,13 +75,8 @@ pub(super) async fn of_running(status: &Status, findings: &mut Findings) {
 
 const TODO: &str = "look into the log of tunneld: it may be out of files, or busy; a packet filter of this machine may be in between";
 
-/// An address to connect to for one that is listened on.
-pub(super) fn near(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        // It takes IPv4 as well, which every machine has.
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::LOCALHOST) | IpAddr::V4(_) | IpAddr::V6(_) => address.ip(),
-    };
+/// An address to connect to for one that is listened on. What takes all of IPv6 takes IPv4 as well, which every machine has.
+fn near(address: SocketAddr) -> SocketAddr {
+    let ip = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
     SocketAddr::new(ip, address.port())
 }
