@@ -131,7 +131,9 @@ impl Tunneld {
         };
         let server = ask::Server::new(flags)?;
         match command {
-            Command::Run(_) | Command::Check(_) | Command::Explain(_) | Command::Doctor(_) => Ok(Exit::done("")),
+            Command::Run(_) | Command::Check(_) | Command::Explain(_) | Command::Doctor(_) => {
+                Ok(Exit::done(""))
+            }
             Command::Config(config) => config.execute(&server),
             Command::Invite(invite) => invite.execute(&server),
             Command::Principals(principals) => principals.execute(&server),

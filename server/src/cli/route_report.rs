@@ -83,12 +83,7 @@ fn target_lines(target: &TargetInfo, kind: &str, weighted: bool) -> String {
     });
     let gone = absent.iter().map(|principal| {
         let word = |text: &str| text.to_owned();
-        [
-            word("    -"),
-            principal.clone(),
-            word("absent"),
-            word("-"),
-            word("0")]
+        [word("    -"), principal.clone(), word("absent"), word("-"), word("0")]
     });
     text.push_str(&table(["    MEMBER", "PRINCIPAL", "STATE", "RTT", "SESSIONS"], rows.chain(gone)));
     // Not in the table: it has a line to paste, whole.

@@ -32,7 +32,13 @@ pub(super) fn of_visitors(settings: &Settings, now: SystemTime, findings: &mut F
         match certificates::load(files) {
             Ok(pair) => {
                 let shown = files.cert.display().to_string();
-                ends(&shown, pair.expires, now, "have it renewed; tunneld takes the new files by itself", findings);
+                ends(
+                    &shown,
+                    pair.expires,
+                    now,
+                    "have it renewed; tunneld takes the new files by itself",
+                    findings,
+                );
                 names.extend(pair.names);
             }
             Err(error) => findings.bad(CHECK, error, "correct `cert` or `key`, or what is in the files"),
@@ -45,7 +51,10 @@ pub(super) fn of_visitors(settings: &Settings, now: SystemTime, findings: &mut F
     let example = Host::parse(&format!("any-name.{}", settings.domain));
     let covered = example.is_ok_and(|example| names.iter().any(|name| name.matches(&example)));
     if !covered {
-        let says = format!("none is for names under {0}: visitors of tunnels there are warned by their browsers", settings.domain);
+        let says = format!(
+            "none is for names under {0}: visitors of tunnels there are warned by their browsers",
+            settings.domain
+        );
         findings.warn(CHECK, says, format_args!("get one for *.{0} (and {0})", settings.domain));
     }
     let hosts = settings.document.rules.iter().filter_map(|rule| rule.matcher.host.as_ref());

@@ -32,7 +32,9 @@ pub(super) async fn domain(settings: &Settings, running: Option<&Status>, findin
     let addresses = match outside.addresses(&outside.host, LIMIT).await {
         Ok(addresses) => addresses,
         Err(error) => {
-            let todo = format!("add DNS records *.{domain} (A, AAAA) with the addresses of this machine as the world sees it");
+            let todo = format!(
+                "add DNS records *.{domain} (A, AAAA) with the addresses of this machine as the world sees it"
+            );
             return findings.bad(CHECK, format_args!("names under {domain} lead nowhere: {error}"), todo);
         }
     };

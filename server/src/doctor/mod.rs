@@ -48,7 +48,9 @@ async fn look(subject: Subject) -> Findings {
     let Subject { config, settings, state: place } = subject;
     let mut findings = Findings::default();
     match (&config, &settings) {
-        (_, Err(error)) => findings.bad("configuration", error, "correct what is marked; `tunneld check FILE` looks again"),
+        (_, Err(error)) => {
+            findings.bad("configuration", error, "correct what is marked; `tunneld check FILE` looks again")
+        }
         (Some(path), Ok(_)) => findings.good("configuration", format_args!("{} is good", path.display())),
         (None, Ok(_)) => findings.good("configuration", "none: flags and defaults"),
     }
@@ -81,7 +83,8 @@ async fn running(place: &StateDir, findings: &mut Findings) -> Option<Running> {
     let (status, principals): (Value, Value) = match answers {
         Ok(answers) => answers,
         Err(AdminError::NobodyAnswers(_)) => {
-            findings.skip(CHECK, "no tunneld with this state directory; what follows is what a start would find");
+            findings
+                .skip(CHECK, "no tunneld with this state directory; what follows is what a start would find");
             return None;
         }
         Err(error @ AdminError::NotAllowed(_)) => {
@@ -89,24 +92,37 @@ async fn running(place: &StateDir, findings: &mut Findings) -> Option<Running> {
             return None;
         }
         Err(error) => {
-            findings.bad(CHECK, error, "tunneld does not answer: look into its log, and at what its process does (top, strace)");
+            findings.bad(
+                CHECK,
+                error,
+                "tunneld does not answer: look into its log, and at what its process does (top, strace)",
+            );
             return None;
         }
     };
     match (serde_json::from_value::<Status>(status), serde_json::from_value(principals)) {
         (Ok(status), Ok(principals)) => {
-            let says = format!("tunneld {}, {}, {} sessions", status.version, status.state, status.sessions.len());
+            let says =
+                format!("tunneld {}, {}, {} sessions", status.version, status.state, status.sessions.len());
             match status.version == crate::admin::VERSION {
                 true => findings.good(CHECK, says),
                 false => {
                     let says = format!("{says}; this program is {}", crate::admin::VERSION);
-                    findings.warn(CHECK, says, "the program was replaced and still runs as it was: restart it");
+                    findings.warn(
+                        CHECK,
+                        says,
+                        "the program was replaced and still runs as it was: restart it",
+                    );
                 }
             }
             Some(Running { status, principals })
         }
         (Err(error), _) | (_, Err(error)) => {
-            findings.bad(CHECK, format_args!("it answers as another version would: {error}"), "restart it with this program");
+            findings.bad(
+                CHECK,
+                format_args!("it answers as another version would: {error}"),
+                "restart it with this program",
+            );
             None
         }
     }
@@ -125,12 +141,21 @@ fn default_principal(
             principals.principals.iter().any(|principal| principal.name == DEFAULT),
             status.domain == crate::settings::LOCALHOST,
         ),
-        (None, Some(settings)) => (join_path(place).exists() && settings.document.principals.is_empty(), settings.is_local()),
-        (None, None) => return findings.skip(CHECK, "neither a server nor a configuration says who may log in"),
+        (None, Some(settings)) => {
+            (join_path(place).exists() && settings.document.principals.is_empty(), settings.is_local())
+        }
+        (None, None) => {
+            return findings.skip(CHECK, "neither a server nor a configuration says who may log in");
+        }
     };
     if there && !local {
-        let says = format!("whoever has {} may use every name under the domain and every port from 1024", join_path(place).display());
-        let todo = format!("tunneld invite NAME --host …, have the clients use that, then: tunneld revoke {DEFAULT}");
+        let says = format!(
+            "whoever has {} may use every name under the domain and every port from 1024",
+            join_path(place).display()
+        );
+        let todo = format!(
+            "tunneld invite NAME --host …, have the clients use that, then: tunneld revoke {DEFAULT}"
+        );
         return findings.warn(CHECK, says, todo);
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -140,7 +165,14 @@ fn default_principal(
     });
     let lost: Vec<_> = lost.map(|principal| principal.name.as_str()).collect();
     match lost.as_slice() {
-        [] => findings.good(CHECK, if there { "the principal default, on this machine alone" } else { "as the configuration and `invite` say" }),
+        [] => findings.good(
+            CHECK,
+            if there {
+                "the principal default, on this machine alone"
+            } else {
+                "as the configuration and `invite` say"
+            },
+        ),
         lost => {
             let says = format!("without a credential that is good: {}", lost.join(", "));
             findings.warn(CHECK, says, "tunneld invite NAME makes one; or remove the principal");
