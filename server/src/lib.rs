@@ -21,6 +21,7 @@ pub mod app;
 pub mod certificates;
 pub mod cli;
 pub mod config;
+mod doctor;
 mod entrances;
 #[cfg(test)]
 mod fakes;

@@ -361,4 +361,16 @@ allow = { zz = 1 }
         let error = load(&dir.path().join("not.toml"), &Kinds::built_in(), &env).unwrap_err().to_string();
         assert!(error.starts_with("cannot read the configuration"), "{error}");
     }
+
+    const EXAMPLE: &str = include_str!("../../../docs/examples/tunnelc.toml");
+
+    #[test]
+    fn the_reference_example_of_the_documents_is_good() {
+        let config = good(EXAMPLE);
+        assert_eq!(
+            (config.tunnels.len(), config.forwards.len(), config.name.as_deref()),
+            (2, 1, Some("edge-1"))
+        );
+        assert_eq!((config.allow.dial.len(), config.ops.map(|ops| ops.port())), (2, Some(7481)));
+    }
 }

@@ -9,11 +9,13 @@ mod gate;
 mod handlers;
 mod meaning;
 mod orders;
+mod route_info;
 mod tokens;
 
 pub use audit::{Audit, Deed, Entry, audited};
 pub use gate::Gate;
 pub use handlers::WRONG_USAGE;
+pub use route_info::{FailureInfo, RouteInfo, Routes, ServerInfo, TargetInfo};
 pub use tokens::{Tokens, TokensError};
 
 use std::net::SocketAddr;
@@ -97,6 +99,7 @@ fn pages() -> Vec<Page> {
     vec![
         shows("/v1/status", handlers::status),
         shows("/v1/sessions", handlers::sessions),
+        shows("/v1/routes", handlers::routes),
         shows("/v1/principals", handlers::principals),
         takes("/v1/invite", handlers::invite),
         takes("/v1/revoke", handlers::revoke),

@@ -9,6 +9,7 @@ mod audit;
 mod check;
 mod config;
 mod disable;
+mod doctor;
 mod duration;
 mod enable;
 mod explain;
@@ -17,9 +18,12 @@ mod kick;
 mod principals;
 mod report;
 mod revoke;
+mod route_report;
+mod routes;
 mod run;
 mod sessions;
 mod status;
+mod table;
 mod unban;
 mod version;
 
@@ -36,7 +40,7 @@ use crate::settings::Flags;
 const PROGRAM: &str = "tunneld";
 
 /// What the interface has and this version has not.
-const LATER: &[&str] = &["drain", "upgrade", "doctor", "routes"];
+const LATER: &[&str] = &["drain", "upgrade"];
 
 /// Lets services that the world can not reach be reached by the world: clients (tunnelc) log in here, visitors come here.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -45,7 +49,8 @@ const LATER: &[&str] = &["drain", "upgrade", "doctor", "routes"];
     example = "Start a server for the world, with names under t.example.com:\n$ tunneld --domain t.example.com --http '[::]:80'",
     example = "Start a server with a configuration, after a look at it:\n$ tunneld check tunneld.toml && tunneld --config tunneld.toml",
     example = "Let somebody in, with one name and one port:\n$ tunneld invite bob --host wiki --port 2222",
-    example = "What is behind a name:\n$ tunneld status wiki.t.example.com"
+    example = "What is behind a name:\n$ tunneld status wiki.t.example.com",
+    example = "What is wrong, and what to do:\n$ tunneld doctor"
 )]
 struct Tunneld {
     /// the configuration file (default /etc/tunnel/tunneld.toml, if it is there)
@@ -89,6 +94,7 @@ enum Command {
     Check(check::Check),
     Explain(explain::Explain),
     Config(config::Config),
+    Doctor(doctor::Doctor),
     Invite(invite::Invite),
     Principals(principals::Principals),
     Revoke(revoke::Revoke),
@@ -99,6 +105,7 @@ enum Command {
     Kick(kick::Kick),
     Unban(unban::Unban),
     Audit(audit::AuditLog),
+    Routes(routes::Routes),
     Version(version::Version),
 }
 
@@ -119,11 +126,14 @@ impl Tunneld {
             None | Some(Command::Run(run::Run {})) => return run::execute(flags, kinds),
             Some(Command::Check(check)) => return check.execute(&flags, kinds),
             Some(Command::Explain(explain)) => return explain.execute(flags, kinds),
+            Some(Command::Doctor(doctor)) => return doctor.execute(flags, kinds),
             Some(command) => command,
         };
         let server = ask::Server::new(flags)?;
         match command {
-            Command::Run(_) | Command::Check(_) | Command::Explain(_) => Ok(Exit::done("")),
+            Command::Run(_) | Command::Check(_) | Command::Explain(_) | Command::Doctor(_) => {
+                Ok(Exit::done(""))
+            }
             Command::Config(config) => config.execute(&server),
             Command::Invite(invite) => invite.execute(&server),
             Command::Principals(principals) => principals.execute(&server),
@@ -135,6 +145,7 @@ impl Tunneld {
             Command::Kick(kick) => kick.execute(&server),
             Command::Unban(unban) => unban.execute(&server),
             Command::Audit(audit) => audit.execute(&server),
+            Command::Routes(routes) => routes.execute(&server),
             Command::Version(version) => Ok(version.execute()),
         }
     }
@@ -152,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_refused_as_such() {
-        let commands = ["drain", "upgrade", "doctor", "routes"];
+        let commands = ["drain", "upgrade"];
         for words in commands {
             let exit = said(&format!("tunneld {words}"));
             assert_eq!(exit.code, ExitCode::Usage, "{words}");

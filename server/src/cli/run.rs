@@ -12,7 +12,7 @@ use crate::config::{self, ConfigError, Document};
 use crate::settings::{Flags, Settings};
 
 /// Used where `--config` is not given and this is present.
-const CONFIG: &str = "/etc/tunnel/tunneld.toml";
+pub(super) const CONFIG: &str = "/etc/tunnel/tunneld.toml";
 
 /// run the server (what tunneld does if no command is given)
 #[derive(FromArgs, ArgsInfo, Debug)]

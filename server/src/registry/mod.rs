@@ -18,6 +18,7 @@ mod push;
 mod register;
 mod relays;
 mod reservations;
+mod routes_view;
 mod routing;
 mod slots;
 mod ungranted;

@@ -2,13 +2,16 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping")]
 #![expect(clippy::print_stdout, reason = "figures are for whoever asks for them")]
 
+mod admin;
 mod bad_input;
 mod browser;
 mod cli;
 mod client_reload;
 mod config;
+mod doctor;
 mod drain;
 mod ends;
+mod examples;
 mod faults;
 mod floods;
 mod front;
