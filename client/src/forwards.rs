@@ -91,7 +91,8 @@ impl Forwards {
         self.0.extend(proved.kept.iter().filter_map(|listen| before.remove_entry(listen)));
         for (wanted, door, leads) in proved.new {
             let Forward { name, kind, listen, to, .. } = &wanted.forward;
-            let known = before.remove(listen).filter(|it| it.open.kind() == *kind && it.wanted.forward.name == *name);
+            let known =
+                before.remove(listen).filter(|it| it.open.kind() == *kind && it.wanted.forward.name == *name);
             let opened = match known {
                 Some(known) => {
                     known.open.lead(leads);

@@ -126,8 +126,9 @@ impl Groups {
         let mut told = Vec::new();
         let mut state = self.state.lock();
         state.consent = consent;
-        let (good, bad): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut state.held).into_iter().partition(|held| held.asks.check(&state.consent).is_ok());
+        let (good, bad): (Vec<_>, Vec<_>) = std::mem::take(&mut state.held)
+            .into_iter()
+            .partition(|held| held.asks.check(&state.consent).is_ok());
         state.held = good;
         // Dropped before others are made: they may want to listen where these do.
         let bad: Vec<_> = bad.into_iter().map(|held| (held.asks.check(&state.consent), held.whole)).collect();

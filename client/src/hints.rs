@@ -88,7 +88,14 @@ mod tests {
     fn tunnel(to: &str, set_host: Option<&str>) -> Tunnel {
         let set_host = set_host.map(|host| host.parse().unwrap());
         let kind = TunnelKind::Http { host: None, set_host };
-        Tunnel { name: "web".to_owned(), kind, group: None, allow: Vec::new(), to: to.parse().unwrap(), plugins: Vec::new() }
+        Tunnel {
+            name: "web".to_owned(),
+            kind,
+            group: None,
+            allow: Vec::new(),
+            to: to.parse().unwrap(),
+            plugins: Vec::new(),
+        }
     }
 
     fn line(status: u16) -> AccessLine {

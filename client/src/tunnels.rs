@@ -236,7 +236,14 @@ mod tests {
 
     fn tunnel(name: &str) -> Tunnel {
         let kind = TunnelKind::Http { host: None, set_host: None };
-        Tunnel { name: name.to_owned(), kind, group: None, allow: Vec::new(), to: "3000".parse().unwrap(), plugins: Vec::new() }
+        Tunnel {
+            name: name.to_owned(),
+            kind,
+            group: None,
+            allow: Vec::new(),
+            to: "3000".parse().unwrap(),
+            plugins: Vec::new(),
+        }
     }
 
     fn granted(id: u32, url: &str) -> RegistrationAnswer {
@@ -291,11 +298,16 @@ mod tests {
     #[test]
     fn only_what_another_configuration_changes_is_asked_for() {
         let tunnels = Tunnels::new(vec![tunnel("a"), tunnel("b"), tunnel("c"), tunnel("d")]);
-        let told: BTreeMap<u32, Registration> =
-            tunnels.news(&BTreeMap::new(), Instant::now()).register.into_iter().map(|it| (it.id, it)).collect();
+        let told: BTreeMap<u32, Registration> = tunnels
+            .news(&BTreeMap::new(), Instant::now())
+            .register
+            .into_iter()
+            .map(|it| (it.id, it))
+            .collect();
         tunnels.answered((0..4).map(|id| granted(id, "u")).collect());
         let moved = Tunnel { to: "4000".parse().unwrap(), ..tunnel("b") };
-        let hosted = Tunnel { kind: TunnelKind::Http { host: Some("h".to_owned()), set_host: None }, ..tunnel("c") };
+        let hosted =
+            Tunnel { kind: TunnelKind::Http { host: Some("h".to_owned()), set_host: None }, ..tunnel("c") };
         // In another order, without `d`, with `e`.
         let replaced = tunnels.replace(vec![hosted, moved, tunnel("a"), tunnel("e")]);
         assert_eq!(replaced.new.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [2, 1, 4]);

@@ -48,7 +48,8 @@ impl Check {
             let shown = json!({ "file": self.file.display().to_string(), "good": true, "counts": counts });
             return Ok(Exit::done(format!("{shown}\n")));
         }
-        let counts: Vec<_> = counts.iter().filter(|(_, n)| *n > 0).map(|(what, n)| counted(*n, what)).collect();
+        let counts: Vec<_> =
+            counts.iter().filter(|(_, n)| *n > 0).map(|(what, n)| counted(*n, what)).collect();
         let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
         Ok(Exit::done(format!("{} is good{counts}\n", self.file.display())))
     }

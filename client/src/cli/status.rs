@@ -40,8 +40,7 @@ impl Status {
 pub(super) fn ask(globals: &Globals, method: Method, page: &str, limit: Duration) -> Result<Value, Exit> {
     let state = globals.state_dir()?;
     let socket = state.file(admin::SOCKET);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
     runtime.block_on(admin::call_within(limit, &socket, method, page, None)).map_err(|error| match error {
         AdminError::NobodyAnswers(path) => Exit::failed(format_args!(
             "no tunnelc at {} (state from {}); is it running?",

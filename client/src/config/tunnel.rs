@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::tunnel::{Tunnel, TunnelKind, parse_allow, parse_group, parse_host, parse_name, parse_set_host};
 use super::plugin::named;
+use crate::tunnel::{Tunnel, TunnelKind, parse_allow, parse_group, parse_host, parse_name, parse_set_host};
 use ops::config::{Placed, Problems, Section};
 use policy::part::PluginPart;
 use protocol::limits::ALLOW_MAX;

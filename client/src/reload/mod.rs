@@ -85,7 +85,8 @@ impl Running {
     }
 
     async fn read(&self, current: &mut Current, source: Source) -> Reloaded {
-        let read = tokio::task::spawn_blocking(move || source.read().map_err(|error| error.to_string())).await;
+        let read =
+            tokio::task::spawn_blocking(move || source.read().map_err(|error| error.to_string())).await;
         let settings = match read {
             Ok(Ok(settings)) => settings,
             Ok(Err(error)) => return Reloaded::Failed(error),
@@ -108,8 +109,7 @@ impl Running {
         // Whoever keeps what he had keeps his plugins too, with all that they have counted.
         let plugins = Plugins::of(&settings.plugins, &settings.kinds).map_err(|error| error.to_string())?;
         let made = self.new_services(before, &settings, &plugins)?;
-        let forwards =
-            current.forwards.prove(&settings.forwards, &settings.plugins, &plugins, context)?;
+        let forwards = current.forwards.prove(&settings.forwards, &settings.plugins, &plugins, context)?;
         let ops = match settings.ops {
             Some(address) if before.ops != settings.ops => {
                 let listener = TcpListener::bind(address).await;
@@ -179,12 +179,16 @@ impl Running {
             Reloaded::Applied(changes) => {
                 *self.pending.lock() = None;
                 metrics.reload(ReloadOutcome::Applied);
-                events.tell(Event::Note(format!("the configuration is in use ({cause}): {}", changes.join(", "))));
+                events.tell(Event::Note(format!(
+                    "the configuration is in use ({cause}): {}",
+                    changes.join(", ")
+                )));
             }
             Reloaded::Failed(error) => {
                 *self.pending.lock() = Some(error.clone());
                 metrics.reload(ReloadOutcome::Failed);
-                let text = format!("the configuration can not be used ({cause}), and nothing has changed: {error}");
+                let text =
+                    format!("the configuration can not be used ({cause}), and nothing has changed: {error}");
                 events.tell(Event::Warning(text));
             }
         }

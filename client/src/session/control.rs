@@ -262,7 +262,8 @@ impl Talk {
         self.retired = true;
         // The server's own drain asks for no other session any more.
         self.drain = None;
-        self.drained = Instant::now().checked_add(RETIRE_DEADLINE.saturating_add(DRAIN_SLACK)).or(self.drained);
+        self.drained =
+            Instant::now().checked_add(RETIRE_DEADLINE.saturating_add(DRAIN_SLACK)).or(self.drained);
         self.send(Drain { deadline: RETIRE_DEADLINE }).await
     }
 

@@ -63,7 +63,8 @@ fn instance(spawner: &Spawner, mode: Mode) -> (Arc<Instance>, Watched, mpsc::Rec
     let (refused, refusal) = mpsc::channel(1);
     let kind = TunnelKind::Http { host: None, set_host: None };
     let to = "3000".parse().unwrap();
-    let tunnel = Tunnel { name: "web".to_owned(), kind, group: None, allow: Vec::new(), to, plugins: Vec::new() };
+    let tunnel =
+        Tunnel { name: "web".to_owned(), kind, group: None, allow: Vec::new(), to, plugins: Vec::new() };
     let context = Context {
         spawner: spawner.clone(),
         metrics: Metrics::new("test"),

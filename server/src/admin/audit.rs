@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::Router;
 use ops::admin::{Caller, Problem};
 use ops::state_dir::{Journal, StateDir, StateDirError};
 use serde::{Deserialize, Serialize};
@@ -183,7 +183,10 @@ mod tests {
             .route("/v1/status", get(|| async { "x" }))
             .route("/v1/explain", post(|| async { "x" }))
             .route("/v1/kick", post(refused))
-            .route("/v1/config/apply", post(|body: String| async move { (Extension(Deed("revision 7".to_owned())), body) }))
+            .route(
+                "/v1/config/apply",
+                post(|body: String| async move { (Extension(Deed("revision 7".to_owned())), body) }),
+            )
             .route("/v1/invite", post(|Json(it): Json<Value>| async move { it.to_string() }));
         let router = known(audited(router, audit.clone()));
         let ask = |method: Method, path: &str, body: &'static str| {

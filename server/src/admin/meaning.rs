@@ -121,13 +121,15 @@ fn of_kind(
             };
         }
         "member" => {
-            let (group, of) = name.split_once('/').ok_or_else(|| {
-                MeaningError::Wrong(format!("{word}: write member:GROUP/CLIENT"))
-            })?;
+            let (group, of) = name
+                .split_once('/')
+                .ok_or_else(|| MeaningError::Wrong(format!("{word}: write member:GROUP/CLIENT")))?;
             let group = a_group(registry, group).ok_or_else(nothing)?;
             return match of.parse::<Installation>() {
                 Ok(exact) => Ok((What::Member(group, exact), called(registry, of))),
-                Err(()) => client(registry, of).map(|(client, name)| (What::Member(group, client), Some(name))),
+                Err(()) => {
+                    client(registry, of).map(|(client, name)| (What::Member(group, client), Some(name)))
+                }
             };
         }
         "principal" => What::Principal(a_principal(book, domain, name).ok_or_else(nothing)?),
@@ -137,7 +139,8 @@ fn of_kind(
             .map(What::Host)
             .map_err(|error| MeaningError::Wrong(format!("{word}: {error}")))?,
         "port" => What::Port(
-            name.parse().map_err(|_| MeaningError::Wrong(format!("{word}: write a number from 1 to 65535")))?,
+            name.parse()
+                .map_err(|_| MeaningError::Wrong(format!("{word}: write a number from 1 to 65535")))?,
         ),
         // An IPv6 address, for instance.
         _ => return only(all(registry, book, word), word),
@@ -161,7 +164,8 @@ fn all(registry: &Registry, book: &Book, word: &str) -> Vec<Meant> {
         host.map(What::Host),
         port.map(What::Port),
     ];
-    let clients = clients(registry, word).into_iter().map(|(client, name)| (What::Client(client), Some(name)));
+    let clients =
+        clients(registry, word).into_iter().map(|(client, name)| (What::Client(client), Some(name)));
     plain.into_iter().flatten().map(|what| (what, None)).chain(clients).collect()
 }
 

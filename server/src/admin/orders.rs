@@ -11,10 +11,10 @@ use ops::admin::Problem;
 use policy::disabled::{Note, What};
 use protocol::control::CloseReason;
 
+use super::Admin;
 use super::api::{Kick, Kicked, Switch, Switched, Unban, Unbanned};
 use super::handlers::{Answer, failed, wrong};
 use super::meaning::{self, MeaningError};
-use super::Admin;
 use crate::identity::unix_seconds;
 use crate::registry::DisableError;
 
@@ -68,14 +68,20 @@ async fn switch(admin: &Arc<Admin>, what: What, note: Option<Note>) -> Answer<Sw
     }
 }
 
-pub(super) async fn kick(State(admin): State<Arc<Admin>>, Json(Kick { client }): Json<Kick>) -> Answer<Kicked> {
+pub(super) async fn kick(
+    State(admin): State<Arc<Admin>>,
+    Json(Kick { client }): Json<Kick>,
+) -> Answer<Kicked> {
     let (installation, name) = meaning::client(&admin.registry, &client)?;
     let sessions = admin.registry.kick(&installation, CloseReason::KICKED, "an operator ended the session");
     tracing::info!(client = name, client_id = %installation.client, sessions, "kicked");
     Ok(Json(Kicked { sessions }))
 }
 
-pub(super) async fn unban(State(admin): State<Arc<Admin>>, Json(Unban { address }): Json<Unban>) -> Json<Unbanned> {
+pub(super) async fn unban(
+    State(admin): State<Arc<Admin>>,
+    Json(Unban { address }): Json<Unban>,
+) -> Json<Unbanned> {
     let bans = admin.door.forgive(address, Instant::now());
     tracing::info!(%address, bans, "unbanned");
     Json(Unbanned { bans })

@@ -94,7 +94,11 @@ impl Door {
     ///
     /// # Errors
     /// [`GateError`].
-    pub fn gate(&self, tls: Option<Arc<ServerConfig>>, clients: Option<&Clients>) -> Result<NewGate, GateError> {
+    pub fn gate(
+        &self,
+        tls: Option<Arc<ServerConfig>>,
+        clients: Option<&Clients>,
+    ) -> Result<NewGate, GateError> {
         Gate::new(tls.unwrap_or_else(|| self.gate.load().server()), clients).map(NewGate)
     }
 

@@ -81,7 +81,9 @@ pub enum BookError {
     #[error("the principal {DEFAULT} is the quick start's own: invite somebody by another name")]
     Default,
     /// The list of certificates is full.
-    #[error("{CERTIFICATES_MAX} certificates are revoked, which is all that can be kept: change the CA, or revoke principals")]
+    #[error(
+        "{CERTIFICATES_MAX} certificates are revoked, which is all that can be kept: change the CA, or revoke principals"
+    )]
     TooMany,
     /// The credential was bound to another client in the meantime.
     #[error("the credential is bound to another client")]
@@ -250,9 +252,7 @@ impl Book {
         if !self.knows(&principal) && !has_credentials {
             return Err(no_principal());
         }
-        let goes = |it: &Credential| {
-            it.principal.0 == principal && Means::of_key(it.id.0.clone()).has(which)
-        };
+        let goes = |it: &Credential| it.principal.0 == principal && Means::of_key(it.id.0.clone()).has(which);
         let gone: Vec<CredentialId> =
             self.credentials.values().filter(|it| goes(it)).map(|it| it.id.0.clone()).collect();
         match which {

@@ -44,13 +44,19 @@ pub enum UnnamedError {
     #[error("the certificate can not be read")]
     Unreadable,
     /// It has neither of the two names.
-    #[error("the certificate names no principal: give it the URI {SCHEME}NAME, or one DNS name, as its subjectAltName")]
+    #[error(
+        "the certificate names no principal: give it the URI {SCHEME}NAME, or one DNS name, as its subjectAltName"
+    )]
     Nobody,
     /// It has too many of them.
-    #[error("the certificate names several principals: its subjectAltName may have one URI {SCHEME}NAME, or one DNS name")]
+    #[error(
+        "the certificate names several principals: its subjectAltName may have one URI {SCHEME}NAME, or one DNS name"
+    )]
     Several,
     /// What stands there is no name of a principal.
-    #[error("the certificate names something that is no principal: a name has 1 to 64 letters, digits, '-', '_', '.' or '@'")]
+    #[error(
+        "the certificate names something that is no principal: a name has 1 to 64 letters, digits, '-', '_', '.' or '@'"
+    )]
     NoName,
 }
 

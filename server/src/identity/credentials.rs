@@ -54,7 +54,9 @@ pub enum Refusal {
     )]
     UsedUp,
     /// TLS did not ask for one, or the client showed none.
-    #[error("the server wants a certificate of the client; name one in tunnelc.toml: cert = \"FILE\", key = \"FILE\"")]
+    #[error(
+        "the server wants a certificate of the client; name one in tunnelc.toml: cert = \"FILE\", key = \"FILE\""
+    )]
     NoCertificate,
     /// The certificate is good and names nobody.
     #[error(transparent)]

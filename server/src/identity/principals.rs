@@ -214,8 +214,13 @@ mod tests {
         let mut bob = Granted::new(Principal::parse("bob").unwrap(), 1);
         bob.add(parse(&["wiki", "*.b.org"], &["2222"], &["web"], &["names=3"]).unwrap());
         bob.add(
-            parse(&["wiki", "demo.c.org"], &["2222", "8000-8001"], &["web"], &["names=4", "sessions=1", "requests=7"])
-                .unwrap(),
+            parse(
+                &["wiki", "demo.c.org"],
+                &["2222", "8000-8001"],
+                &["web"],
+                &["names=4", "sessions=1", "requests=7"],
+            )
+            .unwrap(),
         );
         let grants = bob.grants();
         let hosts: Vec<_> = grants.hosts.iter().map(ToString::to_string).collect();

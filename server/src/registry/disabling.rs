@@ -118,8 +118,10 @@ impl Registry {
                 called: called.clone(),
             };
             let document = Document { version: VERSION, disabled: list.iter().map(kept).collect() };
-            let bytes = serde_json::to_vec_pretty(&document)
-                .map_err(|error| DisableError::Damaged { file: state.file(FILE), reason: error.to_string() })?;
+            let bytes = serde_json::to_vec_pretty(&document).map_err(|error| DisableError::Damaged {
+                file: state.file(FILE),
+                reason: error.to_string(),
+            })?;
             state.write_atomic(FILE, &bytes)?;
             self.put_out(list);
         }

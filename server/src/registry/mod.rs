@@ -360,9 +360,8 @@ impl Registry {
 
     /// Ends the sessions of an installation, which may dial again. Says how many that were.
     pub fn kick(&self, installation: &Installation, reason: CloseReason, why: &str) -> usize {
-        let of = |login: &Login| {
-            login.principal == installation.principal && login.client == installation.client
-        };
+        let of =
+            |login: &Login| login.principal == installation.principal && login.client == installation.client;
         let meant = self.state.lock().select(of);
         // Their tasks take them out, as of any session that ends.
         meant.iter().for_each(|live| live.cut(reason, why));

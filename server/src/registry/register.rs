@@ -186,8 +186,12 @@ impl Registry {
                 self.within_quota(live, grants, Some(&name))?;
                 name
             }
-            (None, RegistrationKind::Tcp { port: Some(port) }) => self.port(live, grants, *port, &claim, now)?,
-            (None, RegistrationKind::Tcp { port: None }) => self.pick(live, grants, &wanted.tunnel, &claim, now)?,
+            (None, RegistrationKind::Tcp { port: Some(port) }) => {
+                self.port(live, grants, *port, &claim, now)?
+            }
+            (None, RegistrationKind::Tcp { port: None }) => {
+                self.pick(live, grants, &wanted.tunnel, &claim, now)?
+            }
         };
         if let Some(other) = held.id_of(&name).filter(|other| *other != wanted.id) {
             let text = format!("registration {other} of this client has {} already", name.public());

@@ -13,8 +13,8 @@ use protocol::control::CloseReason;
 use proxy::directory::{Connecting, Directory, Lookup, Public};
 
 use super::*;
-use crate::identity::Which;
 use crate::fakes::{World, cut, grouped, http, tcp};
+use crate::identity::Which;
 
 const HOST: &str = "app.t.example.com";
 

@@ -136,7 +136,9 @@ async fn a_file_that_can_not_be_used_changes_nothing_and_says_all_that_is_wrong(
     home.write("tunnelc.toml", &format!("conections = 3\n{good}[[tunnel]]\nname = \"x\"\n"));
     let done = home.command(&["reload"]).await;
     assert_eq!(done.code, Some(1), "{}", done.text());
-    for part in ["nothing has changed", "tunnelc.toml:1:1", "did you mean `connections`?", "`kind` is missing"] {
+    for part in
+        ["nothing has changed", "tunnelc.toml:1:1", "did you mean `connections`?", "`kind` is missing"]
+    {
         assert!(done.text().contains(part), "{part}: {}", done.text());
     }
     client.says("did you mean `connections`?", SOON).await;
@@ -175,14 +177,21 @@ async fn tunnels_and_forwards_come_and_go_and_the_others_do_not_notice() {
     let (app, db) = (HttpService::start().await, TcpService::echo().await);
     let config = format!("service = [{{ name = \"db\", servers = [{{ address = \"{}\" }}] }}]\n", db.addr());
     let server = Tunneld::configured(|_| config, &[]).await;
-    let (join, home) = (server.invite("edge", &["--host", "*.localhost", "--reach", "db"]).await, Home::new());
+    let (join, home) =
+        (server.invite("edge", &["--host", "*.localhost", "--reach", "db"]).await, Home::new());
     let (stays, goes) = (nobody(), nobody());
     let forward = |name: &str, listen: SocketAddr, to: &str| {
         format!("[[forward]]\nname = \"{name}\"\nkind = \"tcp\"\nlisten = \"{listen}\"\nto = \"{to}\"\n")
     };
     let client = home.run(
         &join,
-        &[tunnel("app", app.addr()), tunnel("old", app.addr()), forward("stays", stays, "db"), forward("goes", goes, "db")].concat(),
+        &[
+            tunnel("app", app.addr()),
+            tunnel("old", app.addr()),
+            forward("stays", stays, "db"),
+            forward("goes", goes, "db"),
+        ]
+        .concat(),
     );
     server.serves("old.localhost", SOON).await;
     let mut open = Raw::open(stays).await;
@@ -195,7 +204,12 @@ async fn tunnels_and_forwards_come_and_go_and_the_others_do_not_notice() {
     );
     let told = reload(&home).await;
     let changes: Vec<_> = told["changes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert_eq!(changes, ["tunnel old removed", "tunnel new added", "forward goes removed"], "{}", client.said());
+    assert_eq!(
+        changes,
+        ["tunnel old removed", "tunnel new added", "forward goes removed"],
+        "{}",
+        client.said()
+    );
     server.serves("new.localhost", SOON).await;
     let gone = async || (server.visit("old.localhost", "/").await == 404).then_some(());
     until("the old name is free", SOON, gone).await;
@@ -248,9 +262,8 @@ async fn sessions_are_replaced_before_they_end() {
     let (first, second) =
         (server.invite("bob", &["--host", "app"]).await, server.invite("bob", &["--host", "app"]).await);
     let join = home.write("join", &first);
-    let config = |more: &str| {
-        format!("join_file = \"{}\"\n{more}{}", join.display(), tunnel("app", app.addr()))
-    };
+    let config =
+        |more: &str| format!("join_file = \"{}\"\n{more}{}", join.display(), tunnel("app", app.addr()));
     let file = home.write("tunnelc.toml", &config(""));
     let client = home.start(&["run", "--config", file.to_str().unwrap()]);
     server.serves("app.localhost", SOON).await;
@@ -298,7 +311,11 @@ async fn a_file_is_checked_without_being_used() {
     let bad = home.write("bad.toml", "[[tunnel]]\nname = \"app\"\nkind = \"udp\"\n");
     let done = home.command(&["check", bad.to_str().unwrap()]).await;
     assert_eq!(done.code, Some(2), "{}", done.text());
-    assert!(done.text().contains("bad.toml:3:8") && done.text().contains("`to` is missing"), "{}", done.text());
+    assert!(
+        done.text().contains("bad.toml:3:8") && done.text().contains("`to` is missing"),
+        "{}",
+        done.text()
+    );
     let done = home.command(&["reload"]).await;
     assert_eq!(done.code, Some(1), "{}", done.text());
     assert!(done.text().contains("is it running?"), "{}", done.text());

@@ -24,7 +24,13 @@ async fn server(auth: &str) -> (Tunneld, Authority) {
 }
 
 /// Starts a client with a certificate, and perhaps a join string; `more` is for its configuration.
-fn client(home: &Home, server: &Tunneld, files: &Files, join: Option<&str>, service: &HttpService) -> Program {
+fn client(
+    home: &Home,
+    server: &Tunneld,
+    files: &Files,
+    join: Option<&str>,
+    service: &HttpService,
+) -> Program {
     let config = format!(
         "cert = {:?}\nkey = {:?}\nca_file = {:?}\nservers = [\"{}\"]\n\
          tunnel = [{{ name = \"web\", kind = \"http\", host = \"demo\", to = \"{}\" }}]\n",
@@ -86,7 +92,11 @@ async fn what_is_wrong_with_a_certificate_is_told() {
     }
     let without = Home::new().command(&["http", "3000", "--host", "demo", "--join", &join]).await;
     assert_eq!(without.code, Some(3), "{}", without.text());
-    assert!(without.text().contains("wants a certificate") && without.text().contains("cert ="), "{}", without.text());
+    assert!(
+        without.text().contains("wants a certificate") && without.text().contains("cert ="),
+        "{}",
+        without.text()
+    );
     assert!(server.metric("tunnel_auth_failures_total").await >= 4.0);
     assert!(server.program.said().contains("the certificate of the client"), "{}", server.program.said());
 

@@ -29,7 +29,9 @@ async fn what_is_disabled_finishes_its_work_and_gets_no_more_until_it_is_enabled
     let mut web = Web::up().await;
     let client = client_of(&web.server.status().await);
     let mut running = Raw::open(web.door()).await;
-    running.send(format!("GET /chunked?n=3000000 HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n")).await;
+    running
+        .send(format!("GET /chunked?n=3000000 HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"))
+        .await;
     running.head().await;
     let said = order(&web.server, &["disable", &client]).await;
     assert!(said.contains(&format!("client:default/{client} is disabled")), "{said}");
@@ -103,7 +105,8 @@ async fn who_is_kicked_may_come_back() {
     let client = client_of(&before);
     let kicked = order(&web.server, &["kick", &client]).await;
     assert!(kicked.contains(&format!("sessions ended: {SESSIONS}")), "{kicked}");
-    let newest = |status: &Value| status["sessions"].as_array().unwrap().iter().map(|it| it["session"].as_u64()).max();
+    let newest =
+        |status: &Value| status["sessions"].as_array().unwrap().iter().map(|it| it["session"].as_u64()).max();
     until("new sessions", SOON, async || {
         let now = web.server.status().await;
         let count = now["sessions"].as_array().unwrap().len() as u64;
@@ -157,7 +160,8 @@ async fn what_operators_did_is_kept_without_secrets() {
     // Also while nobody runs: that may be why one looks.
     let kept: Value = serde_json::from_str(&order(&server, &["audit", "--json"]).await).unwrap();
     let kept = kept.as_array().unwrap();
-    let said: Vec<_> = kept.iter().map(|it| (it["what"].as_str().unwrap(), it["result"].as_str().unwrap())).collect();
+    let said: Vec<_> =
+        kept.iter().map(|it| (it["what"].as_str().unwrap(), it["result"].as_str().unwrap())).collect();
     assert_eq!(said, [("invite", "done"), ("disable", "done"), ("kick", "not-found"), ("revoke", "done")]);
     let uid = format!("uid {}", rustix::process::getuid().as_raw());
     assert!(kept.iter().all(|it| it["who"].as_str().unwrap().starts_with(&uid)), "{kept:?}");

@@ -44,7 +44,11 @@ impl Stage {
         let join = server.invite("edge", &[]).await;
         let mut stage = Self { server, join, one, other, _members: Vec::new() };
         for place in 0..free + bound {
-            let only = if place < free { vec![stage.one.addr(), stage.other.addr()] } else { vec![stage.one.addr()] };
+            let only = if place < free {
+                vec![stage.one.addr(), stage.other.addr()]
+            } else {
+                vec![stage.one.addr()]
+            };
             let member = stage.member(&format!("member-{place}"), &only);
             stage._members.push(member);
         }
@@ -164,7 +168,10 @@ async fn a_member_that_does_not_allow_it_is_behind_and_the_others_serve() {
     stage.leads_to(&stage.other).await;
     let line = format!("add to [allow]: dial = [\"{}\"]", stage.other.addr());
     let members = stage.members().await;
-    assert_eq!((members[0].1.as_str(), members[1].1.as_str(), members[1].2.as_str()), ("ready", "behind", line.as_str()));
+    assert_eq!(
+        (members[0].1.as_str(), members[1].1.as_str(), members[1].2.as_str()),
+        ("ready", "behind", line.as_str())
+    );
     assert!(stage.server.metric("tunnel_group_members{group=\"web\",state=\"behind\"}").await > 0.0);
     assert_eq!(load.end().await, [""; 0]);
     let seen = stage.one.tally().get(|tally| &tally.requests);

@@ -1,8 +1,6 @@
 //! Clients that log in by certificate.
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd,
-};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
 use rustls::AlertDescription;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;

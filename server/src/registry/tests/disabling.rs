@@ -22,8 +22,11 @@ fn id(client: u8) -> String {
 fn serving(world: &World) -> Vec<u64> {
     let sessions = targets(world, "bob.t.example.com");
     let all = world.registry.sessions();
-    let mut ids: Vec<_> =
-        all.iter().filter(|live| sessions.iter().any(|it| it.is_same(live.link()))).map(|live| live.id.0).collect();
+    let mut ids: Vec<_> = all
+        .iter()
+        .filter(|live| sessions.iter().any(|it| it.is_same(live.link())))
+        .map(|live| live.id.0)
+        .collect();
     ids.sort_unstable();
     ids
 }
@@ -40,7 +43,9 @@ fn two_members() -> (World, [Arc<Live>; 2]) {
 
 #[test]
 fn new_work_goes_to_the_others_and_comes_back() {
-    for text in [format!("client:bob/{}", id(1)), format!("member:web/bob/{}", id(1)), "principal:bob".to_owned()] {
+    for text in
+        [format!("client:bob/{}", id(1)), format!("member:web/bob/{}", id(1)), "principal:bob".to_owned()]
+    {
         let (world, [bob, mallory]) = two_members();
         assert_eq!(serving(&world), [bob.id.0, mallory.id.0]);
         assert!(disable(&world, &text) && !disable(&world, &text), "{text}");
@@ -103,7 +108,9 @@ fn it_outlives_sessions_and_restarts() {
 #[test]
 fn a_damaged_list_is_an_error_that_says_what_to_do() {
     let world = World::new();
-    for bad in ["", "{}", r#"{"version":2,"disabled":[]}"#, r#"{"version":1,"disabled":[{"what":"x","since":1}]}"#] {
+    for bad in
+        ["", "{}", r#"{"version":2,"disabled":[]}"#, r#"{"version":1,"disabled":[{"what":"x","since":1}]}"#]
+    {
         world.state.write_atomic("disabled.json", bad.as_bytes()).unwrap();
         let error = world.registry.restore_disabled(&world.state).unwrap_err().to_string();
         assert!(error.contains("disabled.json") && error.contains("restore it"), "{error}");

@@ -28,7 +28,9 @@ fn a_principal_carries_no_more_than_it_may_whatever_its_clients() {
     assert!(has_room(&world));
     carried.push(two.link().open(Bytes::from_static(b"x")).unwrap());
     assert!(!has_room(&world));
-    let usage = |live: &Live| world.registry.sessions().iter().filter(|it| it.login.principal == live.login.principal).count();
+    let usage = |live: &Live| {
+        world.registry.sessions().iter().filter(|it| it.login.principal == live.login.principal).count()
+    };
     assert_eq!(usage(&one), 2);
 
     // It is the operator's to raise, for those who are there.

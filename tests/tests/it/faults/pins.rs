@@ -29,9 +29,15 @@ fn identity(of: &Tunneld) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
 }
 
 /// A certificate of its own for `names`, valid from 2020 to the beginning of `until`, written to `FOLDER/FILE.pem`.
-fn made(folder: &Path, file: &str, names: &[&str], until: i32) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+fn made(
+    folder: &Path,
+    file: &str,
+    names: &[&str],
+    until: i32,
+) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let pair = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+    let mut params =
+        CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
     (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until, 1, 1));
     let certificate = params.self_signed(&pair).unwrap();
     std::fs::write(folder.join(format!("{file}.pem")), certificate.pem()).unwrap();
@@ -64,10 +70,34 @@ async fn d27_nobody_else_hears_a_byte_of_a_login() {
     for (what, pretender, join, ca, word) in [
         ("a wrong pin", Pretender::start(other.clone(), &other_key).await, &join, None, "has the key"),
         // The bug of many pins: the certificate is the right one, and whoever shows it has not its key.
-        ("the right certificate with another key", Pretender::start(certificate, &other_key).await, &join, None, ""),
-        ("an expired certificate", Pretender::start(expired, &expired_key).await, &no_pin, Some(ca("expired")), "not trusted"),
-        ("a wrong name", Pretender::start(misnamed, &misnamed_key).await, &no_pin, Some(ca("misnamed")), "not trusted"),
-        ("another CA", Pretender::start(other, &other_key).await, &no_pin, Some(ca("misnamed")), "not trusted"),
+        (
+            "the right certificate with another key",
+            Pretender::start(certificate, &other_key).await,
+            &join,
+            None,
+            "",
+        ),
+        (
+            "an expired certificate",
+            Pretender::start(expired, &expired_key).await,
+            &no_pin,
+            Some(ca("expired")),
+            "not trusted",
+        ),
+        (
+            "a wrong name",
+            Pretender::start(misnamed, &misnamed_key).await,
+            &no_pin,
+            Some(ca("misnamed")),
+            "not trusted",
+        ),
+        (
+            "another CA",
+            Pretender::start(other, &other_key).await,
+            &no_pin,
+            Some(ca("misnamed")),
+            "not trusted",
+        ),
     ] {
         let more = ca.as_ref().map_or(vec![], |ca| vec!["--ca-file", ca]);
         let (refused, sent) = fooled(&pretender, join, &more).await;

@@ -53,7 +53,11 @@ async fn d28_what_is_wrong_old_or_revoked_is_refused() {
     let id = alice.split(['/', ':']).nth(3).unwrap();
     let unknown_id = refused(&wrong(&alice).replace(id, "nobodyhere")).await.unwrap();
     assert_eq!(wrong_secret.code, RejectCode::DENIED);
-    assert_eq!((wrong_secret.code, wrong_secret.text), (unknown_id.code, unknown_id.text), "nobody can tell them apart");
+    assert_eq!(
+        (wrong_secret.code, wrong_secret.text),
+        (unknown_id.code, unknown_id.text),
+        "nobody can tell them apart"
+    );
     // The key of somebody else whom the server knows.
     let swapped = alice.replace(secret(&alice), secret(&mallory));
     assert_eq!(refused(&swapped).await.unwrap().code, RejectCode::DENIED);
@@ -152,7 +156,11 @@ async fn d28_who_guesses_waits_and_nobody_else_does() {
         let wait = throttled.retry_after.unwrap();
         assert!((50..=60).contains(&wait.as_secs()), "{wait:?}");
     }
-    assert_eq!(refused(&alice).await.unwrap().code, RejectCode::THROTTLED, "the right secret from there waits as well");
+    assert_eq!(
+        refused(&alice).await.unwrap().code,
+        RejectCode::THROTTLED,
+        "the right secret from there waits as well"
+    );
     assert_eq!(refused(&bob).await, None);
     assert_eq!(refused(&server.join()).await, None);
     assert_eq!(server.admin(&["unban", "127.0.0.1"]).await.code, Some(0));
@@ -200,7 +208,9 @@ async fn d28_secrets_are_seen_nowhere() {
         ("an error page".into(), page.body.to_vec()),
         ("metrics".into(), metrics.body.to_vec()),
     ];
-    for words in [&["status", "--json"][..], &["principals", "--json"], &["sessions", "--json"], &["audit", "--json"]] {
+    for words in
+        [&["status", "--json"][..], &["principals", "--json"], &["sessions", "--json"], &["audit", "--json"]]
+    {
         seen.push((words.join(" "), server.admin(words).await.text().into()));
     }
     seen.push(("status of the client".into(), home.command(&["status", "--json"]).await.text().into()));
