@@ -112,6 +112,9 @@ impl Supervisor {
                 Watched::Over(Over::Stopped) => return Ended::WithProcess,
                 Watched::Over(over) => {
                     draining = None;
+                    if let Some(death) = over.death() {
+                        self.instance.context.metrics.session_replaced(death);
+                    }
                     let setback = Setback::of_end(&over, since.elapsed());
                     if let Err(ended) = self.wait(setback, over.to_string()).await {
                         return ended;

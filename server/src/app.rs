@@ -204,7 +204,7 @@ impl Parts {
         let first = first.map_err(|error| refused(&error))?;
         // What the configuration names is the operator's by now: nobody else's name is kept that it needs.
         registry.ports().bind_on(first.public());
-        registry.restore(&state, Instant::now());
+        registry.restore(&state, Instant::now()).map_err(Exit::failed)?;
         registry.restore_disabled(&state).map_err(Exit::failed)?;
         Ok(Ready {
             running: Arc::new(running),

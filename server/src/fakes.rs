@@ -72,7 +72,7 @@ impl World {
     /// The same state directory after a restart.
     pub(crate) fn restart(self) -> Self {
         let next = Self::at(self._directory.clone());
-        next.registry.restore(&next.state, next.now);
+        next.registry.restore(&next.state, next.now).unwrap();
         next
     }
 
@@ -88,7 +88,7 @@ impl World {
         let metrics = Metrics::new("0");
         let registry = Arc::new(Registry::new(
             naming,
-            Arc::new(nearby(&spawner)),
+            Arc::new(nearby(&spawner, &workers)),
             identity.clone(),
             metrics,
             ports,
@@ -204,7 +204,7 @@ pub(crate) fn wanted(revision: u64, groups: &[(&str, serde_json::Value)]) -> Wan
 }
 
 /// With a service `billing` next to the server, where nobody listens.
-fn nearby(spawner: &Spawner) -> Nearby {
+fn nearby(spawner: &Spawner, workers: &Workers) -> Nearby {
     let context = DataPlane {
         spawner: spawner.clone(),
         metrics: Metrics::new("0"),
@@ -218,8 +218,7 @@ fn nearby(spawner: &Spawner) -> Nearby {
     let parts: Vec<ServicePart> = serde_json::from_value(part).unwrap();
     let nearby = Nearby::new(context, ProcessBudget::new(1 << 30));
     let services = nearby.prepare(&parts, &Plugins::default()).unwrap();
-    // The sessions within come up by themselves.
-    let _ = futures_util::FutureExt::now_or_never(nearby.get_ready(&services));
+    workers.block_on(nearby.get_ready(&services));
     nearby.use_services(services);
     nearby
 }

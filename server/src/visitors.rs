@@ -63,8 +63,11 @@ impl Visitors {
         stop: &CancellationToken,
     ) {
         let Some(dispatch) = self.dispatch.get() else { return };
+        // Where nobody comes in any more, connections end after the request that they are at.
+        let drain = self.context.drain.begun_by(stop.clone());
+        let context = Context { drain, ..self.context.clone() };
         for socket in sockets {
-            let ingress = HttpIngress::new(name, dispatch.clone(), self.context.clone(), gate.clone());
+            let ingress = HttpIngress::new(name, dispatch.clone(), context.clone(), gate.clone());
             let (permits, stop) = (self.room.http(), stop.clone());
             self.accept("http ingress", socket, |listener| async move {
                 ingress.run(listener, permits, stop).await;

@@ -12,12 +12,15 @@
 
 pub mod authority;
 pub mod browser;
+pub mod disk;
 pub mod fixture;
+pub mod fleet;
 pub mod frames;
 pub mod http2;
 pub mod leak;
 pub mod link;
 pub mod load;
+pub mod netns;
 pub mod nginx;
 pub mod pattern;
 pub mod peer;

@@ -43,6 +43,19 @@ pub fn command(program: &str, home: &Path) -> Command {
     command
 }
 
+/// The same command, run by a program that changes what it sees of the machine: `nsenter -t PID -n`, `unshare -m sh -c …`.
+#[must_use]
+pub fn inside(wrapper: &[String], plain: &Command) -> Command {
+    let Some((first, rest)) = wrapper.split_first() else { panic!("a wrapper is a program") };
+    let mut command = Command::new(first);
+    command.env_clear().args(rest).arg(plain.get_program()).args(plain.get_args());
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = plain.get_current_dir() {
+        command.current_dir(folder);
+    }
+    command
+}
+
 /// What a command that came to its end left.
 #[derive(Debug, Clone)]
 pub struct Finished {

@@ -1,13 +1,14 @@
 //! A real `tunneld` with a state directory of its own, on ports of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Finished, Program, command};
+use crate::program::{Finished, Program, command, inside};
 use crate::visitor;
 use crate::wait::{SOON, until};
 
@@ -34,9 +35,17 @@ pub struct Tunneld {
     pub program: Program,
     home: TempDir,
     listen: Listen,
+    manner: Manner,
+}
+
+/// How a server is started.
+#[derive(Debug, Default)]
+struct Manner {
     flags: Vec<String>,
     /// Whether its log says all that there is to say.
     traced: bool,
+    /// What runs it; nothing: nothing does.
+    wrapper: Vec<String>,
 }
 
 impl Tunneld {
@@ -53,7 +62,8 @@ impl Tunneld {
 
     /// Starts a server whose log says all that there is to say.
     pub async fn traced() -> Self {
-        Self::launched(TUNNELD, tempfile::tempdir().unwrap(), Vec::new(), true).await
+        let manner = Manner { traced: true, ..Manner::default() };
+        Self::launched(TUNNELD, tempfile::tempdir().unwrap(), any(), manner).await
     }
 
     /// Starts another program that is a server too, with this configuration.
@@ -87,26 +97,27 @@ impl Tunneld {
     }
 
     async fn called(name: &'static str, home: TempDir, flags: Vec<String>) -> Self {
-        Self::launched(name, home, flags, false).await
+        Self::launched(name, home, any(), Manner { flags, ..Manner::default() }).await
     }
 
-    async fn launched(name: &'static str, home: TempDir, flags: Vec<String>, traced: bool) -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let program = launch(
-            name,
-            home.path(),
-            Listen { tunnel: any, http: any, https: None, ops: any },
-            &flags,
-            traced,
-        );
-        let listen = announced(home.path()).await;
-        Self { name, program, home, listen, flags, traced }
+    /// Starts a server that `wrapper` runs, as [`inside`] does. It listens for clients on an address of `tunnel`.
+    pub async fn inside(home: TempDir, wrapper: &[String], tunnel: IpAddr, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(ToString::to_string).collect();
+        let manner = Manner { flags, wrapper: wrapper.to_vec(), ..Manner::default() };
+        Self::launched(TUNNELD, home, SocketAddr::new(tunnel, 0), manner).await
+    }
+
+    async fn launched(name: &'static str, home: TempDir, tunnel: SocketAddr, manner: Manner) -> Self {
+        let listen = Listen { tunnel, http: any(), https: None, ops: any() };
+        let program = launch(name, home.path(), listen, &manner);
+        let listen = announced(home.path(), &manner.wrapper).await;
+        Self { name, program, home, listen, manner }
     }
 
     /// Starts it again on the same state and the same addresses; the old process must be gone.
     pub async fn start_again(&mut self) {
-        self.program = launch(self.name, self.home.path(), self.listen, &self.flags, self.traced);
-        announced(self.home.path()).await;
+        self.program = launch(self.name, self.home.path(), self.listen, &self.manner);
+        announced(self.home.path(), &self.manner.wrapper).await;
     }
 
     /// Kills it as `kill -9` does.
@@ -134,7 +145,7 @@ impl Tunneld {
 
     /// Runs a `tunneld` command against this server.
     pub async fn admin(&self, arguments: &[&str]) -> Finished {
-        admin(self.home.path(), arguments).await
+        admin(self.home.path(), arguments, &self.manner.wrapper).await
     }
 
     /// Makes a principal with grants and returns its join string.
@@ -212,27 +223,35 @@ fn state(home: &Path) -> PathBuf {
     home.join("state")
 }
 
-fn launch(program: &str, home: &Path, listen: Listen, flags: &[String], traced: bool) -> Program {
+fn any() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn launch(program: &str, home: &Path, listen: Listen, manner: &Manner) -> Program {
     let mut tunneld = command(program, home);
-    if traced {
+    if manner.traced {
         tunneld.env("RUST_LOG", "trace");
     }
     tunneld.arg("--state").arg(state(home));
     tunneld.args(["--tunnel", &listen.tunnel.to_string(), "--http", &listen.http.to_string()]);
-    tunneld.args(["--ops", &listen.ops.to_string()]).args(flags);
-    Program::start(tunneld)
+    tunneld.args(["--ops", &listen.ops.to_string()]).args(&manner.flags);
+    start(tunneld, &manner.wrapper)
 }
 
-async fn admin(home: &Path, arguments: &[&str]) -> Finished {
+async fn admin(home: &Path, arguments: &[&str], wrapper: &[String]) -> Finished {
     let mut tunneld = command(TUNNELD, home);
     tunneld.arg("--state").arg(state(home)).args(arguments);
-    Program::start(tunneld).finished(SOON).await
+    start(tunneld, wrapper).finished(SOON).await
+}
+
+fn start(tunneld: Command, wrapper: &[String]) -> Program {
+    Program::start(if wrapper.is_empty() { tunneld } else { inside(wrapper, &tunneld) })
 }
 
 /// Asks the admin socket for the addresses until it answers.
-async fn announced(home: &Path) -> Listen {
+async fn announced(home: &Path, wrapper: &[String]) -> Listen {
     let ask = async || {
-        let done = admin(home, &["status", "--json"]).await;
+        let done = admin(home, &["status", "--json"], wrapper).await;
         let status: Value = serde_json::from_str(&done.stdout).ok()?;
         let address = |name: &str| status["listen"][name].as_str().and_then(|text| text.parse().ok());
         Some(Listen {

@@ -7,6 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 use control::Talk;
+use ops::metrics::ReplacedReason;
 use ops::spawn::Task;
 use protocol::control::CloseReason;
 use protocol::id::{SessionId, Slot};
@@ -56,6 +57,17 @@ pub(crate) enum Over {
     /// This program ends.
     #[error("this program ends")]
     Stopped,
+}
+
+impl Over {
+    /// Which death the session died, if it was not ended by either side's word.
+    pub(crate) fn death(&self) -> Option<ReplacedReason> {
+        match self {
+            Self::Lost(SessionEnd::Silent) => Some(ReplacedReason::Silent),
+            Self::Lost(_) => Some(ReplacedReason::Lost),
+            Self::Closed { .. } | Self::Broken(_) | Self::Drained | Self::Stopped => None,
+        }
+    }
 }
 
 fn after_colon(text: &Text) -> String {

@@ -7,6 +7,8 @@ use crate::events::{Connected, Event, RequestLine};
 
 /// No path is worth more in a line. Characters.
 const PATH_MAX: usize = 512;
+/// Room for an ordinary line. Bytes.
+const LINE: usize = 96;
 
 /// The line for an event; none if it is not worth one. `now` is the time as text.
 pub(super) fn line(event: &Event, now: &str) -> Option<String> {
@@ -30,15 +32,24 @@ pub(super) fn line(event: &Event, now: &str) -> Option<String> {
 
 fn request(line: &RequestLine, now: &str) -> String {
     let (method, path) = what(line);
-    let mut words = vec![now.to_owned(), fitted(&method, 16), fitted(&path, PATH_MAX)];
+    let mut text = String::with_capacity(LINE);
+    text.push_str(now);
+    let mut word = |word: &str| {
+        text.push(' ');
+        text.push_str(word);
+    };
+    word(&fitted(method, 16));
+    word(&fitted(&path, PATH_MAX));
     match line.status {
-        Some(status) => words.push(status.to_string()),
-        None if line.kind != AccessKind::Tcp => words.push("-".to_owned()),
+        Some(status) => word(itoa::Buffer::new().format(status)),
+        None if line.kind != AccessKind::Tcp => word("-"),
         None => {}
     }
-    words.push(duration(line.duration).replace(' ', ""));
-    words.extend(line.error.map(|error| error.to_string()));
-    words.join(" ")
+    word(&duration(line.duration).replace(' ', ""));
+    if let Some(error) = line.error {
+        word(error.as_str());
+    }
+    text
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ fn show(mut watched: Watched) {
     let colour = terminal
         && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
         && std::env::var_os("TERM").is_none_or(|it| it != "dumb");
+    let mut clock = Clock::new(if terminal { "%H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S%:z" });
     let mut told = 0;
     let mut shown = String::new();
     while let Some(event) = watched.events.blocking_recv() {
@@ -64,9 +65,9 @@ fn show(mut watched: Watched) {
             let text = if terminal {
                 let width = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col.into());
                 let terminal = Terminal { colour, width: if width == 0 { WIDTH } else { width } };
-                terminal.text(&event, &now("%H:%M:%S"))
+                terminal.text(&event, clock.now())
             } else {
-                plain::line(&event, &now("%Y-%m-%dT%H:%M:%S%:z"))
+                plain::line(&event, clock.now())
             };
             let dropped = watched.dropped.load(Ordering::Relaxed);
             if dropped > told {
@@ -85,6 +86,24 @@ fn show(mut watched: Watched) {
     }
 }
 
-fn now(format: &str) -> String {
-    jiff::Zoned::now().strftime(format).to_string()
+/// The time as text, which is put together once a second: there may be thousands of lines in one.
+struct Clock {
+    format: &'static str,
+    second: i64,
+    text: String,
+}
+
+impl Clock {
+    const fn new(format: &'static str) -> Self {
+        Self { format, second: i64::MIN, text: String::new() }
+    }
+
+    fn now(&mut self) -> &str {
+        let now = jiff::Timestamp::now();
+        if now.as_second() != self.second {
+            self.second = now.as_second();
+            self.text = now.to_zoned(jiff::tz::TimeZone::system()).strftime(self.format).to_string();
+        }
+        &self.text
+    }
 }

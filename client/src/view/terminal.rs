@@ -65,7 +65,7 @@ impl Terminal {
     fn request(self, line: &RequestLine, now: &str) -> String {
         let (method, path) = what(line);
         let room = self.width.saturating_sub(FIXED + ERROR).clamp(PATH_MIN, PATH_MAX);
-        let (method, path) = (fitted(&method, 7), fitted(&path, room));
+        let (method, path) = (fitted(method, 7), fitted(&path, room));
         let status = line.status.map_or_else(|| "  -".to_owned(), |status| format!("{status:>3}"));
         let status = match line.status {
             Some(200..300) => self.paint(GREEN, &status),

@@ -1,5 +1,6 @@
 //! Words that views have in common.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use proxy::access::AccessKind;
@@ -50,7 +51,10 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// `text` in at most `width` characters, without any that a terminal might act on. What a visitor sends is not trusted.
-pub(super) fn fitted(text: &str, width: usize) -> String {
+pub(super) fn fitted(text: &str, width: usize) -> Cow<'_, str> {
+    if text.len() <= width && text.bytes().fold(true, |clean, byte| clean & matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     let clean = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     if text.chars().count() <= width {
         return text.chars().map(clean).collect();
@@ -60,15 +64,15 @@ pub(super) fn fitted(text: &str, width: usize) -> String {
 }
 
 /// What a request asked for: method and path, or how much a connection carried.
-pub(super) fn what(line: &RequestLine) -> (String, String) {
-    let method = line.method.as_ref().map_or("-", http::Method::as_str).to_owned();
-    let path = line.path.clone().unwrap_or_else(|| "-".to_owned());
+pub(super) fn what(line: &RequestLine) -> (&str, Cow<'_, str>) {
+    let method = line.method.as_ref().map_or("-", http::Method::as_str);
+    let path = line.path.as_deref().unwrap_or("-");
     match line.kind {
-        AccessKind::Http => (method, path),
-        AccessKind::Upgrade => (method, format!("{path} (upgraded)")),
+        AccessKind::Http => (method, path.into()),
+        AccessKind::Upgrade => (method, format!("{path} (upgraded)").into()),
         AccessKind::Tcp => {
             let (up, down) = line.bytes;
-            ("TCP".to_owned(), format!("{} in, {} out", bytes(up), bytes(down)))
+            ("TCP", format!("{} in, {} out", bytes(up), bytes(down)).into())
         }
     }
 }

@@ -53,6 +53,12 @@ impl Drain {
         Self { start: self.start.child_token(), now: self.now.child_token(), work: self.work.clone() }
     }
 
+    /// The same drain for a part that `start`, a child of this one's, may end before.
+    #[must_use]
+    pub fn begun_by(&self, start: CancellationToken) -> Self {
+        Self { start, now: self.now.clone(), work: self.work.clone() }
+    }
+
     /// Counts a piece of work in progress. Work that starts during the drain is waited for too.
     pub fn work(&self) -> Work {
         Work(self.work.token())

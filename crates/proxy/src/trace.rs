@@ -13,8 +13,14 @@ pub(crate) struct TraceId(pub(crate) [u8; 16]);
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As one number: it is written for every request.
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+        // Not by the formatter of numbers: it is written for every request.
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or(b'0');
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0x0F)]);
+        }
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 

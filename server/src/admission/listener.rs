@@ -2,12 +2,14 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ops::metrics::GuardReason;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use transport::accept::{Accepted, accept_loop};
 
+use super::lobby::Entered;
 use super::{Door, login};
 
 /// Accepts clients on `listeners` until `stop`, which should be a child of the door's drain. Returns at once.
@@ -47,17 +49,18 @@ fn enter(door: &Arc<Door>, Accepted { stream, peer, permit }: Accepted) {
 
 /// The login is on any worker; the session, once it is known whose it is, on the one that is its.
 fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
-    let (place, another_went) = door.lobby.enter(peer.ip());
-    if another_went {
+    let entered = door.lobby.enter(peer.ip(), Instant::now());
+    if entered.as_ref().is_none_or(|entered| entered.another_went) {
         door.metrics.guard_closed(GuardReason::TooMany);
     }
+    let Some(Entered { place, .. }) = entered else { return };
     let inside = door.clone();
     door.spawner.spawn(door.spawner.next_worker(), "login", async move {
         let door = inside;
         let entrant = tokio::select! {
             biased;
             () = place.evicted() => None,
-            entrant = login::run(&door, stream, peer) => entrant,
+            entrant = login::run(&door, &place, stream, peer) => entrant,
         };
         let Some(entrant) = entrant else { return };
         let (worker, inside) = (entrant.worker(door.spawner.workers()), door.clone());

@@ -16,6 +16,7 @@ use transport::session::Inbound;
 
 use super::Door;
 use super::gate::{Authenticated, Gate};
+use super::lobby::Place;
 use crate::identity::Refusal;
 use crate::registry::{Admitted, OverQuota};
 use crate::session::{self, Live, Login, Orders};
@@ -45,10 +46,15 @@ pub(super) struct Entrant {
 }
 
 /// Decides on one connection. None: it was refused, or it went away, and there is nothing left to do.
-pub(super) async fn run(door: &Door, stream: std::net::TcpStream, peer: SocketAddr) -> Option<Entrant> {
+pub(super) async fn run(
+    door: &Door,
+    place: &Place,
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+) -> Option<Entrant> {
     let stream = TcpStream::from_std(stream).ok()?;
     let gate = door.gate.load_full();
-    let incoming = match Incoming::read(stream, &gate.tls).await {
+    let incoming = match Incoming::read_watched(stream, &gate.tls, || place.spoke()).await {
         Ok(incoming) => incoming,
         Err(error) => {
             note(door, peer, &error);
@@ -141,7 +147,7 @@ async fn decide(
         .authenticate(incoming, &door.identity, SystemTime::now())
         .map_err(|refusal| failed(door, hello, peer, refusal))?;
     // Only who could prove itself takes a turn: others must not be able to use them up.
-    door.admission.lock().admit(Instant::now(), &mut rand::rng()).map_err(busy)?;
+    door.admission.lock().admit(Instant::now(), &mut rand::rng()).map_err(|error| busy(door, error))?;
     if let Some(credential) = bind {
         self::bind(door, credential, hello).await.map_err(|refusal| failed(door, hello, peer, refusal))?;
     }
@@ -158,7 +164,7 @@ async fn decide(
         peer,
         takes_parts: incoming.features().contains(Features::PUSH),
     };
-    let admitted = door.registry.admit(&login).map_err(|error| over_quota(&error))?;
+    let admitted = door.registry.admit(&login).map_err(|error| over_quota(door, &error))?;
     Ok((login, admitted))
 }
 
@@ -203,11 +209,21 @@ fn banned(error: Banned) -> Reject {
     reject(RejectCode::THROTTLED, &error.to_string(), Some(error.retry_after))
 }
 
-fn busy(error: Busy) -> Reject {
+fn busy(door: &Door, error: Busy) -> Reject {
+    door.metrics.guard_closed(GuardReason::Busy);
+    if let Some(left_out) = door.put_off.take(Instant::now()) {
+        let retry_after = error.retry_after;
+        tracing::info!(
+            ?retry_after,
+            left_out,
+            "more logins at once than are admitted: a client is to come back later"
+        );
+    }
     reject(RejectCode::BUSY, &error.to_string(), Some(error.retry_after))
 }
 
-fn over_quota(error: &OverQuota) -> Reject {
+fn over_quota(door: &Door, error: &OverQuota) -> Reject {
+    door.metrics.guard_closed(GuardReason::OverQuota);
     reject(RejectCode::OVER_QUOTA, &error.to_string(), None)
 }
 

@@ -43,6 +43,10 @@ const UNAUTHENTICATED_PER_ADDRESS: usize = 32;
 /// Logins in progress, those that were just told to go among them.
 const TASKS: usize = 2 * UNAUTHENTICATED;
 
+/// Lines in the log a second of failed logins, and of those that were told to come back.
+const FAILURE_LINES: u32 = 10;
+const PUT_OFF_LINES: u32 = 1;
+
 /// Everything that a login is decided with.
 pub struct Door {
     gate: ArcSwap<Gate>,
@@ -56,7 +60,9 @@ pub struct Door {
     lobby: Lobby,
     throttle: Mutex<Throttle>,
     admission: Mutex<Admission>,
+    /// Of failed logins, and of those that were told to come back.
     warnings: Warnings,
+    put_off: Warnings,
     /// Logins in progress.
     permits: Arc<Semaphore>,
 }
@@ -84,7 +90,8 @@ impl Door {
             lobby: Lobby::new(UNAUTHENTICATED, UNAUTHENTICATED_PER_ADDRESS),
             throttle: Mutex::new(Throttle::new()),
             admission: Mutex::new(Admission::new(now)),
-            warnings: Warnings::new(now),
+            warnings: Warnings::new(now, FAILURE_LINES),
+            put_off: Warnings::new(now, PUT_OFF_LINES),
             permits: Arc::new(Semaphore::new(TASKS)),
         }
     }

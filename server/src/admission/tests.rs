@@ -182,7 +182,9 @@ fn a_draining_server_lets_nobody_in() {
         server.world.workers.block_on(async {
             let place = Place { spawner, worker: Worker(0), budget: ProcessBudget::new(1 << 30) };
             let client = login(theirs, name, tls, draft, key, place);
-            let (let_in, answer) = tokio::join!(login::run(&server.door, stream, ours.1), client);
+            let entered = server.door.lobby.enter(ours.1.ip(), Instant::now()).unwrap();
+            let deciding = login::run(&server.door, &entered.place, stream, ours.1);
+            let (let_in, answer) = tokio::join!(deciding, client);
             assert!(let_in.is_none());
             rejected(answer)
         })

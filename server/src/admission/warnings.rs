@@ -1,16 +1,18 @@
-//! Failed logins in the log: at most some a second, and how many were left out.
+//! Logins that did not succeed in the log: at most some a second, and how many were left out.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Lines per [`WINDOW`].
-const LINES: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// A budget of log lines.
 #[derive(Debug)]
-pub(super) struct Warnings(Mutex<State>);
+pub(super) struct Warnings {
+    /// Lines per [`WINDOW`].
+    most: u32,
+    state: Mutex<State>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -20,18 +22,19 @@ struct State {
 }
 
 impl Warnings {
-    pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(State { since: now, lines: 0, left_out: 0 }))
+    /// `most` lines in a second.
+    pub(super) fn new(now: Instant, most: u32) -> Self {
+        Self { most, state: Mutex::new(State { since: now, lines: 0, left_out: 0 }) }
     }
 
     /// Whether to write a line now; if so, how many were left out before it.
     pub(super) fn take(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if now.saturating_duration_since(state.since) >= WINDOW {
             state.since = now;
             state.lines = 0;
         }
-        if state.lines >= LINES {
+        if state.lines >= self.most {
             state.left_out = state.left_out.saturating_add(1);
             return None;
         }
@@ -47,7 +50,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_counted_and_told() {
         let now = Instant::now();
-        let warnings = Warnings::new(now);
+        let warnings = Warnings::new(now, 10);
         let written = (0..25).filter(|_| warnings.take(now).is_some()).count();
         assert_eq!(written, 10);
         assert_eq!(warnings.take(now + WINDOW), Some(15));

@@ -77,7 +77,7 @@ impl Server {
         exchange(&state, method, uri, body, limit)?.map_err(|error| failure(&state, error))
     }
 
-    fn state(&self) -> Result<StateDir, Exit> {
+    pub(super) fn state(&self) -> Result<StateDir, Exit> {
         let state = StateDir::resolve(Program::Tunneld, self.state.clone(), |name| std::env::var_os(name));
         state.map_err(Exit::usage)
     }

@@ -51,7 +51,8 @@ impl JoinMaker {
     /// file.
     ///
     /// # Errors
-    /// The state directory does not give or take a file.
+    /// The state directory does not give or take a file, or the file is damaged: a new secret would shut out whoever has
+    /// the old one.
     pub fn keep_default(
         &self,
         state: &StateDir,
@@ -64,10 +65,11 @@ impl JoinMaker {
         }
         let id = CredentialId::parse(DEFAULT).map_err(|_| DefaultError::Name)?;
         let principal = Principal::parse(DEFAULT).map_err(|_| DefaultError::Name)?;
-        let kept = self.read(state).map_err(IdentityError::from)?.filter(|kept| kept.credential == id);
-        let secret = match kept.filter(|kept| is_good(store, &id, kept)) {
+        let secret = match kept(state, store, &id)? {
             Some(kept) => kept.secret,
             None => {
+                // One that is left over must not outlive a crash beside the new credential.
+                Self::forget_default(state)?;
                 let secret: [u8; 32] = rand::random();
                 let key =
                     LoginKey::from_seed(&secret).and_then(|key| key.public()).map_err(IdentityError::from)?;
@@ -90,12 +92,6 @@ impl JoinMaker {
     /// The file is there and can not be removed.
     pub fn forget_default(state: &StateDir) -> Result<(), IdentityError> {
         Ok(state.remove(FILE)?)
-    }
-
-    fn read(&self, state: &StateDir) -> Result<Option<JoinString>, ops::state_dir::StateDirError> {
-        let bytes = state.read_optional(FILE)?;
-        // A damaged file is as good as none: a new secret is made.
-        Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()).and_then(|text| text.parse().ok()))
     }
 
     fn join(&self, credential: CredentialId, secret: Secret32) -> JoinString {
@@ -123,11 +119,19 @@ pub fn path(state: &StateDir) -> std::path::PathBuf {
     state.file(FILE)
 }
 
-/// Whether the book has the public half of this secret.
-fn is_good(store: &Store, id: &CredentialId, kept: &JoinString) -> bool {
-    let key = LoginKey::from_seed(kept.secret.expose()).and_then(|key| key.public());
+/// The join string of `default` that is in the file; none if there is no file, or if its credential is yet to be made.
+fn kept(state: &StateDir, store: &Store, id: &CredentialId) -> Result<Option<JoinString>, IdentityError> {
+    let damaged = |reason: &str| IdentityError::Join { file: state.file(FILE), reason: reason.to_owned() };
+    let Some(bytes) = state.read_optional(FILE)? else { return Ok(None) };
+    let text = String::from_utf8(bytes).map_err(|_| damaged("it is no text"))?;
+    let kept: JoinString = text.trim_end().parse().map_err(|_| damaged("it is no join string"))?;
+    let key = LoginKey::from_seed(kept.secret.expose())?.public()?;
     let book = store.book();
-    book.credential(id).is_some_and(|credential| key.is_ok_and(|key| key == credential.key.0))
+    match book.credential(id) {
+        None => Ok(None),
+        Some(credential) if kept.credential == *id && key == credential.key.0 => Ok(Some(kept)),
+        Some(_) => Err(damaged("its secret is not the one that is known")),
+    }
 }
 
 fn credential(

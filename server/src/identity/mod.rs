@@ -53,9 +53,29 @@ pub enum IdentityError {
         /// The file that is there.
         certificate: PathBuf,
     },
-    /// A certificate or key that can not be used.
-    #[error("{}: {reason}", .file.display())]
+    /// A certificate that can not be used with its key.
+    #[error("{} can not be used: {reason}; restore it, or remove it and a new one is made for the same key", .file.display())]
     Certificate {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The key that clients know the server by can not be used.
+    #[error("{} is damaged: {reason}; restore it from a backup; without one, remove it and {} and invite all clients anew",
+        .file.display(), .certificate.display())]
+    ServerKey {
+        /// The file.
+        file: PathBuf,
+        /// The certificate that goes with it.
+        certificate: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file with the join string of `default` holds none, or an old one.
+    #[error("{} is damaged: {reason}; restore it, or remove it: `default` gets a new secret then, and who uses the old one \
+        has to join anew", .file.display())]
+    Join {
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
@@ -65,7 +85,7 @@ pub enum IdentityError {
     #[error("no certificate can be made: {0}")]
     Generate(rcgen::Error),
     /// The book of principals is damaged.
-    #[error("{}: {reason}; restore it from a backup", .file.display())]
+    #[error("{} is damaged: {reason}; restore it from a backup; without one, remove it and invite all clients anew", .file.display())]
     Book {
         /// The file.
         file: PathBuf,

@@ -1,6 +1,5 @@
 //! The key and certificate that clients know the server by: made at the first start, or put there by the operator.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,9 +47,9 @@ impl ServerKey {
         let (key, certificate) = (state.read_optional(KEY_FILE)?, state.read_optional(CERTIFICATE_FILE)?);
         match (key, certificate) {
             (Some(key), Some(certificate)) => {
-                let loaded = Self::from_pem(&key, &certificate, path(CERTIFICATE_FILE))?;
+                let loaded = Self::from_pem(state, &key, &certificate)?;
                 if loaded.is_outdated(names) {
-                    return Self::issue(state, &key_pair(&key, path(KEY_FILE))?, names);
+                    return Self::issue(state, &key_pair(state, &key)?, names);
                 }
                 Ok(loaded.key)
             }
@@ -60,7 +59,7 @@ impl ServerKey {
                 Self::issue(state, &pair, names)
             }
             // A start that was cut between the two files, or a key that the operator brought alone.
-            (Some(key), None) => Self::issue(state, &key_pair(&key, path(KEY_FILE))?, names),
+            (Some(key), None) => Self::issue(state, &key_pair(state, &key)?, names),
             (None, Some(_)) => {
                 Err(IdentityError::KeyMissing { key: path(KEY_FILE), certificate: path(CERTIFICATE_FILE) })
             }
@@ -79,12 +78,13 @@ impl ServerKey {
         params.distinguished_name.push(DnType::CommonName, COMMON_NAME);
         let certificate = params.self_signed(pair).map_err(IdentityError::Generate)?.pem();
         state.write_atomic(CERTIFICATE_FILE, certificate.as_bytes())?;
-        let path = state.file(CERTIFICATE_FILE);
-        Ok(Self::from_pem(pair.serialize_pem().as_bytes(), certificate.as_bytes(), path)?.key)
+        Ok(Self::from_pem(state, pair.serialize_pem().as_bytes(), certificate.as_bytes())?.key)
     }
 
-    fn from_pem(key: &[u8], certificate: &[u8], path: PathBuf) -> Result<Loaded, IdentityError> {
-        let unusable = |reason: String| IdentityError::Certificate { file: path.clone(), reason };
+    fn from_pem(state: &StateDir, key: &[u8], certificate: &[u8]) -> Result<Loaded, IdentityError> {
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| damaged(state, error.to_string()))?;
+        let unusable =
+            |reason: String| IdentityError::Certificate { file: state.file(CERTIFICATE_FILE), reason };
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate)
             .collect::<Result<_, _>>()
             .map_err(|error| unusable(error.to_string()))?;
@@ -94,8 +94,6 @@ impl ServerKey {
         let expires = u64::try_from(expires).map_or(UNIX_EPOCH, |s| UNIX_EPOCH + Duration::from_secs(s));
         let (ours, names) = (is_ours(&parsed), names_of(&parsed));
         let pin = spki_pin(&leaf).map_err(|error| unusable(error.to_string()))?;
-        let key =
-            PrivateKeyDer::from_pem_slice(key).map_err(|error| unusable(format!("its key: {error}")))?;
         let tls = server_config(chain, key).map_err(|error| unusable(error.to_string()))?;
         Ok(Loaded { key: Self { tls, pin, expires }, ours, names })
     }
@@ -114,11 +112,16 @@ impl Loaded {
     }
 }
 
-fn key_pair(pem: &[u8], file: PathBuf) -> Result<KeyPair, IdentityError> {
+fn key_pair(state: &StateDir, pem: &[u8]) -> Result<KeyPair, IdentityError> {
     std::str::from_utf8(pem)
         .map_err(|error| error.to_string())
         .and_then(|pem| KeyPair::from_pem(pem).map_err(|error| error.to_string()))
-        .map_err(|reason| IdentityError::Certificate { file, reason })
+        .map_err(|reason| damaged(state, reason))
+}
+
+fn damaged(state: &StateDir, reason: String) -> IdentityError {
+    let (file, certificate) = (state.file(KEY_FILE), state.file(CERTIFICATE_FILE));
+    IdentityError::ServerKey { file, certificate, reason }
 }
 
 fn is_ours(certificate: &X509Certificate<'_>) -> bool {

@@ -178,6 +178,15 @@ fn the_join_string_of_default_stays_until_it_is_revoked_which_lasts() {
     assert!(prove(&third).is_ok());
     assert_eq!(prove(&first).unwrap_err(), Refusal::Denied);
 
+    // A damaged one does not: it would shut out whoever has the old one.
+    for damaged in [String::new(), format!("{first}\n"), third.to_string()[..20].to_owned()] {
+        state.write_atomic("join", damaged.as_bytes()).unwrap();
+        let error = joins().keep_default(&state, &store, now).unwrap_err().to_string();
+        assert!(error.contains("join is damaged") && error.contains("remove it"), "{error}");
+        assert_eq!(std::fs::read_to_string(temp.path().join("join")).unwrap(), damaged);
+    }
+    assert!(prove(&third).is_ok());
+
     store.change(|book| book.revoke(DEFAULT, &Which::All, 1)).unwrap();
     let store = Store::load(state.clone()).unwrap();
     assert!(joins().keep_default(&state, &store, now).unwrap().is_none());
@@ -229,7 +238,10 @@ fn an_operators_certificate_is_left_alone() {
     assert!(ServerKey::load_or_create(&state, &names).is_err());
     state.write_atomic("tls.crt", b"nonsense").unwrap();
     let error = ServerKey::load_or_create(&state, &names).unwrap_err().to_string();
-    assert!(error.contains("tls.crt"), "{error}");
+    assert!(error.contains("tls.crt") && error.contains("remove it"), "{error}");
+    state.write_atomic("tls.key", b"nonsense").unwrap();
+    let error = ServerKey::load_or_create(&state, &names).unwrap_err().to_string();
+    assert!(error.contains("tls.key is damaged") && error.contains("invite all clients anew"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::plan::Overlap;
 use crate::admin::Bound;
 use crate::admission::{GateError, NewGate};
 use crate::certificates::{CertificateError, Certificates};
-use crate::identity::{IdentityError, JoinMaker, ServerKey};
+use crate::identity::{IdentityError, JoinMaker};
 use crate::listeners::BindError;
 use crate::nearby::Services;
 use crate::registry::{NameHeld, NamesWanted, Naming, NoRoom, PreparedParts, Refusal, Routing, Unprepared};

@@ -4,7 +4,7 @@ mod fixture;
 
 use std::time::Duration;
 
-use fixture::{Backend, closed, get, get_on, raw, serves, world, world_at};
+use fixture::{Backend, closed, get, get_on, raw, secure as tls, serves, world, world_at};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -208,13 +208,22 @@ fn http_listeners_come_and_go_and_redirect_for_the_next_request() {
             world.path("one.pem").display(),
             world.path("two.key").display()
         );
-        let error = world.apply(&mixed).await.unwrap_err().to_string();
+        let error = world.document(&mixed).unwrap_err().to_string();
+        assert!(error.contains("does not belong"), "{error}");
+        // The same, if the files change behind the look at the text.
+        let document = world.document(&other).unwrap();
+        std::fs::copy(world.path("one.key"), world.path("two.key")).unwrap();
+        let error = world.running.prove(document, 9, wishes()).await.unwrap_err().to_string();
         assert!(error.contains("does not belong"), "{error}");
         assert!(serves(secure, "app.localhost", &world.shown("two")).await);
-        // Without it nobody listens there any more.
+        // Without it nobody listens there any more, and nobody stays for another request.
+        let mut stays = tls(secure, "app.localhost", &world.shown("two")).await.unwrap();
+        assert_eq!(get_on(&mut stays, "app.localhost").await.unwrap().0, 200);
         world.apply(rules).await.unwrap();
         assert_eq!(world.running.bound().https, None);
         closed(secure).await;
+        let end = tokio::time::timeout(Duration::from_secs(10), stays.read(&mut [0])).await.unwrap();
+        assert_eq!(end.unwrap(), 0);
     });
 }
 

@@ -6,6 +6,7 @@
 mod configured;
 mod directory;
 mod disabling;
+mod expiry;
 mod groups;
 mod instance;
 mod memberships;
@@ -37,6 +38,7 @@ pub use operator::{NameHeld, NamesWanted};
 pub use ports::{NoRoom, OpenError, Ports, Serve};
 pub use push::{PreparedParts, Refusal, TooFew, TooFewAcks, Unprepared, WantedPart, WantedParts};
 pub use relays::{Relay, Relays};
+pub use reservations::NamesError;
 pub use routing::Routing;
 pub use usage::Usage;
 
@@ -62,6 +64,7 @@ use crate::session::{DrainCause, Live, Login};
 use crate::settings::PublicUrl;
 use configured::OperatorNames;
 use disabling::Disabling;
+use expiry::tell_of_end;
 use push::Awaited;
 use register::Held;
 
@@ -328,6 +331,7 @@ impl Registry {
             self.replace(&mut state, &instance, &old, live);
         }
         state.sessions.insert(live.id, live.clone());
+        tell_of_end(live, SystemTime::now());
         drop(state);
         self.names.tick();
     }
@@ -371,10 +375,7 @@ impl Registry {
     /// Ends what has run out: credentials, reservations, and ports that nobody needs. To be called every [`SWEEP`].
     pub fn sweep(&self, now: Instant, clock: SystemTime) {
         let mut state = self.state.lock();
-        for live in state.select(|login| login.expires.is_some_and(|end| end <= clock)) {
-            live.cut(CloseReason::EXPIRED, "the credential has expired");
-            self.remove(&mut state, &live, Leaving::Lost, now);
-        }
+        self.end_expired(&mut state, now, clock);
         self.retire_parts(&state, now);
         self.names.expire(now);
         self.ports.keep(|port| self.names.look(&Name::Tcp(port), |_| ()).is_some());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
+use ops::metrics::GuardReason;
 use policy::grant::{Grants, HostRight, NotGranted};
 use policy::group::GroupKey;
 use policy::host::Host;
@@ -124,6 +125,9 @@ impl Registry {
                 let outcome = match self.register_one(&mut state, live, &grants, item, now) {
                     Ok(name) => Outcome::Granted { public: name.public(), url: self.url(&name) },
                     Err(Refused(code, text)) => {
+                        if code == RegisterCode::OVER_QUOTA {
+                            self.metrics.guard_closed(GuardReason::OverQuota);
+                        }
                         tracing::info!(session = %live.id, registration = id, %code, text, "registration refused");
                         Outcome::Refused { code, text: text.into() }
                     }

@@ -1,9 +1,10 @@
 //! Names outlive the process: whoever held one when it ended, by `kill -9` too, finds it reserved after the restart.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ops::state_dir::StateDir;
+use ops::state_dir::{StateDir, StateDirError};
 use policy::principal::Principal;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -33,27 +34,37 @@ struct Document {
     names: Vec<Kept>,
 }
 
+/// Nobody knows which names were reserved.
+#[derive(Debug, thiserror::Error)]
+pub enum NamesError {
+    /// The file can not be read.
+    #[error(transparent)]
+    State(#[from] StateDirError),
+    /// It holds something else.
+    #[error("{} is damaged: {error}; restore it, or remove it: whoever comes first gets the names that were reserved", .file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// Where and how.
+        #[source]
+        error: serde_json::Error,
+    },
+}
+
 impl Registry {
-    /// Reserves the names that were held or reserved when the last process on this state directory ended. A file that can
-    /// not be read costs the reservations, not the start.
-    pub fn restore(&self, state: &StateDir, now: Instant) {
-        let document = match state.read_optional(FILE) {
-            Ok(None) => return,
-            Ok(Some(bytes)) => serde_json::from_slice::<Document>(&bytes).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let document = match document {
-            Ok(document) => document,
-            Err(error) => {
-                let file = state.file(FILE);
-                tracing::warn!(file = %file.display(), error, "no names are reserved: the file is damaged");
-                return;
-            }
-        };
+    /// Reserves the names that were held or reserved when the last process on this state directory ended.
+    ///
+    /// # Errors
+    /// [`NamesError`]: without the file, somebody else could take them.
+    pub fn restore(&self, state: &StateDir, now: Instant) -> Result<(), NamesError> {
+        let Some(bytes) = state.read_optional(FILE)? else { return Ok(()) };
+        let document: Document = serde_json::from_slice(&bytes)
+            .map_err(|error| NamesError::Damaged { file: state.file(FILE), error })?;
         for kept in document.names {
             let labels = self.labels(&kept.tunnel, &kept.group);
             self.reserve(&kept.name.0, kept.principal.0, labels, now);
         }
+        Ok(())
     }
 
     /// Writes the names down whenever they change. Runs until it is dropped; [`Registry::save`] writes the last state.

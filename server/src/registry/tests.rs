@@ -418,6 +418,25 @@ fn an_expired_credential_ends_its_sessions() {
 }
 
 #[test]
+fn who_logs_in_hears_that_its_credential_ends_soon() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let world = World::new();
+    for (days, said) in [(3, Some("within 3 days")), (1, Some("within 24 hours")), (9, None)] {
+        let mut linked = world.linked("bob");
+        let mut login = linked.live.login.clone();
+        assert!(linked.orders.notices.try_recv().is_err(), "it does not end");
+        login.expires = Some(SystemTime::now() + DAY * days);
+        let admitted = world.registry.admit(&login).unwrap();
+        let (live, mut orders) =
+            Live::new(admitted.id, admitted.generation, login, linked.live.link().clone());
+        world.registry.attach(&Arc::new(live), world.now);
+        let told = orders.notices.try_recv().ok().map(|notice| notice.text.to_string());
+        assert_eq!(told.is_some(), said.is_some(), "{told:?}");
+        assert!(told.unwrap_or_default().contains(said.unwrap_or_default()));
+    }
+}
+
+#[test]
 fn a_client_whose_sessions_all_drain_is_waited_for() {
     let world = World::new();
     let live = world.client("default", 1, 1);

@@ -15,8 +15,8 @@ use super::register::Registered;
 use super::{Naming, Registry};
 
 impl Registry {
-    /// The book of principals or the configuration has changed: sessions of those who are not known any more end, and names
-    /// that are not granted any more are withdrawn. Says how many sessions and names those were.
+    /// The book of principals or the configuration has changed: sessions of those who are not known any more end, names
+    /// that are not granted any more are withdrawn, and other quotas hold. Says how many sessions and names those were.
     pub fn end_ungranted(&self, now: Instant) -> (usize, usize) {
         let mut state = self.state.lock();
         let (book, naming) = (self.identity.book(), self.naming());
@@ -40,6 +40,9 @@ impl Registry {
                 self.names.leave(&name, &held.instance.member(), Leaving::Unregistered, now);
                 lost.push(name);
             }
+        }
+        for (principal, usage) in &state.usages {
+            self.limit_to_grants(principal, usage);
         }
         drop(state);
         self.names.tick();

@@ -75,8 +75,8 @@ impl Registry {
         }
     }
 
-    fn limit_to_grants(&self, principal: &Principal, usage: &Usage) {
-        let grants = self.identity.book().grants(principal, &self.naming.domain);
+    pub(super) fn limit_to_grants(&self, principal: &Principal, usage: &Usage) {
+        let grants = self.identity.book().grants(principal, &self.naming().domain);
         usage.limit(grants.and_then(|grants| grants.quotas.requests));
     }
 

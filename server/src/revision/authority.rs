@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ops::metrics::{Metrics, ReloadOutcome};
 use ops::signals::Hangups;
 use parking_lot::Mutex;
+use policy::part::GroupPart;
 use policy::revision::{Author, Counts, Digest, Entry, History, Window};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -61,6 +62,8 @@ pub(crate) struct Authority<R> {
     began: Instant,
     /// The names of services next to the server.
     names: BTreeSet<(String, u16)>,
+    /// What members of groups are handed.
+    groups: Vec<(String, GroupPart)>,
     /// When the revision in force is undone unless it is confirmed.
     undo_at: Option<Instant>,
 }
@@ -75,6 +78,7 @@ impl<R: Runs> Authority<R> {
             runs,
             span: start.document().timeouts.watch,
             names: names(start.document()),
+            groups: parts_of_groups(start.document()),
             reader: start.reader,
             store: Arc::new(Mutex::new(start.store)),
             board,
@@ -231,14 +235,14 @@ impl<R: Runs> Authority<R> {
     ) -> Result<Applied, Refusal> {
         let history = self.board.history();
         let (span, before) = (document.timeouts.watch, self.text(history.number()).await?);
-        let names = self.resolve(&document).await?;
+        let (names, groups) = (self.resolve(&document).await?, parts_of_groups(&document));
         let proven = self.runs.prove(document, history.next(), wishes).await.map_err(Refusal::Unproven)?;
         let next = make(unix_seconds(SystemTime::now()))?;
         let (revision, awaited) = (next.number(), next.awaited());
         let parts = parts(&before, &text);
         self.commit(next, Some(text)).await?;
         let remarks = self.runs.switch(proven);
-        (self.span, self.names) = (span, names);
+        (self.span, self.names, self.groups) = (span, names, groups);
         let undone_in = awaited.map(|awaited| Duration::from_secs(awaited.seconds));
         self.undo_at = undone_in.and_then(|span| Instant::now().checked_add(span));
         let undone_in_seconds = awaited.map(|awaited| awaited.seconds);
@@ -277,15 +281,26 @@ impl<R: Runs> Authority<R> {
         }
     }
 
+    /// The same text, with what it refers to. Members of groups tell parts by the number: if theirs change, so does that.
     async fn renew(&mut self) -> Result<(), Refusal> {
         let history = self.board.history();
         let Some(current) = history.current() else { return Ok(()) };
         let text = self.text(current.number).await?;
-        let document = self.read(current.path.clone(), text).await?;
-        let proven = self.runs.prove(document, current.number, Wishes::default()).await;
-        let remarks = self.runs.switch(proven.map_err(Refusal::Unproven)?);
+        let document = self.read(current.path.clone(), text.clone()).await?;
+        let groups = parts_of_groups(&document);
+        let (revision, remarks) = if groups == self.groups {
+            self.resolve(&document).await?;
+            let proven = self.runs.prove(document, current.number, Wishes::default()).await;
+            let remarks = self.runs.switch(proven.map_err(Refusal::Unproven)?);
+            (current.number, remarks)
+        } else {
+            self.may_replace(None)?;
+            let note = Some("what it refers to has changed".to_owned());
+            let make = |time| Ok(history.restore(current.number, time, Author::Hangup, note)?);
+            let applied = self.put(document, text, Wishes::default(), make).await?;
+            (applied.revision, applied.remarks)
+        };
         self.metrics.reload(ReloadOutcome::Applied);
-        let revision = current.number;
         tracing::info!(revision, "the configuration in force was read again");
         remarks.iter().for_each(|remark| tracing::warn!(revision, "{remark}"));
         Ok(())
@@ -411,6 +426,10 @@ async fn changed(file: &mut Option<InputFile>) {
         Some(file) => file.changed().await,
         None => std::future::pending().await,
     }
+}
+
+fn parts_of_groups(document: &Document) -> Vec<(String, GroupPart)> {
+    document.groups.iter().map(|group| (group.name.clone(), group.part.clone())).collect()
 }
 
 /// Does what blocks on the disk where that holds up nobody.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use ops::metrics::{GuardReason, Metrics};
+use ops::metrics::{GuardReason, Metrics, ReplacedReason};
 use ops::spawn::Spawner;
 use protocol::codec::DecodeError;
 use protocol::control::{Close, CloseReason, Control, Drain, Heartbeat, HeartbeatAck, Register, Registered};
@@ -69,6 +69,17 @@ impl End {
             _ => None,
         }
     }
+
+    /// Which death the session died, if it was not ended by either side's word.
+    const fn death(&self) -> Option<ReplacedReason> {
+        match self {
+            Self::Link(SessionEnd::Silent) | Self::Control(ControlError::Stuck) => {
+                Some(ReplacedReason::Silent)
+            }
+            Self::Link(SessionEnd::Link(_) | SessionEnd::ClosedByPeer) => Some(ReplacedReason::Lost),
+            _ => None,
+        }
+    }
 }
 
 /// What a session's task works with.
@@ -93,6 +104,9 @@ pub async fn run(context: Context, live: Arc<Live>, inbound: Inbound, orders: Or
     }
     if let Some(reason) = end.guard() {
         context.metrics.guard_closed(reason);
+    }
+    if let Some(reason) = end.death() {
+        context.metrics.session_replaced(reason);
     }
     live.link().close();
     context.registry.detach(&live, std::time::Instant::now());

@@ -130,20 +130,6 @@ async fn a_state_directory_belongs_to_one_process() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_exits_1_and_names_it() {
-    let server = Tunneld::start().await;
-    let taken = server.listen().http.to_string();
-    let other = tempfile::tempdir().unwrap();
-    let any = "127.0.0.1:0";
-    let mut tunneld = command("tunneld", other.path());
-    tunneld.args(["--state", other.path().join("state").to_str().unwrap()]);
-    tunneld.args(["--tunnel", any, "--http", &taken, "--ops", any]);
-    let done = Program::start(tunneld).finished(SOON).await;
-    assert_eq!(done.code, Some(1), "{}", done.text());
-    assert!(done.text().contains(&taken), "{}", done.text());
-}
-
-#[tokio::test]
 async fn no_join_string_is_wrong_usage_and_says_how_to_get_one() {
     let home = Home::new();
     let done = home.command(&["http", "3000"]).await;

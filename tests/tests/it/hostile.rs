@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
-use ops::spawn::{Placement, Spawner};
+use ops::spawn::Spawner;
 use protocol::code::Code;
 use protocol::control::{Control, Register, Registration, RegistrationKind};
 use protocol::exchange::Message;
@@ -23,14 +23,7 @@ use transport::login_key::LoginKey;
 use transport::session::ProcessBudget;
 use transport::tls::{Trust, client_config};
 
-use crate::stage::Web;
-
-/// Runs a test with a spawner, which a session needs.
-fn with_spawner(test: impl AsyncFnOnce(&Spawner)) {
-    let (spawner, workers) = Spawner::start(1, Placement::PerCore).unwrap();
-    workers.block_on(test(&spawner));
-    workers.shutdown(SOON);
-}
+use crate::stage::{Web, with_spawner};
 
 async fn honest_login(join: &str, spawner: &Spawner) -> LoggedIn {
     let join: JoinString = join.parse().unwrap();

@@ -38,6 +38,7 @@ mod services;
 mod sessions;
 mod slow_streams;
 mod stage;
+mod state;
 mod tcp;
 mod websocket;
 mod websocket_peers;

@@ -105,3 +105,37 @@ async fn what_is_wrong_with_a_certificate_is_told() {
     let _client = client(&home, &server, &files, Some(&join), &service);
     server.serves(HOST, SOON).await;
 }
+
+#[tokio::test]
+async fn what_clients_are_asked_for_changes_while_the_server_runs() {
+    const PRINCIPAL: &str = "principal = [{ name = \"edge-1\", hosts = [\"demo\"] }]\n";
+    let server = Tunneld::configured(|_| PRINCIPAL.to_owned(), &[]).await;
+    let authority = Authority::at(&server.home().join("client-ca.pem"));
+    let (service, home) = (HttpService::start().await, Home::new());
+    let join = server.invite("edge-1", &[]).await;
+    let _before = home.http(&join, service.addr(), &["--host", "demo"]).await;
+    let apply = async |ca: &str| {
+        let listen = format!(
+            "[listen]\ntunnel = {{ address = \"127.0.0.1:1\", client_ca = \"{ca}\", auth = \"mtls\" }}\n"
+        );
+        let file = server.home().join("next.toml");
+        std::fs::write(&file, format!("{PRINCIPAL}{listen}")).unwrap();
+        server.admin(&["config", "apply", file.to_str().unwrap()]).await
+    };
+    let refused = apply("nowhere.pem").await;
+    assert_eq!(refused.code, Some(2), "{}", refused.text());
+    assert!(
+        refused.text().contains("nowhere.pem") && refused.text().contains("client_ca"),
+        "{}",
+        refused.text()
+    );
+    let applied = apply("client-ca.pem").await;
+    assert_eq!(applied.code, Some(0), "{}", applied.text());
+    assert_eq!(server.sessions().await, SESSIONS, "who is in stays in");
+    let without = Home::new().command(&["http", "3000", "--host", "demo", "--join", &join]).await;
+    assert!(without.text().contains("wants a certificate"), "{}", without.text());
+    let files = authority.makes(server.home(), "edge-1", 2099);
+    let other = Home::new();
+    let _after = client(&other, &server, &files, None, &service);
+    server.has_sessions(2 * SESSIONS, SOON).await;
+}

@@ -1,4 +1,4 @@
-//! Sessions: they die when the path does, come back by themselves, and a corpse undoes nothing.
+//! Sessions: they come back by themselves, and share the work. What kills them is in `faults/`.
 
 use std::time::Duration;
 
@@ -7,14 +7,10 @@ use tests::fixture::HttpService;
 use tests::link::Link;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
-use tests::visitor::{self, End, Raw};
+use tests::visitor;
 use tests::wait::{SOON, throughout, until};
 
 use crate::stage::{HOST, Web};
-
-fn long() -> bool {
-    std::env::var_os("TUNNEL_FULL").is_some()
-}
 
 /// A tunnel whose client reaches the server over a link.
 struct Linked {
@@ -29,23 +25,6 @@ impl Linked {
         let tunnel = home.http(&link.join(&server.join()), service.addr(), &["--host", "demo"]).await;
         Self { web: Web { tunnel, home, server, service }, link }
     }
-}
-
-#[tokio::test]
-async fn a_client_comes_back_after_the_server_was_killed() {
-    let mut web = Web::up().await;
-    let mut slowest = Duration::ZERO;
-    for _ in 0..if long() { 20 } else { 3 } {
-        assert_eq!(web.get("/").await.status, 200);
-        web.server.kill();
-        let began = std::time::Instant::now();
-        web.server.start_again().await;
-        let restarted = began.elapsed();
-        web.server.serves(HOST, Duration::from_secs(10)).await;
-        slowest = slowest.max(began.elapsed() - restarted);
-    }
-    assert!(slowest <= Duration::from_secs(3), "{slowest:?} after the restart");
-    assert!(web.tunnel.program.is_running());
 }
 
 #[tokio::test]
@@ -70,76 +49,6 @@ async fn a_broken_link_is_replaced_at_once() {
         assert!(took <= Duration::from_secs(3), "{took:?}");
     }
     web.server.has_sessions(SESSIONS, SOON).await;
-}
-
-/// D01: both ends notice within 10 to 16 s that the path has gone silent, and what was in flight is aborted.
-#[tokio::test]
-async fn a_silent_path_is_dead_for_both_ends_within_16_seconds() {
-    let (server, service, home) = (Tunneld::start().await, HttpService::start().await, Home::new());
-    let link = Link::to(server.listen().tunnel).await;
-    let config = format!(
-        "ops = \"127.0.0.1:0\"\ntunnel = [{{ name = \"demo\", kind = \"http\", host = \"demo\", to = \"{}\" }}]\n",
-        service.addr()
-    );
-    let client = home.run(&link.join(&server.join()), &config);
-    server.serves(HOST, SOON).await;
-
-    let mut download = Raw::open(server.listen().http).await;
-    download.send(format!("GET /chunked?n=4000000000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
-    assert!(download.head().await.contains(" 200"));
-    download.exactly(100_000).await;
-    let mut idle = Raw::open(server.listen().http).await;
-    idle.send(format!("GET /sse?n=100&ms=600000 HTTP/1.0\r\nHost: {HOST}\r\n\r\n")).await;
-    assert!(idle.head().await.contains(" 200"));
-    let connections = link.connections();
-
-    link.freeze();
-    let frozen = std::time::Instant::now();
-    let limit = Duration::from_secs(18);
-    let server_notices = async { server.has_sessions(0, limit).await };
-    let client_notices = async {
-        let dials_again = async || (link.connections() > connections).then_some(());
-        until("the client gives the session up and dials again", limit, dials_again).await.1
-    };
-    let aborted = async {
-        let (body, end) = download.rest(limit).await;
-        assert_ne!(end, End::Open);
-        assert!(!body.ends_with(b"0\r\n\r\n"), "an abort, not an end");
-        assert_eq!(idle.rest(limit).await.1, End::Reset, "only the end delimits this one");
-        frozen.elapsed()
-    };
-    let times = tokio::join!(server_notices, client_notices, aborted);
-    for took in [times.0, times.1, times.2] {
-        assert!(took >= Duration::from_secs(10) && took <= Duration::from_secs(16), "{times:?}");
-    }
-    link.thaw();
-    let back = server.serves(HOST, SOON).await;
-    assert!(back <= Duration::from_secs(3), "{back:?} after the path was back");
-    drop(client);
-}
-
-/// D02: the server holds a corpse of the session; the client is back at once, and the corpse's death undoes nothing.
-#[tokio::test]
-async fn a_corpse_is_taken_over_and_undoes_nothing() {
-    let Linked { web, link } = Linked::up().await;
-    for _ in 0..if long() { 50 } else { 10 } {
-        let before = link.connections();
-        link.orphan();
-        let again = async || (link.connections() > before).then_some(());
-        until("the client dials again", SOON, again).await;
-        let took = web.server.serves(HOST, SOON).await;
-        assert!(took <= Duration::from_secs(3), "{took:?}");
-    }
-    web.server.has_sessions(SESSIONS, SOON).await;
-    // The corpses, if any are left at the server, now die for good.
-    for n in 0..link.connections() - 1 {
-        link.cut_one(n);
-    }
-    throughout("the name is served", Duration::from_secs(1), async || {
-        web.server.visit(HOST, "/").await == 200
-    })
-    .await;
-    assert!(web.server.metric("tunnel_session_replaced_total").await >= 1.0);
 }
 
 #[tokio::test]

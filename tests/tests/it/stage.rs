@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use ops::spawn::{Placement, Spawner};
 use tests::fixture::{Ending, HttpService, Scripted, TcpService};
 use tests::tunnelc::{Home, Tunnelc};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, Answer, Visitor};
+use tests::wait::SOON;
 
 /// The public name of the tunnel.
 pub(crate) const HOST: &str = "demo.localhost";
@@ -87,6 +89,13 @@ impl<S> Wire<S> {
     pub(crate) fn door(&self) -> SocketAddr {
         self.tunnel.tcp()
     }
+}
+
+/// Runs a test with a spawner, which a session needs.
+pub(crate) fn with_spawner(test: impl AsyncFnOnce(&Spawner)) {
+    let (spawner, workers) = Spawner::start(1, Placement::PerCore).unwrap();
+    workers.block_on(test(&spawner));
+    workers.shutdown(SOON);
 }
 
 /// An address of the loopback where nobody listens.

@@ -32,7 +32,7 @@ pub enum BindError {
         path: PathBuf,
     },
     /// Something that is not a socket is there; it is left alone.
-    #[error("{} is in the way: it is not a socket", .path.display())]
+    #[error("{} is in the way: it is not a socket; remove it", .path.display())]
     NotASocket {
         /// The path.
         path: PathBuf,

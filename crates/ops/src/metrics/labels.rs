@@ -137,7 +137,7 @@ closed_label! {
 }
 
 closed_label! {
-    /// Why a session was replaced by a newer one (DESIGN 6, "Sessions").
+    /// Why a session gave way to a newer one, or left its place empty for one (DESIGN 6, "Sessions").
     ReplacedReason as "reason" {
         /// The newer session named it in `replaces`: it drains.
         Replaces = "replaces",
@@ -145,6 +145,10 @@ closed_label! {
         Reconnected = "reconnected",
         /// Another instance of the same client logged in.
         Superseded = "superseded",
+        /// Its other end fell silent: the path or the machine is gone.
+        Silent = "silent",
+        /// Its link failed, or its other end went without a word.
+        Lost = "lost",
     }
 }
 
@@ -201,6 +205,10 @@ closed_label! {
         Idle = "idle",
         /// Too many connections at once.
         TooMany = "too-many",
+        /// A login was told to come back later: there were too many at once.
+        Busy = "busy",
+        /// A login or a registration was beyond what its principal may have.
+        OverQuota = "over-quota",
         /// The TLS handshake of a peer failed.
         Tls = "tls",
         /// A peer's handshake did not arrive in time.

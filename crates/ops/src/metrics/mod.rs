@@ -33,8 +33,9 @@ pub use service::ServiceMetrics;
 pub use watched::WatchedCounts;
 
 use bounded::Bounded;
-use labels::{Ingress, Plugin, Route, Service};
+use labels::{Error, Ingress, Plugin, Route, Service};
 use registered::Registered;
+use route::Series;
 use scraped::Scraped;
 use watched::Watched;
 
@@ -58,7 +59,7 @@ struct Inner {
     registry: Registry,
     registered: Registered,
     scraped: Scraped,
-    routes: Bounded<Route, RouteMetrics>,
+    routes: Bounded<Route, Series>,
     ingresses: Bounded<Ingress, IngressMetrics>,
     services: Bounded<Service, ServiceMetrics>,
     plugins: Bounded<Plugin, PluginMetrics>,
@@ -79,16 +80,18 @@ impl Metrics {
     }
 
     /// The handle for one (route, group, service). Names only, never a raw host or path; an empty
-    /// text means that there is none. Beyond 2,048 distinct ones all share `other`.
+    /// text means that there is none. Beyond 2,048 distinct ones that count something all share `other`.
     pub fn route(&self, route: &str, group: &str, service: &str) -> RouteMetrics {
-        let set = |route: &str, group: &str, service: &str| Route {
-            route: route.into(),
-            group: group.into(),
-            service: service.into(),
-        };
-        let registered = &self.inner.registered;
-        let other = || set(OTHER, OTHER, OTHER);
-        self.inner.routes.get(&set(route, group, service), other, |labels| registered.route(labels))
+        RouteMetrics::new(route_labels(route, group, service), self.clone())
+    }
+
+    fn series(&self, labels: &Route) -> Series {
+        let other = || route_labels(OTHER, OTHER, OTHER);
+        self.inner.routes.get(labels, other, |labels| self.inner.registered.series(labels))
+    }
+
+    fn errors_of(&self, labels: &Error) -> u64 {
+        self.inner.registered.errors.get(labels).map_or(0, |count| count.get())
     }
 
     /// The handle for what reached no route.
@@ -236,6 +239,10 @@ impl Metrics {
         text::encode(&mut out, &self.inner.registry)?;
         Ok(out)
     }
+}
+
+fn route_labels(route: &str, group: &str, service: &str) -> Route {
+    Route { route: route.into(), group: group.into(), service: service.into() }
 }
 
 impl fmt::Debug for Metrics {

@@ -10,9 +10,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::{Error, Ingress, Plugin, PluginError, Request, Route, Server, Service};
+use super::route::Series;
 use super::{
     Direction, GuardReason, IngressMetrics, PluginMetrics, ReloadOutcome, ReplacedReason, RetryOutcome,
-    RouteMetrics, ServiceMetrics, Watched,
+    ServiceMetrics, Watched,
 };
 
 /// Upper bounds in seconds: from a cache hit nearby to the default `timeouts.request`.
@@ -25,7 +26,7 @@ const RTT_BUCKETS: [f64; 10] = [0.0005, 0.002, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 pub(super) struct Registered {
     requests: Family<Request, Counter>,
     request_duration: Family<Route, Histogram>,
-    errors: Family<Error, Counter>,
+    pub(super) errors: Family<Error, Counter>,
     active_connections: Family<Ingress, Gauge>,
     service_servers: Family<Server, Gauge>,
     plugin_failures: Family<PluginError, Counter>,
@@ -98,7 +99,7 @@ impl Registered {
         registry.register("bytes", "Bytes carried for visitors, in: towards the service", bytes);
         registry.register(
             "session_replaced",
-            "Sessions replaced by a newer one",
+            "Sessions that gave way to a newer one, or died without a word",
             all.session_replaced.clone(),
         );
         registry.register_with_unit(
@@ -119,9 +120,9 @@ impl Registered {
         all
     }
 
-    pub(super) fn route(&self, labels: &Route) -> RouteMetrics {
+    pub(super) fn series(&self, labels: &Route) -> Series {
         let duration = self.request_duration.get_or_create_owned(labels);
-        RouteMetrics::new(labels.clone(), duration, self.requests.clone(), self.errors.clone())
+        Series::new(labels.clone(), duration, self.requests.clone(), self.errors.clone())
     }
 
     pub(super) fn plugin(&self, labels: &Plugin) -> PluginMetrics {

@@ -1,6 +1,6 @@
 //! The metrics of one route: what the hot path holds.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::Metrics;
 use super::labels::{Code, Error, Request, Route};
 use crate::error_kind::ErrorKind;
 
@@ -16,7 +17,8 @@ use crate::error_kind::ErrorKind;
 const CODES_PER_ROUTE: usize = 32;
 
 /// The metrics of one (route, group, service), to be kept by whoever holds the route. A clone is
-/// the same metrics.
+/// the same metrics. There are none before something is counted: ten thousand names that nobody visits
+/// cost no memory, no time of whoever scrapes, and no place among those that are counted apart.
 #[derive(Debug, Clone)]
 pub struct RouteMetrics {
     inner: Arc<Inner>,
@@ -25,6 +27,47 @@ pub struct RouteMetrics {
 #[derive(Debug)]
 struct Inner {
     labels: Route,
+    metrics: Metrics,
+    series: OnceLock<Series>,
+}
+
+impl RouteMetrics {
+    pub(super) fn new(labels: Route, metrics: Metrics) -> Self {
+        Self { inner: Arc::new(Inner { labels, metrics, series: OnceLock::new() }) }
+    }
+
+    /// Counts a request that was answered with `status`, `took` after its head was read.
+    pub fn request(&self, status: u16, took: Duration) {
+        self.series().request(status, took);
+    }
+
+    /// Counts a failure of ours or of the service's.
+    pub fn error(&self, kind: ErrorKind) {
+        self.series().error(kind);
+    }
+
+    /// How many failures of `kind` this route and its group have had so far.
+    pub fn errors(&self, kind: ErrorKind) -> u64 {
+        let labels = self.inner.series.get().map_or(&self.inner.labels, Series::labels);
+        let labels = Error { kind, route: Arc::clone(&labels.route), group: Arc::clone(&labels.group) };
+        self.inner.metrics.errors_of(&labels)
+    }
+
+    fn series(&self) -> &Series {
+        let Inner { labels, metrics, series } = &*self.inner;
+        series.get_or_init(|| metrics.series(labels))
+    }
+}
+
+/// What is counted of one (route, group, service). A clone is the same.
+#[derive(Debug, Clone)]
+pub(super) struct Series {
+    inner: Arc<Counted>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    labels: Route,
     duration: Histogram,
     requests: Family<Request, Counter>,
     errors: Family<Error, Counter>,
@@ -32,7 +75,7 @@ struct Inner {
     codes: RwLock<Vec<(Code, Counter)>>,
 }
 
-impl RouteMetrics {
+impl Series {
     pub(super) fn new(
         labels: Route,
         duration: Histogram,
@@ -40,27 +83,22 @@ impl RouteMetrics {
         errors: Family<Error, Counter>,
     ) -> Self {
         let codes = RwLock::new(Vec::new());
-        Self { inner: Arc::new(Inner { labels, duration, requests, errors, codes }) }
+        Self { inner: Arc::new(Counted { labels, duration, requests, errors, codes }) }
     }
 
-    /// Counts a request that was answered with `status`, `took` after its head was read.
-    pub fn request(&self, status: u16, took: Duration) {
+    fn labels(&self) -> &Route {
+        &self.inner.labels
+    }
+
+    fn request(&self, status: u16, took: Duration) {
         self.inner.duration.observe(took.as_secs_f64());
         self.count(Code::Status(status));
     }
 
-    /// Counts a failure of ours or of the service's.
-    pub fn error(&self, kind: ErrorKind) {
+    fn error(&self, kind: ErrorKind) {
         let Route { route, group, .. } = &self.inner.labels;
         let labels = Error { kind, route: Arc::clone(route), group: Arc::clone(group) };
         self.inner.errors.get_or_create(&labels).inc();
-    }
-
-    /// How many failures of `kind` this route and its group have had so far.
-    pub fn errors(&self, kind: ErrorKind) -> u64 {
-        let Route { route, group, .. } = &self.inner.labels;
-        let labels = Error { kind, route: Arc::clone(route), group: Arc::clone(group) };
-        self.inner.errors.get(&labels).map_or(0, |count| count.get())
     }
 
     fn count(&self, code: Code) {

@@ -68,6 +68,21 @@ fn guards_bring_gauges_down_again() {
 }
 
 #[test]
+fn a_route_that_nobody_asked_for_is_not_counted() {
+    let metrics = Metrics::new("0");
+    let before = metrics.encode().unwrap();
+    let idle: Vec<_> = (0..3 * LABEL_SETS).map(|n| metrics.route(&format!("idle{n}"), "g", "s")).collect();
+    assert_eq!(metrics.encode().unwrap(), before);
+    metrics.route("busy", "g", "s").error(ErrorKind::NoMember);
+    // Who comes to the same route by another handle counts on.
+    let again = metrics.route("busy", "g", "s");
+    assert_eq!(again.errors(ErrorKind::NoMember), 1);
+    again.error(ErrorKind::NoMember);
+    assert_line(&metrics, r#"tunnel_errors_total{kind="no-member",route="busy",group="g"} 2"#);
+    assert_eq!(idle[0].errors(ErrorKind::NoMember), 0);
+}
+
+#[test]
 fn routes_beyond_the_bound_are_other() {
     let metrics = Metrics::new("0");
     for index in 0..LABEL_SETS + 10 {

@@ -12,7 +12,7 @@ pub enum StateDirError {
     )]
     Nowhere,
     /// The directory cannot be made.
-    #[error("cannot make the state directory {} (from {origin}): {error}; use --state DIR for another", .path.display())]
+    #[error("cannot make the state directory {} (from {origin}): {error}{}; use --state DIR for another", .path.display(), hint(.error))]
     Create {
         /// The directory.
         path: PathBuf,
@@ -23,7 +23,7 @@ pub enum StateDirError {
         error: io::Error,
     },
     /// A file cannot be read.
-    #[error("cannot read {}: {error}", .path.display())]
+    #[error("cannot read {}: {error}{}", .path.display(), hint(.error))]
     Read {
         /// The file.
         path: PathBuf,
@@ -32,7 +32,7 @@ pub enum StateDirError {
         error: io::Error,
     },
     /// A file cannot be written or removed; its old content stays.
-    #[error("cannot write {}: {error}", .path.display())]
+    #[error("cannot write {}: {error}{}", .path.display(), hint(.error))]
     Write {
         /// The file.
         path: PathBuf,
@@ -46,4 +46,14 @@ pub enum StateDirError {
         /// The name.
         name: String,
     },
+}
+
+/// What an operator can do about what the system said.
+pub(super) fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there",
+        io::ErrorKind::ReadOnlyFilesystem => "; it must be writable: mount it so",
+        io::ErrorKind::PermissionDenied => "; it must belong to the user that this program runs as",
+        _ => "",
+    }
 }

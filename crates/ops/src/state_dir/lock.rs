@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use rustix::fs::{FlockOperation, flock};
 
 use super::FILE_MODE;
+use super::error::hint;
 
 /// The state directory is ours while this lives. The kernel releases it when the process ends,
 /// however it ends, so there are no stale locks; the file itself stays.
@@ -24,7 +25,7 @@ pub enum LockError {
         path: PathBuf,
     },
     /// The lock file cannot be opened or locked.
-    #[error("cannot lock {}: {error}", .path.display())]
+    #[error("cannot lock {}: {error}{}", .path.display(), hint(.error))]
     Io {
         /// The lock file.
         path: PathBuf,

@@ -19,6 +19,8 @@ pub enum Author {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
     },
+    /// SIGHUP: what the text refers to says something else by now.
+    Hangup,
     /// The one before was not confirmed in time.
     Unconfirmed,
     /// The one before failed its visitors.
@@ -32,6 +34,7 @@ impl fmt::Display for Author {
             Self::Admin { name: Some(name), .. } => write!(f, "admin {name}"),
             Self::Admin { uid: Some(uid), name: None } => write!(f, "admin {uid}"),
             Self::Admin { uid: None, name: None } => f.write_str("admin"),
+            Self::Hangup => f.write_str("hangup"),
             Self::Unconfirmed => f.write_str("unconfirmed"),
             Self::Watch => f.write_str("watch"),
         }

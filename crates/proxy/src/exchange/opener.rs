@@ -16,7 +16,7 @@ use protocol::exchange::{RequestLine, ResponseHead, ResponseOrder, encode_end};
 use protocol::limits::TCP_AHEAD_MAX;
 use protocol::request::{Kind, Opening, TraceContext};
 
-use super::outbox::{Frames, WAITING_MAX};
+use super::outbox::{Frames, HEAD_ROOM, WAITING_MAX};
 use super::sending::{BodyFailed, Sending};
 use super::wait::Wait;
 use super::{Channel, Order};
@@ -199,7 +199,7 @@ impl<'a> Opener<'a> {
     ///
     /// Dropping it resets the substream.
     pub(crate) async fn send(&mut self, target: &Target) -> Result<Opened, Unanswered> {
-        let mut first = BytesMut::new();
+        let mut first = BytesMut::with_capacity(HEAD_ROOM.saturating_add(self.ahead.len()));
         self.encode(target, &mut first).map_err(|error| Unanswered::Failed {
             failure: unfit(error).into(),
             known: Knowledge::Answered,

@@ -10,8 +10,10 @@ use protocol::limits::DATA_MAX;
 /// Bytes that wait; more is taken in only below it, so that this and one piece of a body is the bound. Low, because the
 /// queue of the substream is what keeps the link busy.
 pub(crate) const WAITING_MAX: usize = 16 * 1024;
+/// Room for an ordinary head, so that its buffer does not grow piece by piece.
+pub(super) const HEAD_ROOM: usize = 1024;
 /// Pieces below this length are copied behind their header, which is cheaper than passing on two.
-const COPIED_BELOW: usize = 1024;
+pub(super) const COPIED_BELOW: usize = 4096;
 
 /// Where frames are encoded to.
 pub(crate) trait Frames {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::attempt::Attempt;
 use super::inbound::{Inbound, Over};
-use super::outbox::{Frames, WAITING_MAX};
+use super::outbox::{COPIED_BELOW, Frames, HEAD_ROOM, WAITING_MAX};
 use super::plugged::{Answered, Passing, pass};
 use super::replay::Replay;
 use super::sending::{BodyFailed, Sending};
@@ -283,6 +283,10 @@ impl<'a> Serving<'a> {
             let text = "the transfer coding of the response is not chunked";
             return Err(Outcome::Failed(Code::SERVICE_CUT, text));
         }
+        // Head, small body and end are written together: they get their room at once.
+        let body = response.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let room = HEAD_ROOM.saturating_add(body.filter(|length| *length < COPIED_BELOW).unwrap_or(0));
+        self.channel.out.buffer().reserve(room);
         encode_head(&response, self.channel.out.buffer()).map_err(unfit)?;
         let sending = Sending::new(response.into_body(), self.context.timeouts().silence);
         self.stage = Stage::Answering(attempt, sending);

@@ -87,10 +87,25 @@ impl Incoming {
     /// # Errors
     /// [`HandshakeError`]; the peer has been told where it could understand it.
     pub async fn read(stream: TcpStream, tls: &TlsAcceptor) -> Result<Self, HandshakeError> {
+        Self::read_watched(stream, tls, || {}).await
+    }
+
+    /// The same, with a word as soon as anything comes.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_watched(
+        stream: TcpStream,
+        tls: &TlsAcceptor,
+        spoke: impl FnOnce() + Send,
+    ) -> Result<Self, HandshakeError> {
         tune_session(&stream)?;
+        let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+        let first = timeout_at(deadline, stream.readable()).await;
+        first.map_err(|_| HandshakeError::Timeout("the TLS handshake"))??;
+        spoke();
         let liveness = Arc::new(Liveness::new());
         let link = ReadAhead::new(Link::new(stream), liveness.clone());
-        let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
         let mut stream = timeout_at(deadline, tls.accept(link))
             .await
             .map_err(|_| HandshakeError::Timeout("the TLS handshake"))??;

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Parts;
@@ -289,8 +290,12 @@ pub(super) async fn get(address: SocketAddr, host: &str) -> (u16, String) {
     get_on(&mut TcpStream::connect(address).await.unwrap(), host).await.unwrap()
 }
 
-/// Whether `host` is served at `address` with this very certificate.
-pub(super) async fn serves(address: SocketAddr, host: &str, certificate: &CertificateDer<'static>) -> bool {
+/// A visitor over TLS, if `host` is shown at `address` with this very certificate.
+pub(super) async fn secure(
+    address: SocketAddr,
+    host: &str,
+    certificate: &CertificateDer<'static>,
+) -> Option<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -300,9 +305,14 @@ pub(super) async fn serves(address: SocketAddr, host: &str, certificate: &Certif
         .with_no_client_auth();
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from(host.to_owned()).unwrap();
-    match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
-        Ok(mut stream) => get_on(&mut stream, host).await.is_ok_and(|(status, _)| status == 200),
-        Err(_) => false,
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()
+}
+
+/// Whether `host` is served at `address` with this very certificate.
+pub(super) async fn serves(address: SocketAddr, host: &str, certificate: &CertificateDer<'static>) -> bool {
+    match secure(address, host, certificate).await {
+        Some(mut stream) => get_on(&mut stream, host).await.is_ok_and(|(status, _)| status == 200),
+        None => false,
     }
 }
 

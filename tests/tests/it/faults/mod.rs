@@ -2,6 +2,9 @@
 
 mod at_most_once;
 mod authorisation;
+mod caps;
+mod corpse;
+mod dead_peer;
 mod ends;
 mod expect;
 mod group;
@@ -10,8 +13,11 @@ mod host;
 mod hygiene;
 mod pins;
 mod reload;
+mod server_kill;
 mod side;
 mod smuggling;
+mod ssrf;
+mod storm;
 mod token;
 mod upgrades;
 mod websocket;
