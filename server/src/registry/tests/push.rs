@@ -234,6 +234,21 @@ fn who_comes_late_undoes_nothing() {
 }
 
 #[test]
+fn who_takes_no_parts_has_no_say() {
+    let (world, [bob, mallory]) = two();
+    let mut login = mallory.login.clone();
+    (login.client, login.instance) = (protocol::id::ClientId([9; 16]), protocol::id::InstanceId([9; 16]));
+    login.takes_parts = false;
+    let admitted = world.registry.admit(&login).unwrap();
+    let link = world.linked("eve").live.link().clone();
+    let by_hand = Arc::new(Live::new(admitted.id, admitted.generation, login, link).0);
+    world.registry.attach(&by_hand, world.now);
+    let wanted = WantedParts { require_all: true, ..web(8, &[("app", NEW)]) };
+    apply(&world, wanted, &[(&bob, None), (&mallory, None)]);
+    assert_eq!((serving(&world, "app"), states(&world)[2].0.as_str()), (2, "behind"));
+}
+
+#[test]
 fn a_new_group_is_made_ready_by_those_who_will_be_its_members() {
     let (world, [bob, mallory]) = two();
     let mut wanted = wanted(8, &[("web", part(&[("app", OLD)])), ("more", part(&[("extra", NEW)]))]);
