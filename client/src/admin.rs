@@ -25,7 +25,7 @@ pub(crate) fn router(running: Arc<Running>) -> Router {
     let asked = running.clone();
     Router::new()
         .route(STATUS, get(async move || Json(status(&running))))
-        .route(RELOAD, post(async move || Json(reloaded(&asked.reload("tunnelc reload").await))))
+        .route(RELOAD, post(async move || Json(reloaded(&asked.reload_for("tunnelc reload").await))))
 }
 
 fn reloaded(reloaded: &Reloaded) -> Value {

@@ -39,13 +39,13 @@ pub(crate) enum Proof {
 #[derive(Debug)]
 pub(crate) struct Slots {
     instance: Arc<Instance>,
-    running: Vec<Running>,
+    running: Vec<Supervised>,
     /// Those that finish their work.
     ending: Vec<Task<()>>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct Supervised {
     orders: mpsc::Sender<Order>,
     task: Task<()>,
 }
@@ -63,7 +63,7 @@ impl Slots {
         self.instance.sessions.resize(count);
         self.ending.retain(|task| !task.is_finished());
         let wanted = usize::from(count).min(self.running.len());
-        for Running { orders, task } in self.running.split_off(wanted) {
+        for Supervised { orders, task } in self.running.split_off(wanted) {
             // One that has given up needs no order.
             let _ = orders.send(Order::End).await;
             self.ending.push(task);
@@ -113,7 +113,7 @@ impl Slots {
         for slot in have..count {
             let (orders, received) = mpsc::channel(ORDERS);
             let task = supervisor::start(Slot(slot), self.instance.clone(), received);
-            self.running.push(Running { orders, task });
+            self.running.push(Supervised { orders, task });
         }
     }
 }

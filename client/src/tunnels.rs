@@ -150,12 +150,6 @@ impl Tunnels {
         self.list.lock().get(id).map(|known| known.tunnel.clone())
     }
 
-    /// Whether there is a tunnel of that number.
-    #[must_use]
-    pub fn has(&self, id: u32) -> bool {
-        self.list.lock().get(id).is_some()
-    }
-
     /// How the tunnels differ from `told`, which the server was told on a session. Those withdrawn lately are left alone.
     #[must_use]
     pub fn news(&self, told: &BTreeMap<u32, Registration>, now: Instant) -> News {

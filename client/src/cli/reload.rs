@@ -1,13 +1,18 @@
 //! `tunnelc reload`.
 
+use std::time::Duration;
+
 use argh::{ArgsInfo, FromArgs};
 use http::Method;
-use ops::cli::Exit;
+use ops::cli::{Exit, ExitCode, print};
 use serde_json::Value;
 
 use super::globals::Globals;
 use super::status::ask;
 use crate::admin::RELOAD;
+
+/// It may log in anew, at more than one server.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Make the running tunnelc of this state directory read its configuration file again.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -26,7 +31,7 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn run(&self, globals: &Globals) -> Result<Exit, Exit> {
-        let answer = ask(globals, Method::POST, RELOAD)?;
+        let answer = ask(globals, Method::POST, RELOAD, LIMIT)?;
         let failed = answer["outcome"] == "failed";
         let text = match (self.json, answer["outcome"].as_str()) {
             (true, _) => format!("{answer}\n"),
@@ -40,6 +45,14 @@ impl Reload {
             }
             _ => "the configuration says nothing new\n".to_owned(),
         };
-        if failed { Err(Exit::failed(text.trim_end())) } else { Ok(Exit::done(text)) }
+        match (failed, self.json) {
+            (false, _) => Ok(Exit::done(text)),
+            (true, false) => Err(Exit::failed(text)),
+            (true, true) => {
+                // What was asked for is the answer, also where it is bad news.
+                print(&text);
+                Err(Exit { code: ExitCode::Failed, text: String::new() })
+            }
+        }
     }
 }

@@ -12,6 +12,9 @@ use serde_json::Value;
 use super::globals::Globals;
 use crate::admin::STATUS;
 
+/// What is asked for is at hand.
+const LIMIT: Duration = Duration::from_secs(10);
+
 /// Show what the running tunnelc of this state directory is doing.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
@@ -28,17 +31,17 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(&self, globals: &Globals) -> Result<Exit, Exit> {
-        let status = ask(globals, Method::GET, STATUS)?;
+        let status = ask(globals, Method::GET, STATUS, LIMIT)?;
         Ok(Exit::done(if self.json { format!("{status}\n") } else { as_text(&status) }))
     }
 }
 
 /// Asks the running tunnelc.
-pub(super) fn ask(globals: &Globals, method: Method, page: &str) -> Result<Value, Exit> {
+pub(super) fn ask(globals: &Globals, method: Method, page: &str, limit: Duration) -> Result<Value, Exit> {
     let state = globals.state_dir()?;
     let socket = state.file(admin::SOCKET);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
-    runtime.block_on(admin::call(&socket, method, page, None)).map_err(|error| match error {
+    runtime.block_on(admin::call_within(limit, &socket, method, page, None)).map_err(|error| match error {
         AdminError::NobodyAnswers(path) => Exit::failed(format_args!(
             "no tunnelc at {} (state from {}); is it running?",
             path.display(),

@@ -119,6 +119,26 @@ fn after_a_refusal_the_last_good_part_stays_in_use() {
 }
 
 #[test]
+fn what_the_user_allows_later_is_looked_at_again_and_what_he_does_not_is_given_up() {
+    let scene = Scene::allowing(&[], &[]);
+    let consent = |dial: &[&str]| Consent {
+        dial: dial.iter().map(|text| text.parse().unwrap()).collect(),
+        listen: Vec::new(),
+    };
+    let changes = scene.groups.changes();
+    assert!(scene.prepare(1, &serving("app", "127.0.0.1:3000")).is_some());
+    scene.groups.stand(&[id(1)]);
+    assert_eq!(scene.groups.allow(consent(&["127.0.0.1:3000"])), [""; 0]);
+    assert_eq!(scene.groups.answers(), [(id(1), None)].into());
+    assert_eq!(scene.groups.states()[0].revision, Some(1), "it is in use at once, as it was to be");
+    assert!(scene.address_of("app").is_some() && changes.has_changed().unwrap());
+    let told = scene.groups.allow(consent(&[]));
+    assert!(told[0].ends_with(r#"add to [allow]: dial = ["127.0.0.1:3000"]"#), "{told:?}");
+    assert_eq!(scene.address_of("app"), None);
+    assert!(scene.groups.answers()[&id(1)].is_some());
+}
+
+#[test]
 fn the_same_refusal_is_told_once() {
     let scene = Scene::allowing(&[], &[]);
     let part = whole(1, &serving("app", "127.0.0.1:3000"));

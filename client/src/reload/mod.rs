@@ -79,6 +79,13 @@ impl Running {
         reloaded
     }
 
+    /// The same for somebody who may go away meanwhile: it is not left half done.
+    pub(crate) async fn reload_for(self: &Arc<Self>, cause: &'static str) -> Reloaded {
+        let (running, spawner) = (self.clone(), &self.instance.context.spawner);
+        let task = spawner.spawn(spawner.here(), "reload", async move { running.reload(cause).await });
+        task.await.unwrap_or_else(|end| Reloaded::Failed(end.to_string()))
+    }
+
     /// Waits until all slots have ended, as the process does.
     pub(crate) async fn finish(&self) {
         self.current.lock().await.slots.finish().await;

@@ -208,6 +208,30 @@ fn a_name_that_is_taken_over_ends_ad_hoc() {
 }
 
 #[test]
+fn tunnels_that_change_are_told_on_the_session_until_it_steps_back() {
+    run(SERVICE, |mut scene| async move {
+        scene.begins().await;
+        scene.grants().await;
+        let kind = TunnelKind::Http { host: None, set_host: None };
+        let (to, allow, plugins) = ("4000".parse().unwrap(), Vec::new(), Vec::new());
+        let other = Tunnel { name: "other".to_owned(), kind, group: None, allow, to, plugins };
+        let moved = Tunnel { to: "5000".parse().unwrap(), ..other.clone() };
+        scene.instance.tunnels.replace(vec![other]);
+        assert!(matches!(scene.hears().await, Control::Unregister(it) if it.ids == [0]));
+        assert!(matches!(scene.hears().await, Control::Register(it) if it.items.len() == 1 && it.items[0].id == 1));
+        // The server does not care where its service is.
+        scene.instance.tunnels.replace(vec![moved]);
+        scene.live.retire.cancel();
+        assert!(matches!(scene.hears().await, Control::Drain(_)));
+        scene.instance.tunnels.replace(Vec::new());
+        scene.says(Heartbeat { nonce: 9 }).await;
+        assert_eq!(scene.hears().await, Control::HeartbeatAck(HeartbeatAck { nonce: 9 }));
+        scene.says(Close { reason: CloseReason::DRAINED, text: "".into() }).await;
+        assert_eq!(scene.live.task.await.unwrap(), Over::Drained);
+    });
+}
+
+#[test]
 fn a_close_says_why() {
     run(SERVICE, |mut scene| async move {
         scene.begins().await;

@@ -240,7 +240,9 @@ impl Registry {
             return;
         }
         let changed = self.memberships.answered(&InstanceKey::of(live), handed, answer, &self.groups);
-        state.settle(live.id, Some(group));
+        if self.memberships.is_asked_for(handed) {
+            state.settle(live.id, Some(group));
+        }
         drop(state);
         if !changed {
             return;
@@ -260,7 +262,9 @@ impl Registry {
         let group = &handed.id().group;
         let mut state = self.state.lock();
         let changed = self.memberships.silent(&InstanceKey::of(live), handed, &self.groups);
-        state.settle(live.id, Some(group));
+        if self.memberships.is_asked_for(handed) {
+            state.settle(live.id, Some(group));
+        }
         drop(state);
         if changed {
             tracing::warn!(session = %live.id, client = live.login.name, group, "a member does not answer");

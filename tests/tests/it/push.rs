@@ -18,8 +18,7 @@ const HOST: &str = "app.localhost";
 /// A group `web` whose service `app` is at `app`, with more keys of the group.
 fn config(app: SocketAddr, more: &str) -> String {
     format!(
-        "timeouts = {{ watch = \"0s\" }}\n\
-         principal = [{{ name = \"edge\", groups = [\"web\"] }}]\n\
+        "principal = [{{ name = \"edge\", groups = [\"web\"] }}]\n\
          rule = [{{ name = \"app\", host = \"{HOST}\", to = \"web/app\" }}]\n\
          [[group]]\nname = \"web\"\n{more}\
          service = [{{ name = \"app\", servers = [{{ address = \"http://{app}\" }}] }}]\n"
@@ -123,8 +122,7 @@ async fn an_ingress_of_a_group_that_leads_elsewhere_loses_no_request() {
             format!("{{ name = \"{name}\", servers = [{{ address = \"http://{at}\" }}] }}")
         };
         format!(
-            "timeouts = {{ watch = \"0s\" }}\n\
-             principal = [{{ name = \"edge\", groups = [\"web\"] }}]\n\
+            "principal = [{{ name = \"edge\", groups = [\"web\"] }}]\n\
              service = [{}, {}]\n\
              [[group]]\nname = \"web\"\ningress = [{{ listen = \"{door}\", kind = \"http\", to = \"{to}\" }}]\n",
             at("billing", billing.addr()),

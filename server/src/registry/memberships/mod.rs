@@ -74,6 +74,13 @@ impl Memberships {
         ToHand { parts, list }
     }
 
+    /// Whether members are asked for just this part. One that was given up is another, also under the same number.
+    pub(super) fn is_asked_for(&self, handed: &Arc<Handed>) -> bool {
+        let groups = self.0.load();
+        let next = groups.get(&handed.id().group).and_then(|group| group.next.as_ref());
+        next.is_some_and(|next| Arc::ptr_eq(next, handed))
+    }
+
     /// How many members there are of each group in each state.
     #[must_use]
     pub fn counts(&self) -> Vec<GroupMembers> {

@@ -192,6 +192,32 @@ fn who_is_silent_or_leaves_is_not_waited_for() {
 }
 
 #[test]
+fn an_answer_to_what_was_given_up_is_none_to_what_is_asked_for_now() {
+    let (world, [bob, mallory]) = two();
+    let says = [(&*bob, Some("no")), (&*mallory, Some("no"))];
+    let given_up = std::cell::RefCell::new(None);
+    let answering = async {
+        *given_up.borrow_mut() = world.registry.to_hand(&bob).parts.pop();
+        says.iter().for_each(|(live, refusal)| answer(&world, live, *refusal));
+    };
+    let preparing = world.registry.prepare_parts(web(8, &[("app", NEW)]));
+    assert!(world.workers.block_on(join(preparing, answering)).0.is_err());
+    let given_up = given_up.into_inner().unwrap();
+    let late = async {
+        // As if they were for the same number of now.
+        world.registry.part_answered(&bob, &given_up, None);
+        world.registry.part_unanswered(&mallory, &given_up);
+        // Who waits for answers has its turn, and goes on waiting.
+        tokio::task::yield_now().await;
+        answer(&world, &bob, None);
+        answer(&world, &mallory, None);
+    };
+    let preparing = world.registry.prepare_parts(web(8, &[("app", NEW)]));
+    let prepared = world.workers.block_on(join(preparing, late)).0.unwrap();
+    assert_eq!(prepared.refusals(), []);
+}
+
+#[test]
 fn who_comes_late_undoes_nothing() {
     let (world, [bob, mallory]) = two();
     let late = async {
@@ -204,6 +230,21 @@ fn who_comes_late_undoes_nothing() {
     let wanted = WantedParts { require_all: true, ..web(8, &[("app", NEW)]) };
     let prepared = world.workers.block_on(join(world.registry.prepare_parts(wanted), late)).0.unwrap();
     world.registry.use_parts(prepared);
+    assert_eq!((serving(&world, "app"), states(&world)[2].0.as_str()), (2, "behind"));
+}
+
+#[test]
+fn who_takes_no_parts_has_no_say() {
+    let (world, [bob, mallory]) = two();
+    let mut login = mallory.login.clone();
+    (login.client, login.instance) = (protocol::id::ClientId([9; 16]), protocol::id::InstanceId([9; 16]));
+    login.takes_parts = false;
+    let admitted = world.registry.admit(&login).unwrap();
+    let link = world.linked("eve").live.link().clone();
+    let by_hand = Arc::new(Live::new(admitted.id, admitted.generation, login, link).0);
+    world.registry.attach(&by_hand, world.now);
+    let wanted = WantedParts { require_all: true, ..web(8, &[("app", NEW)]) };
+    apply(&world, wanted, &[(&bob, None), (&mallory, None)]);
     assert_eq!((serving(&world, "app"), states(&world)[2].0.as_str()), (2, "behind"));
 }
 
