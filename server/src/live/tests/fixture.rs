@@ -18,6 +18,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -160,6 +161,7 @@ pub(super) struct Backend {
     connections: Arc<AtomicUsize>,
     asked: watch::Receiver<usize>,
     go_on: Arc<Notify>,
+    _tasks: JoinSet<()>,
 }
 
 /// What it says to a request.
@@ -193,13 +195,15 @@ impl Backend {
         let (connections, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let (count, asked) = watch::channel(0);
         let (counted, may_go_on) = (connections.clone(), go_on.clone());
-        tokio::spawn(async move {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut served = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(stream, says, count.clone(), may_go_on.clone()));
+                served.spawn(serve(stream, says, count.clone(), may_go_on.clone()));
             }
         });
-        Self { address, connections, asked, go_on }
+        Self { address, connections, asked, go_on, _tasks: tasks }
     }
 
     /// How many connections there have been.
