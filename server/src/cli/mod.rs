@@ -9,6 +9,7 @@ mod audit;
 mod check;
 mod config;
 mod disable;
+mod drain;
 mod duration;
 mod enable;
 mod explain;
@@ -21,6 +22,7 @@ mod run;
 mod sessions;
 mod status;
 mod unban;
+mod upgrade;
 mod version;
 
 use std::ffi::OsString;
@@ -36,7 +38,7 @@ use crate::settings::Flags;
 const PROGRAM: &str = "tunneld";
 
 /// What the interface has and this version has not.
-const LATER: &[&str] = &["drain", "upgrade", "doctor", "routes"];
+const LATER: &[&str] = &["doctor", "routes"];
 
 /// Lets services that the world can not reach be reached by the world: clients (tunnelc) log in here, visitors come here.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -87,12 +89,14 @@ struct Tunneld {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Drain(drain::Drain),
     Explain(explain::Explain),
     Config(config::Config),
     Invite(invite::Invite),
     Principals(principals::Principals),
     Revoke(revoke::Revoke),
     Status(status::Status),
+    Upgrade(upgrade::Upgrade),
     Sessions(sessions::Sessions),
     Disable(disable::Disable),
     Enable(enable::Enable),
@@ -125,6 +129,7 @@ impl Tunneld {
         match command {
             Command::Run(_) | Command::Check(_) | Command::Explain(_) => Ok(Exit::done("")),
             Command::Config(config) => config.execute(&server),
+            Command::Drain(drain) => drain.execute(&server),
             Command::Invite(invite) => invite.execute(&server),
             Command::Principals(principals) => principals.execute(&server),
             Command::Revoke(revoke) => revoke.execute(&server),
@@ -135,6 +140,7 @@ impl Tunneld {
             Command::Kick(kick) => kick.execute(&server),
             Command::Unban(unban) => unban.execute(&server),
             Command::Audit(audit) => audit.execute(&server),
+            Command::Upgrade(upgrade) => upgrade.execute(&server),
             Command::Version(version) => Ok(version.execute()),
         }
     }
@@ -152,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_refused_as_such() {
-        let commands = ["drain", "upgrade", "doctor", "routes"];
+        let commands = ["doctor", "routes"];
         for words in commands {
             let exit = said(&format!("tunneld {words}"));
             assert_eq!(exit.code, ExitCode::Usage, "{words}");
