@@ -106,7 +106,7 @@ impl Drain {
     /// The same drain for a part that `start`, a child of this one's, may end before.
     #[must_use]
     pub fn begun_by(&self, start: CancellationToken) -> Self {
-        Self { start, now: self.now.clone(), work: self.work.clone() }
+        Self { start, ..self.clone() }
     }
 
     /// Counts a piece of work in progress. Work that starts during the drain is waited for too.
