@@ -226,7 +226,6 @@ impl Shared {
         let join = &self.joins[number % self.joins.len()];
         let tls = self.tls[number % self.tls.len()].clone();
         let draft = HelloDraft {
-            takes_parts: false,
             client,
             instance,
             slot: Slot(0),

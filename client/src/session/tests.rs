@@ -35,6 +35,7 @@ use super::*;
 use crate::events::{Event, Events, Watched};
 use crate::groups::Groups;
 use crate::login::Login;
+use crate::rotation::Rotation;
 use crate::sessions::Sessions;
 use crate::settings::Mode;
 use crate::tunnel::{Tunnel, TunnelKind};
@@ -75,6 +76,7 @@ fn instance(spawner: &Spawner, mode: Mode) -> (Arc<Instance>, Watched, mpsc::Rec
         servers: KnownServers::default(),
     };
     let instance = Arc::new(Instance {
+        rotation: parking_lot::Mutex::new(Rotation::default()),
         client: ClientId([1; 16]),
         id: InstanceId([2; 16]),
         login: ArcSwap::from_pointee(Login {
@@ -218,7 +220,9 @@ fn tunnels_that_change_are_told_on_the_session_until_it_steps_back() {
         let moved = Tunnel { to: "5000".parse().unwrap(), ..other.clone() };
         scene.instance.tunnels.replace(vec![other]);
         assert!(matches!(scene.hears().await, Control::Unregister(it) if it.ids == [0]));
-        assert!(matches!(scene.hears().await, Control::Register(it) if it.items.len() == 1 && it.items[0].id == 1));
+        assert!(
+            matches!(scene.hears().await, Control::Register(it) if it.items.len() == 1 && it.items[0].id == 1)
+        );
         // The server does not care where its service is.
         scene.instance.tunnels.replace(vec![moved]);
         scene.live.retire.cancel();

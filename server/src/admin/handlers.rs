@@ -32,7 +32,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
     Json(Status {
         version: VERSION.to_owned(),
         uptime_seconds: admin.started.elapsed().as_secs(),
-        state: if admin.drain.is_cancelled() { "draining" } else { "ready" }.to_owned(),
+        state: if admin.drain.is_draining() { "draining" } else { "ready" }.to_owned(),
         domain: admin.registry.naming().domain.to_string(),
         listen: ListenInfo {
             tunnel: bound.tunnel.to_string(),

@@ -6,6 +6,7 @@ mod audit;
 mod config;
 pub(crate) mod explain;
 mod gate;
+pub mod going;
 mod handlers;
 mod meaning;
 mod orders;
@@ -25,14 +26,16 @@ use std::time::Instant;
 use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, get, post};
+use ops::drain::Drain;
 use ops::state_dir::StateDir;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
 use crate::admission::Door;
 use crate::identity::Store;
 use crate::live::Running;
 use crate::registry::Registry;
 use crate::revision::{Board, Desk};
+use crate::upgrade::Answer;
 
 /// Where the server listens, as bound; of a listener with several addresses the first.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +71,10 @@ pub struct Admin {
     pub(crate) board: Arc<Board>,
     /// Where changes of the configuration are asked for.
     pub(crate) desk: Desk,
-    /// Cancelled when it drains.
-    pub drain: CancellationToken,
+    /// Its end.
+    pub drain: Drain,
+    /// Asks for an upgrade.
+    pub(crate) upgrade: mpsc::Sender<Answer>,
 }
 
 /// Version of the program.
@@ -108,6 +113,8 @@ fn pages() -> Vec<Page> {
         takes("/v1/enable", orders::enable),
         takes("/v1/kick", orders::kick),
         takes("/v1/unban", orders::unban),
+        takes("/v1/drain", going::drain),
+        takes("/v1/upgrade", going::upgrade),
     ]
 }
 

@@ -10,6 +10,7 @@ mod check;
 mod config;
 mod disable;
 mod doctor;
+mod drain;
 mod duration;
 mod enable;
 mod explain;
@@ -25,6 +26,7 @@ mod sessions;
 mod status;
 mod table;
 mod unban;
+mod upgrade;
 mod version;
 
 use std::ffi::OsString;
@@ -38,9 +40,6 @@ use crate::settings::Flags;
 
 /// The program in messages.
 const PROGRAM: &str = "tunneld";
-
-/// What the interface has and this version has not.
-const LATER: &[&str] = &["drain", "upgrade"];
 
 /// Lets services that the world can not reach be reached by the world: clients (tunnelc) log in here, visitors come here.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -92,6 +91,7 @@ struct Tunneld {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Drain(drain::Drain),
     Explain(explain::Explain),
     Config(config::Config),
     Doctor(doctor::Doctor),
@@ -99,6 +99,7 @@ enum Command {
     Principals(principals::Principals),
     Revoke(revoke::Revoke),
     Status(status::Status),
+    Upgrade(upgrade::Upgrade),
     Sessions(sessions::Sessions),
     Disable(disable::Disable),
     Enable(enable::Enable),
@@ -111,7 +112,7 @@ enum Command {
 
 /// Does what `argv` says, in a program that knows these `kinds` of plugins.
 pub fn main(argv: impl IntoIterator<Item = OsString>, kinds: &Kinds) -> Exit {
-    match parse::<Tunneld>(PROGRAM, argv, LATER) {
+    match parse::<Tunneld>(PROGRAM, argv, &[]) {
         Ok(tunneld) => tunneld.execute(kinds).unwrap_or_else(|exit| exit),
         Err(exit) => exit,
     }
@@ -135,6 +136,7 @@ impl Tunneld {
                 Ok(Exit::done(""))
             }
             Command::Config(config) => config.execute(&server),
+            Command::Drain(drain) => drain.execute(&server),
             Command::Invite(invite) => invite.execute(&server),
             Command::Principals(principals) => principals.execute(&server),
             Command::Revoke(revoke) => revoke.execute(&server),
@@ -146,6 +148,7 @@ impl Tunneld {
             Command::Unban(unban) => unban.execute(&server),
             Command::Audit(audit) => audit.execute(&server),
             Command::Routes(routes) => routes.execute(&server),
+            Command::Upgrade(upgrade) => upgrade.execute(&server),
             Command::Version(version) => Ok(version.execute()),
         }
     }
@@ -159,16 +162,6 @@ mod tests {
 
     fn said(line: &str) -> Exit {
         main(line.split_whitespace().map(OsString::from), &Kinds::built_in())
-    }
-
-    #[test]
-    fn what_is_not_built_yet_is_refused_as_such() {
-        let commands = ["drain", "upgrade"];
-        for words in commands {
-            let exit = said(&format!("tunneld {words}"));
-            assert_eq!(exit.code, ExitCode::Usage, "{words}");
-            assert!(exit.text.contains("is not in this version"), "{words}: {}", exit.text);
-        }
     }
 
     #[test]

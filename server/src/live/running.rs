@@ -144,6 +144,12 @@ impl Running {
         all.iter().filter(|listener| listener.address() == Some(address)).find_map(|listener| listener.down())
     }
 
+    /// Listens to nobody but operators any more, who come in on the last of it too.
+    pub(crate) fn end_listening(&self) {
+        let is_for_operators = |listener: &Arc<Listener>| matches!(listener.role, Role::Ops | Role::Admin);
+        self.listeners.lock().retain(is_for_operators);
+    }
+
     /// Constructs and proves what is new of `document`, which gets the number `revision`: binds, resolves, asks the members
     /// of groups. Changes nothing; a dropped [`Proven`] undoes what it holds.
     ///

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping")]
 #![expect(clippy::print_stdout, reason = "figures are for whoever asks for them")]
 
+mod activation;
 mod admin;
 mod bad_input;
 mod browser;
@@ -43,5 +44,6 @@ mod slow_streams;
 mod stage;
 mod state;
 mod tcp;
+mod upgrade;
 mod websocket;
 mod websocket_peers;
