@@ -20,7 +20,6 @@ fn moments(mut times: Vec<f64>) -> (f64, f64, f64) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "figures are for whoever asks for them")]
 fn d28_an_unknown_id_takes_as_long_as_a_wrong_secret() {
     let (_temp, state) = state();
     let guest = Guest::new(&state, None, false);
