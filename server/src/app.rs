@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use transport::session::ProcessBudget;
 
 use crate::admin::{Admin, Audit, VERSION, audited, router};
-use crate::admission::Door;
+use crate::admission::{self, Door};
 use crate::certificates::{self, Certificates};
 use crate::identity::{ServerKey, StateKey, Store};
 use crate::live::{AtStart, Proven, Running, Serving, Shared, Unproven, Wishes, key_names};
@@ -324,6 +324,7 @@ impl Parts {
                 "watch visitors' certificates",
                 certificates::watch(ready.certificates, own_expires, ready.metrics),
             ),
+            spawner.spawn(here, "watch the CA of clients", admission::watch(running.door().clone())),
             spawner.spawn(here, "configuration", authority.run(asked, hangups)),
         ];
         let default_join = first.joins().keep_default(&state, &identity, SystemTime::now());
