@@ -4,8 +4,8 @@ mod gate;
 mod listener;
 mod lobby;
 mod login;
-mod watch;
 mod warnings;
+mod watch;
 
 #[cfg(test)]
 mod tests;
