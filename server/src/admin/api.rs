@@ -358,6 +358,17 @@ pub struct DisabledInfo {
     pub since: u64,
 }
 
+impl DisabledInfo {
+    /// Whether it is one of these words, or has to do with it; a host may be said without its domain.
+    #[must_use]
+    pub fn is_about(&self, words: &[&str], domain: &str) -> bool {
+        let bare = self.what.split_once(':').map_or("", |(_, bare)| bare);
+        let short = bare.strip_suffix(domain).and_then(|label| label.strip_suffix('.'));
+        let mut names = bare.split('/').chain([bare]).chain(short).chain(self.called.as_deref());
+        names.any(|name| words.iter().any(|word| word.eq_ignore_ascii_case(name)))
+    }
+}
+
 /// Body of `POST /v1/disable` and of `POST /v1/enable`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

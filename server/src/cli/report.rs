@@ -61,6 +61,11 @@ pub(super) fn config(revision: u64, info: &ConfigInfo) -> String {
     text
 }
 
+/// What is out of service of what was asked for.
+pub(super) fn disabled(infos: &[DisabledInfo]) -> String {
+    infos.iter().map(|info| format!("disabled: {}", disabled_line(info).trim_start())).collect()
+}
+
 fn disabled_line(info: &DisabledInfo) -> String {
     let DisabledInfo { what, called, since } = info;
     let called = called.as_ref().map_or_else(String::new, |called| format!(" ({called})"));
