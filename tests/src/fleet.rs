@@ -230,6 +230,7 @@ impl Shared {
             instance,
             slot: Slot(0),
             replaces: None,
+            takes_parts: false,
             credential: join.credential.clone(),
             name: format!("c{number}"),
             agent: "tests/fleet".to_owned(),
