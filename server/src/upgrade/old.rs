@@ -117,33 +117,51 @@ impl Drop for Candidate {
     }
 }
 
+/// That another process takes whoever comes, and who is to hear it.
+pub(crate) struct HandedOver {
+    upgrade: Upgrade,
+    answer: Option<Answer>,
+}
+
+impl HandedOver {
+    /// Tells the operator, who may go on with the new process: this one answers nobody any more.
+    pub(crate) fn tell(self) {
+        if let Some(answer) = self.answer {
+            let _ = answer.send(Ok(self.upgrade));
+        }
+    }
+}
+
 /// Where the operator hears what came of it.
 pub(crate) type Answer = oneshot::Sender<Result<Upgrade, String>>;
 
 impl Handing<'_> {
-    /// Hands over whenever a signal or the operator asks for it, until it has worked; false: the drain has started.
-    pub(crate) async fn wanted(&self, signals: &mut Upgrades, asked: &mut mpsc::Receiver<Answer>) -> bool {
+    /// Hands over whenever a signal or the operator asks for it, until it has worked; none: the drain has started.
+    pub(crate) async fn wanted(
+        &self,
+        signals: &mut Upgrades,
+        asked: &mut mpsc::Receiver<Answer>,
+    ) -> Option<HandedOver> {
         loop {
             let answer = tokio::select! {
                 biased;
-                () = self.drain.start.cancelled() => return false,
+                () = self.drain.start.cancelled() => return None,
                 () = signals.next() => None,
                 answer = asked.recv() => answer,
             };
-            let result = self.attempt().await;
-            match &result {
-                Ok(Upgrade { process, moved: (there, of) }) => {
+            match self.attempt().await {
+                Ok(upgrade) => {
+                    let (process, (there, of)) = (upgrade.process, upgrade.moved);
                     tracing::info!(process, there, of, "another process has taken over");
+                    return Some(HandedOver { upgrade, answer });
                 }
-                Err(error) => tracing::error!(%error, "no upgrade: this process goes on"),
-            }
-            let done = result.is_ok();
-            if let Some(answer) = answer {
-                // Who does not wait for it finds it in the log.
-                let _ = answer.send(result.map_err(|error| error.to_string()));
-            }
-            if done {
-                return true;
+                Err(error) => {
+                    tracing::error!(%error, "no upgrade: this process goes on");
+                    if let Some(answer) = answer {
+                        // Who does not wait for it finds it in the log.
+                        let _ = answer.send(Err(error.to_string()));
+                    }
+                }
             }
         }
     }
