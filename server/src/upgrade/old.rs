@@ -34,6 +34,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const MOVE: Duration = Duration::from_secs(10);
 /// How often it looks whether they are.
 const LOOK: Duration = Duration::from_millis(50);
+/// The number of the process that a container is.
+const FIRST: u32 = 1;
 /// Clients on their way to the new process that have come by a listener for visitors.
 const FORWARDED: usize = 64;
 
@@ -73,6 +75,9 @@ pub(crate) enum UpgradeError {
     /// This one ends.
     #[error("the server stops")]
     Stopping,
+    /// Nothing outlives this one.
+    #[error("this process is the first of its container, and everything in there ends with it: start a new container instead")]
+    First,
 }
 
 /// Everything that is handed over, and what has to hold still meanwhile.
@@ -171,6 +176,9 @@ impl Handing<'_> {
     /// # Errors
     /// [`UpgradeError`].
     async fn attempt(&self) -> Result<Upgrade, UpgradeError> {
+        if std::process::id() == FIRST {
+            return Err(UpgradeError::First);
+        }
         let attempt = self.drain.start.run_until_cancelled(self.hand_over()).await;
         let result = attempt.unwrap_or(Err(UpgradeError::Stopping));
         if result.is_err() {

@@ -242,3 +242,15 @@ async fn a_client_at_the_https_port_moves_too() {
     let stream = tls::connect(door, "app.t.localhost", &root).await.unwrap();
     assert_eq!(Visitor::over(stream).await.unwrap().whole(ask()).await.unwrap().status, 200);
 }
+
+/// Nothing outlives the first process of a container.
+#[tokio::test]
+async fn the_first_process_of_a_container_is_not_upgraded() {
+    let home = tempfile::tempdir().unwrap();
+    let wrapper = ["unshare", "--pid", "--fork", "--kill-child", "--"].map(str::to_owned);
+    let loopback = std::net::Ipv4Addr::LOCALHOST.into();
+    let server = Tunneld::inside(home, &wrapper, loopback, &[]).await;
+    let done = server.admin(&["upgrade"]).await;
+    assert_eq!(done.code, Some(1), "{}", done.text());
+    assert!(done.stderr.contains("first of its container"), "{}", done.text());
+}
