@@ -382,12 +382,13 @@ impl Parts {
             drain: &drain,
             spawner,
         };
-        if handing.wanted(&mut upgrades, &mut asked_for).await {
+        if let Some(handed_over) = handing.wanted(&mut upgrades, &mut asked_for).await {
             drain.linger(shutdown::LINGER);
             drain.ask(None);
             quiet.cancel();
             // What changes from now on changes there.
             background.iter().for_each(Task::abort);
+            handed_over.tell();
             let hear = upkeep::hear_of_revocations(registry.clone(), identity.clone());
             spawner.spawn(here, "revocations", hear);
         } else {

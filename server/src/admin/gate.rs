@@ -36,7 +36,6 @@ impl Gate {
     }
 
     /// `pages`, behind it.
-    #[must_use]
     pub fn before(self, pages: Router) -> Router {
         pages.layer(from_fn_with_state(Arc::new(self), check))
     }
