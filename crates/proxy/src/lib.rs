@@ -31,6 +31,7 @@ pub mod ingress;
 pub mod outside;
 pub mod page;
 pub mod plugin;
+mod last_chunk;
 mod poison;
 mod pool;
 pub mod responder;

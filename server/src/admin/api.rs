@@ -451,6 +451,12 @@ pub struct Treated {
     pub timeout_ms: Option<u64>,
     /// None: the general number.
     pub retries: Option<u8>,
+    /// In bytes; none: the general limit, 0: no limit.
+    #[serde(default)]
+    pub max_body: Option<u64>,
+    /// None: the general limit, 0: no limit.
+    #[serde(default)]
+    pub max_concurrent_requests: Option<u32>,
 }
 
 /// One target of a rule.

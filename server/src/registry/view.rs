@@ -168,7 +168,7 @@ fn group_info(group: &Group, disabled: bool) -> Option<GroupInfo> {
 }
 
 /// A member behind a name or an ingress, with the servers of what it is asked for there.
-fn behind_info(behind: &Behind) -> MemberInfo {
+pub(super) fn behind_info(behind: &Behind) -> MemberInfo {
     let mut info = member_info(&behind.instance);
     if behind.instance.state() == MemberState::Ready && behind.reported.is_sick() {
         info.state = SICK.to_owned();

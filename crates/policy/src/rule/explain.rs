@@ -116,7 +116,16 @@ impl fmt::Display for Action {
 
 /// How a request is treated, as the keys of a rule. The values of fields are not shown: they may be secrets.
 fn lines(treatment: &Treatment) -> Vec<String> {
-    let Treatment { set_host, strip_prefix, set_headers, timeout, retries, plugins } = treatment;
+    let Treatment {
+        set_host,
+        strip_prefix,
+        set_headers,
+        timeout,
+        retries,
+        max_body,
+        max_concurrent_requests,
+        plugins,
+    } = treatment;
     let mut lines = Vec::new();
     if !plugins.is_empty() {
         lines.push(format!("plugins {}", plugins.join(", ")));
@@ -129,6 +138,8 @@ fn lines(treatment: &Treatment) -> Vec<String> {
     }
     lines.extend(timeout.map(|timeout| format!("timeout {timeout:?}")));
     lines.extend(retries.map(|retries| format!("retries {retries}")));
+    lines.extend(max_body.map(|bytes| format!("max_body {bytes}")));
+    lines.extend(max_concurrent_requests.map(|most| format!("max_concurrent_requests {most}")));
     lines
 }
 

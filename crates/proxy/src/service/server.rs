@@ -205,6 +205,7 @@ impl Server {
         let upgrade = into_http2(&mut request, https).ok_or(Unanswered::unfit())?;
         match ask(&mut lease.sender(), request, &interims).await {
             Ok((mut response, stream)) => {
+                lease.was_taken(true);
                 if let Some(upgrade) = upgrade {
                     upgrade.answered(&mut response);
                 }
@@ -212,7 +213,7 @@ impl Server {
             }
             Err(unanswered) => {
                 if unanswered.progress == Progress::NotProcessed {
-                    lease.retire();
+                    lease.was_taken(false);
                 }
                 Err(unanswered)
             }
