@@ -322,10 +322,9 @@ mod tests {
         let dispatch = dispatch(&down, &metrics);
         let mut tries = dispatch.begin();
         tries.allow(u8::MAX);
-        let mut count = |of| std::iter::from_fn(|| {
-            tries.another(of, Knowledge::SessionLost, true, true).then_some(())
-        })
-        .count();
+        let mut count = |of| {
+            std::iter::from_fn(|| tries.another(of, Knowledge::SessionLost, true, true).then_some(())).count()
+        };
         assert!((3..6).contains(&count(&down)));
         (0..50).for_each(|_| down.metrics.routed());
         assert!((10..13).contains(&count(&down)), "a fifth of the requests");

@@ -63,9 +63,9 @@ impl Registry {
             host,
             to: relay.to.to_string(),
             members: match &relay.to {
-                ServiceName::Grouped { group, service } => self.groups().look(group, service, |served| {
-                    served.behind.iter().map(behind_info).collect()
-                }),
+                ServiceName::Grouped { group, service } => self
+                    .groups()
+                    .look(group, service, |served| served.behind.iter().map(behind_info).collect()),
                 ServiceName::Plain(_) | ServiceName::Own(_) => None,
             }
             .unwrap_or_default(),
@@ -153,7 +153,11 @@ fn group_info(group: &Group, disabled: bool) -> Option<GroupInfo> {
         let (state, reason) = membership.state(group.name());
         let servers = membership.reported().flat_map(|(service, reported)| server_infos(service, &reported));
         GroupMemberInfo {
-            member: MemberInfo { state: state.to_owned(), servers: servers.collect(), ..member_info(instance) },
+            member: MemberInfo {
+                state: state.to_owned(),
+                servers: servers.collect(),
+                ..member_info(instance)
+            },
             principal: instance.key.principal.to_string(),
             reason: reason.map(|reason| reason.to_string()),
         }

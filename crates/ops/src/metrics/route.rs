@@ -51,7 +51,9 @@ struct Inner {
 
 impl RouteMetrics {
     pub(super) fn new(labels: Route, metrics: Metrics) -> Self {
-        Self { inner: Arc::new(Inner { labels, metrics, series: OnceLock::new(), routed: AtomicU64::new(0) }) }
+        Self {
+            inner: Arc::new(Inner { labels, metrics, series: OnceLock::new(), routed: AtomicU64::new(0) }),
+        }
     }
 
     /// Counts a request that was answered with `status`, `took` after its head was read.

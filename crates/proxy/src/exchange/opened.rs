@@ -59,10 +59,7 @@ enum Uploading {
     /// Whoever reads the response, by the way.
     Reader(Spawner),
     /// A task of its own, because the reader may be kept waiting by the visitor.
-    Task {
-        task: Option<Waker>,
-        reader: Option<Waker>,
-    },
+    Task { task: Option<Waker>, reader: Option<Waker> },
     /// The visitor has broken it off, which the reader is to say.
     Broken,
 }
@@ -126,7 +123,10 @@ fn has_no_body(method: &Method, status: StatusCode) -> bool {
 /// Whether a visitor knows what to do with trailers: in HTTP/1.1 it says so (RFC 9110 section 10.1.4).
 fn takes_trailers(request: &Parts) -> bool {
     let says = |value: &HeaderValue| {
-        value.as_bytes().split(|byte| *byte == b',').any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     };
     match request.version {
         Version::HTTP_2 => true,

@@ -58,7 +58,10 @@ impl RequestBody {
     /// A body that is still to come; `length` is what the head says of it.
     pub(crate) fn streamed(length: Option<u64>) -> (BodyFeed, Self) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (BodyFeed(PollSender::new(sender)), Self { pieces: Some(Pieces::Once(receiver)), length, ..Self::empty() })
+        (
+            BodyFeed(PollSender::new(sender)),
+            Self { pieces: Some(Pieces::Once(receiver)), length, ..Self::empty() },
+        )
     }
 
     /// As [`Self::streamed`], and it may be sent again.
@@ -88,13 +91,13 @@ impl Body for RequestBody {
         let frame = loop {
             let Some(pieces) = &mut this.pieces else { return Poll::Ready(None) };
             let frame = match pieces {
-            Pieces::Once(pieces) => match ready!(pieces.poll_recv(cx)) {
-                Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
-                Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
-                Some(Piece::End) => None,
-                None => Some(Err(Cut)),
-            },
-            Pieces::Again(reader) => ready!(reader.poll(cx)),
+                Pieces::Once(pieces) => match ready!(pieces.poll_recv(cx)) {
+                    Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+                    Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
+                    Some(Piece::End) => None,
+                    None => Some(Err(Cut)),
+                },
+                Pieces::Again(reader) => ready!(reader.poll(cx)),
             };
             match frame {
                 Some(Ok(frame)) if frame.is_trailers() && this.last_chunk.is_some() => {

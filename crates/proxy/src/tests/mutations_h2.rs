@@ -70,9 +70,14 @@ fn script(random: &mut StdRng, id: u64) -> Script {
     for number in 0..random.random_range(1..4u32) {
         let (stream, path) = (2 * number + 1, format!("/{id}/{number}"));
         let method = ["GET", "POST", "PUT"][random.random_range(0..3)];
-        let mut fields = vec![(":method", method), (":scheme", "http"), (":authority", HOST), (":path", &*path)];
+        let mut fields =
+            vec![(":method", method), (":scheme", "http"), (":authority", HOST), (":path", &*path)];
         for _ in 0..random.random_range(0..3) {
-            let at = if random.random_range(0..8) == 0 { random.random_range(0..=fields.len()) } else { fields.len() };
+            let at = if random.random_range(0..8) == 0 {
+                random.random_range(0..=fields.len())
+            } else {
+                fields.len()
+            };
             fields.insert(at, FIELDS[random.random_range(0..FIELDS.len())]);
         }
         let pieces = random.random_range(0..3);
@@ -153,7 +158,8 @@ fn succeeded(line: &AccessLine) -> bool {
 #[test]
 fn streams_are_the_same_requests_on_both_sides() {
     let batches = if env::var_os("TUNNEL_FULL").is_some() { 20 * BATCHES } else { BATCHES };
-    let seed: u64 = env::var("TUNNEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    let seed: u64 =
+        env::var("TUNNEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}, {} connections", batches * BATCH);
     let service = ByHand::new();
     run(service.addr(), move |world| async move {
@@ -170,17 +176,20 @@ fn streams_are_the_same_requests_on_both_sides() {
                 let Some(answered) = answered else { continue };
                 known += answered;
                 let all = |lines: &[AccessLine]| {
-                    let of_visitor = lines.iter().filter(|line| line.visitor == Some(visitor) && succeeded(line));
+                    let of_visitor =
+                        lines.iter().filter(|line| line.visitor == Some(visitor) && succeeded(line));
                     of_visitor.count() >= answered
                 };
                 let lines = world.server_lines.until(all).await;
-                let count = lines.iter().filter(|line| line.visitor == Some(visitor) && succeeded(line)).count();
+                let count =
+                    lines.iter().filter(|line| line.visitor == Some(visitor) && succeeded(line)).count();
                 assert_eq!(count, answered, "seed {seed}");
             }
         }
         let lines = world.server_lines.until(|_| true).await;
         served.extend(backend.take());
-        let path = |line: &AccessLine| line.path.as_ref().map(|path| path.path().to_owned()).unwrap_or_default();
+        let path =
+            |line: &AccessLine| line.path.as_ref().map(|path| path.path().to_owned()).unwrap_or_default();
         let mut once = HashSet::new();
         for path in &served {
             assert!(made.contains(path), "{path} was served, and nobody has asked for it; seed {seed}");

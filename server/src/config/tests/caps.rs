@@ -19,7 +19,7 @@ group = [{ name = "g", service = [{ name = "web", servers = [{ address = "h2c://
 "#;
     let expected = [
         "8:34 \"web\" takes requests only: a server of it has a scheme",
-        "8:102 \"shut\" takes requests only: it has plugins, which see no connections",
+        "8:103 \"shut\" takes requests only: it has plugins, which see no connections",
         "9:48 \"g/web\" takes requests only: a server of it has a scheme",
     ];
     assert_eq!(wrong(source), expected);
