@@ -194,12 +194,27 @@ pub struct MemberInfo {
     pub instance: String,
     /// What the client calls itself.
     pub name: String,
-    /// `ready`, `draining`, `disabled` or `absent`.
+    /// `ready`, `sick` (no server of its service is healthy), `draining`, `disabled` or `absent`.
     pub state: String,
     /// Round-trip time of its fastest session, in milliseconds.
     pub rtt_ms: Option<f64>,
     /// Its sessions.
     pub sessions: usize,
+    /// The servers of its service, or of all its services of the group, as it finds them. Of a single server that is not
+    /// probed nothing is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<ServerInfo>,
+}
+
+/// One server that a member dials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerInfo {
+    /// Of which service.
+    pub service: String,
+    /// What it is called there; mostly its address.
+    pub server: String,
+    /// `healthy`, `ejected` or `sick`.
+    pub state: String,
 }
 
 /// Answer of `GET /v1/principals`.
@@ -447,6 +462,12 @@ pub struct Treated {
     pub timeout_ms: Option<u64>,
     /// None: the general number.
     pub retries: Option<u8>,
+    /// In bytes; none: the general limit, 0: no limit.
+    #[serde(default)]
+    pub max_body: Option<u64>,
+    /// None: the general limit, 0: no limit.
+    #[serde(default)]
+    pub max_concurrent_requests: Option<u32>,
 }
 
 /// One target of a rule.
