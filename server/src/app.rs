@@ -324,7 +324,11 @@ impl Parts {
                 "watch visitors' certificates",
                 certificates::watch(ready.certificates, own_expires, ready.metrics),
             ),
-            spawner.spawn(here, "watch the CA of clients", admission::watch(running.door().clone())),
+            spawner.spawn(
+                here,
+                "watch the CA of clients",
+                admission::watch_authority(running.door().clone()),
+            ),
             spawner.spawn(here, "configuration", authority.run(asked, hangups)),
         ];
         let default_join = first.joins().keep_default(&state, &identity, SystemTime::now());

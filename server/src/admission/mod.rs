@@ -1,18 +1,18 @@
 //! How clients get in: connections that have proved nothing yet are few, short, and cost nobody else anything.
 
+mod authority_file;
 mod gate;
 mod listener;
 mod lobby;
 mod login;
 mod warnings;
-mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub use authority_file::watch as watch_authority;
 pub use gate::{GateError, NewGate};
 pub use listener::{listen, take};
-pub use watch::watch;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -76,7 +76,9 @@ pub(crate) enum UpgradeError {
     #[error("the server stops")]
     Stopping,
     /// Nothing outlives this one.
-    #[error("this process is the first of its container, and everything in there ends with it: start a new container instead")]
+    #[error(
+        "this process is the first of its container, and everything in there ends with it: start a new container instead"
+    )]
     First,
 }
 

@@ -102,7 +102,8 @@ async fn the_service_manager_hears_who_serves() {
     let manager = UnixDatagram::bind(&path).unwrap();
     let hear = async || {
         let mut said = [0; 256];
-        let length = within("a word to the service manager", SOON * 2, manager.recv(&mut said)).await.unwrap();
+        let length =
+            within("a word to the service manager", SOON * 2, manager.recv(&mut said)).await.unwrap();
         String::from_utf8_lossy(&said[..length]).trim().to_owned()
     };
     let mut server = Tunneld::within(vec![("NOTIFY_SOCKET", path.clone().into())]).await;
