@@ -27,7 +27,7 @@ test: programs peers nextest ## every test
 
 faults: peers nextest ## the fault cases in their long forms, on release builds
 	cargo build --release -p server -p client
-	TUNNEL_FULL=1 cargo nextest run --release -p tests --profile faults
+	TUNNEL_FULL=1 cargo nextest run --release -p tests -p proxy --profile faults
 
 # Debian's names of what the tests speak to, each behind the program that it brings.
 PEERS = curl:curl faketime:faketime nginx:nginx-light chromium-headless-shell:chromium-headless-shell python3:python3-venv ip:iproute2

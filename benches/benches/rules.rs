@@ -50,15 +50,41 @@ fn find(c: &mut Criterion) {
         let service = Some(format!("pkg.S{number}"));
         Matcher { grpc: Some(GrpcMatcher { service, method: None }), ..on_host(7) }
     });
+    let methods = table(|number| Matcher { methods: vec![format!("M{number}")], ..on_host(7) });
+    let clients = table(|number| {
+        let [_, _, high, low] = u32::try_from(number).unwrap().to_be_bytes();
+        Matcher { clients: vec![format!("10.{high}.{low}.0/24").parse().unwrap()], ..on_host(7) }
+    });
+    let names = table(|number| {
+        let header = HeaderMatcher { name: format!("x-{number}"), value: ValueMatcher::Present };
+        Matcher { headers: vec![header], ..on_host(7) }
+    });
+    let beginnings = table(|number| {
+        let value = ValueMatcher::Prefix(format!("t{number}/"));
+        Matcher { headers: vec![HeaderMatcher { name: "x-path".to_owned(), value }], ..on_host(7) }
+    });
+    // All of them share the method and a field: what tells them apart is what they are found by.
+    let mixed = table(|number| {
+        let [_, _, high, low] = u32::try_from(number).unwrap().to_be_bytes();
+        let value = ValueMatcher::Exact("1".to_owned());
+        Matcher {
+            methods: vec!["GET".to_owned()],
+            headers: vec![HeaderMatcher { name: "x-9000".to_owned(), value }],
+            clients: vec![format!("10.{high}.{low}.0/24").parse().unwrap()],
+            ..on_host(7)
+        }
+    });
     let fields: Vec<(String, String)> = [
         ("user-agent", "grpc-rust/1.0"),
         ("content-type", "application/grpc"),
         ("accept", "*/*"),
         ("x-tenant", "t9000"),
+        ("x-9000", "1"),
+        ("x-path", "t9000/a"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec();
-    let (host, client) = (Host::parse("h7.t.example.com").unwrap(), IpAddr::from([192, 0, 2, 1]));
+    let (host, client) = (Host::parse("h7.t.example.com").unwrap(), IpAddr::from([10, 35, 40, 1]));
     let asking = |path| Asked { host: &host, method: "GET", path, fields: &fields, client };
 
     let mut group = c.benchmark_group("a rule among 10,000");
@@ -67,6 +93,11 @@ fn find(c: &mut Criterion) {
         ("by path on one host", &one_host, asking("/v1/r9000/x/y")),
         ("by a field", &tenants, asking("/")),
         ("by a gRPC service", &calls, asking("/pkg.S9000/Call")),
+        ("by a method", &methods, Asked { method: "M9000", ..asking("/") }),
+        ("by the visitor", &clients, asking("/")),
+        ("by the name of a field", &names, asking("/")),
+        ("by the beginning of a field", &beginnings, asking("/")),
+        ("by the rarest of several", &mixed, asking("/")),
         ("none", &deep, asking("/v2")),
     ] {
         assert_eq!(table.find(&asked).map(|found| found.place), naive(table, &asked), "{name}");

@@ -35,6 +35,10 @@ wire_code! {
         CANCEL = 14, "cancel";
         /// The rest of the body is of no use: the response is complete without it.
         NOT_WANTED = 15, "not-wanted";
+        /// The service did not accept the connection in time.
+        SERVICE_UNREACHABLE = 16, "service-unreachable";
+        /// The service says that it has not looked at the request.
+        NOT_PROCESSED = 17, "not-processed";
     }
 }
 

@@ -67,6 +67,9 @@ impl FrameType {
     /// Exchange: I read no more of your direction.
     pub const STOP: Self = Self(0x46);
 
+    /// Control, to be passed over by who does not know it: how the servers of services are.
+    pub const HEALTH: Self = Self(0x90);
+
     /// Whether a receiver that does not know this type passes over it (`0x80` and above) or treats it as an error.
     #[must_use]
     pub const fn may_be_skipped(self) -> bool {

@@ -50,6 +50,12 @@ pub const PART_MAX: usize = 1024 * 1024;
 pub const PART_PIECE_MAX: usize = 32 * 1024;
 /// Most parts that an instance holds: those of its groups, twice while one takes the place of another.
 pub const PARTS_MAX: usize = 256;
+/// Most services in one `health`.
+pub const REPORTED_SERVICES_MAX: usize = 256;
+/// Most servers of a service in one `health`; with the longest names they fit into a control frame.
+pub const REPORTED_SERVERS_MAX: usize = 256;
+/// Longest name of a server in a `health`.
+pub const SERVER_MAX: usize = 128;
 
 /// Most fields in a head or in trailers; with it a head costs at most some 20 KiB beyond its own bytes.
 pub const FIELDS_MAX: usize = 256;

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use transport::session::ProcessBudget;
 
 use crate::admin::{Admin, Audit, VERSION, audited, router};
-use crate::admission::Door;
+use crate::admission::{self, Door};
 use crate::certificates::{self, Certificates};
 use crate::identity::{ServerKey, StateKey, Store};
 use crate::live::{AtStart, Proven, Running, Serving, Shared, Unproven, Wishes, key_names};
@@ -324,6 +324,11 @@ impl Parts {
                 "watch visitors' certificates",
                 certificates::watch(ready.certificates, own_expires, ready.metrics),
             ),
+            spawner.spawn(
+                here,
+                "watch the CA of clients",
+                admission::watch_authority(running.door().clone()),
+            ),
             spawner.spawn(here, "configuration", authority.run(asked, hangups)),
         ];
         let default_join = first.joins().keep_default(&state, &identity, SystemTime::now());
@@ -381,12 +386,13 @@ impl Parts {
             drain: &drain,
             spawner,
         };
-        if handing.wanted(&mut upgrades, &mut asked_for).await {
+        if let Some(handed_over) = handing.wanted(&mut upgrades, &mut asked_for).await {
             drain.linger(shutdown::LINGER);
             drain.ask(None);
             quiet.cancel();
             // What changes from now on changes there.
             background.iter().for_each(Task::abort);
+            handed_over.tell();
             let hear = upkeep::hear_of_revocations(registry.clone(), identity.clone());
             spawner.spawn(here, "revocations", hear);
         } else {

@@ -1,15 +1,18 @@
-"""What RFC 9113 and RFC 7541 demand of a server, frame by frame: http2_cases.py ADDRESS HOST
+"""What RFC 9113 and RFC 7541 demand of a server, frame by frame: http2_cases.py ADDRESS HOST [CERTIFICATE]
+
+With a certificate all of it is said over TLS.
 
 Each case has a connection of its own. It ends in a word for what the server did: an answer, a reset of the stream
 or a farewell with their code, or the end of the connection."""
 
 import socket
+import ssl
 import struct
 import sys
 
 import hpack
 
-address, host = sys.argv[1:]
+address, host, *certificate = sys.argv[1:]
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 ACK = END_STREAM = 1
 END_HEADERS, PADDED, WITH_PRIORITY = 4, 8, 32
@@ -34,6 +37,10 @@ class Visit:
         name, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((name, int(port)), LIMIT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if certificate:
+            context = ssl.create_default_context(cafile=certificate[0])
+            context.set_alpn_protocols(["h2"])
+            self.socket = context.wrap_socket(self.socket, server_hostname=host)
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.encoder.header_table_size = 0
         self.settings, self.acknowledged, self.ahead = {}, 0, b""
@@ -102,10 +109,10 @@ class Visit:
                     status = int(dict(self.decoder.decode(payload))[":status"])
                     if id == stream and status >= 200:
                         return "answer", status
-        except ConnectionError:
-            return "closed", None
         except TimeoutError:
             return "nothing", None
+        except (ConnectionError, ssl.SSLError):
+            return "closed", None
 
     def data(self, stream=1):
         """The next data of a stream."""

@@ -10,8 +10,8 @@ use super::globals::Globals;
 use super::wrong;
 use crate::admin::{DRAIN, DRAIN_ANSWER};
 
-/// Give the names back, finish what is in progress, and end the running tunnelc of this state directory. A second drain, or
-/// a signal, does not wait any longer.
+/// Give the names back, finish what is in progress, and end the running tunnelc of this state directory. A signal meanwhile
+/// ends it at once.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,

@@ -22,6 +22,7 @@ use transport::frames::{FrameCodec, FrameError};
 use transport::session::{Session, SessionEnd, Substream};
 
 use super::Over;
+use super::reports::Reports;
 use crate::events::Event;
 use crate::groups::{Prepared, not_served};
 use crate::hints;
@@ -65,6 +66,8 @@ pub(super) struct Talk {
     leaving: Option<Heartbeat>,
     /// A part of the configuration that is coming.
     pieces: Pieces,
+    /// What is said of the servers of our services.
+    reports: Reports,
     /// The registrations as the server was told of them on this session.
     told: BTreeMap<u32, Registration>,
     tunnels: watch::Receiver<()>,
@@ -88,6 +91,7 @@ impl Talk {
     ) -> Result<Self, Over> {
         let registered = Some(instance.registered.token());
         let now = Instant::now();
+        let reports = Reports::new(&instance.services, now);
         let beat = Heartbeat { nonce: 0 };
         let mut first = BytesMut::new();
         let (tunnels, parts) = (instance.tunnels.changes(), instance.groups.changes());
@@ -118,6 +122,7 @@ impl Talk {
             registered,
             leaving: None,
             pieces: Pieces::default(),
+            reports,
             told: told.into_iter().map(|item| (item.id, item)).collect(),
             tunnels,
             said: BTreeMap::new(),
@@ -154,6 +159,7 @@ impl Talk {
                 Ok(()) = self.tunnels.changed(), if self.takes_work() => self.tell_news().await,
                 Ok(()) = self.parts.changed() => self.answer_again().await,
                 () = self.retire.clone().cancelled_owned(), if !self.retired => self.step_back().await,
+                () = self.reports.due() => self.report().await,
                 () = maybe(self.drained) => self.close(CloseReason::DRAINED, Over::Drained).await,
             };
             if let Err(over) = turn {
@@ -202,7 +208,7 @@ impl Talk {
                 }
                 Ok(())
             }
-            Control::Register(_) | Control::Unregister(_) | Control::PartAnswer(_) => {
+            Control::Register(_) | Control::Unregister(_) | Control::PartAnswer(_) | Control::Health(_) => {
                 self.accuse("only clients say that".to_owned()).await
             }
         }
@@ -333,6 +339,14 @@ impl Talk {
             return Ok(());
         }
         self.register(self.instance.tunnels.refused(now.into_std())).await
+    }
+
+    /// Says how the servers of our services are, if that is news.
+    async fn report(&mut self) -> Result<(), Over> {
+        match self.reports.next(&self.instance.services, Instant::now()) {
+            Some(health) => self.send(health).await,
+            None => Ok(()),
+        }
     }
 
     /// Gives the names back. What is in progress goes on.

@@ -1,6 +1,7 @@
 //! One session: what the server opens on it is served, what it says on the control substream is answered.
 
 mod control;
+mod reports;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,6 @@
 //! A session against a server that is played here.
 
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -9,18 +10,20 @@ use ops::drain::Drain;
 use ops::metrics::Metrics;
 use ops::spawn::{Placement, Spawner};
 use policy::consent::Consent;
+use policy::part::{HealthCheck, HealthKind, ServerBalance, ServerPart, ServicePart};
 use protocol::control::{
     Close, Control, Drain as DrainMessage, Heartbeat, HeartbeatAck, Notice, NoticeCode, NoticeLevel, Outcome,
-    RegisterCode, Registered, RegistrationAnswer,
+    RegisterCode, Registered, RegistrationAnswer, ServerState,
 };
 use protocol::handshake::{Features, PeerLimits, Welcome};
 use protocol::id::{ClientId, CredentialId, Generation, InstanceId};
 use protocol::join::Pin;
 use protocol::limits::{CONTROL_FRAME_MAX, DEAD_AFTER};
+use protocol::service_name::ServiceName;
 use proxy::access::LogSink;
 use proxy::context::{Context, Waits};
 use proxy::plugin::Kinds;
-use proxy::service::{KnownServers, ServiceTable};
+use proxy::service::{KnownServers, Offer, Service, ServiceTable, labels_of};
 use tokio::io::duplex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -160,6 +163,65 @@ impl Scene {
         self.answers(Outcome::Granted { public: "x".to_owned(), url: "http://x".to_owned() }).await;
         assert!(matches!(self.watched.events.recv().await, Some(Event::Ready { .. })));
     }
+}
+
+/// A service at these addresses, which are probed.
+fn probed(addresses: &[SocketAddr], context: &Context) -> Arc<Service> {
+    let server = |address: &SocketAddr| ServerPart {
+        address: address.to_string(),
+        weight: 1,
+        tls: None,
+        send_proxy: None,
+    };
+    let check = HealthCheck {
+        kind: HealthKind::Tcp,
+        path: None,
+        interval_ms: 10,
+        timeout_ms: 2_000,
+        rise: 1,
+        fall: 1,
+    };
+    let part = ServicePart {
+        name: "app".to_owned(),
+        servers: addresses.iter().map(server).collect(),
+        balance: ServerBalance::default(),
+        health: Some(check),
+        plugins: Vec::new(),
+    };
+    let labels = labels_of("web", "app", context);
+    Arc::new(Service::new(&part, Offer::Configured, labels, None, context).unwrap())
+}
+
+#[test]
+fn the_server_hears_how_the_servers_of_services_are_when_it_changes() {
+    run(SERVICE, |mut scene| async move {
+        scene.begins().await;
+        let (up, down) =
+            (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = [up.local_addr().unwrap(), down.local_addr().unwrap()];
+        drop(down);
+        let name: ServiceName = "web/app".parse().unwrap();
+        let service = probed(&addresses, &scene.instance.context);
+        scene.instance.services.insert(name.clone(), service);
+        let mut last = 0;
+        let told = async |scene: &mut Scene, last: &mut u64, states: &[ServerState]| loop {
+            // Between them there may be a heartbeat, and a report of what was so for a moment.
+            let Control::Health(health) = scene.hears().await else { continue };
+            assert!(health.number > *last);
+            *last = health.number;
+            let [service] = health.services.as_slice() else { panic!("{health:?}") };
+            assert_eq!(service.service.to_string(), "web/app");
+            if service.servers.iter().map(|server| server.state).eq(states.iter().copied()) {
+                return service.servers.first().map(|server| server.server.clone());
+            }
+        };
+        let worst = told(&mut scene, &mut last, &[ServerState::Sick, ServerState::Healthy]).await;
+        assert_eq!(worst, Some(addresses[1].to_string()));
+        drop(up);
+        told(&mut scene, &mut last, &[ServerState::Sick, ServerState::Sick]).await;
+        scene.instance.services.remove(&name);
+        told(&mut scene, &mut last, &[]).await;
+    });
 }
 
 fn refusal(code: RegisterCode) -> Outcome {

@@ -19,6 +19,8 @@ const RETRY: u32 = 1000;
 pub struct RetryBudget {
     /// Thousandths of a retry.
     saved: u32,
+    /// Requests that were credited.
+    requests: u64,
     /// Until when the minimum was credited.
     credited: Instant,
 }
@@ -27,17 +29,15 @@ impl RetryBudget {
     /// A budget that begins at `now`.
     #[must_use]
     pub const fn new(now: Instant) -> Self {
-        Self { saved: MINIMUM_PER_SECOND * RETRY, credited: now }
+        Self { saved: MINIMUM_PER_SECOND * RETRY, requests: 0, credited: now }
     }
 
-    /// A request came in (not a retry).
-    pub fn request(&mut self) {
-        self.save(RETRY / REQUESTS_PER_RETRY);
-    }
-
-    /// Takes one retry, if there is one.
+    /// Takes one retry, if there is one; `requests` have come in so far (not counting retries).
     #[must_use]
-    pub fn retry(&mut self, now: Instant) -> bool {
+    pub fn retry(&mut self, requests: u64, now: Instant) -> bool {
+        let fresh = requests.saturating_sub(std::mem::replace(&mut self.requests, requests));
+        let fresh = u32::try_from(fresh).unwrap_or(u32::MAX);
+        self.save(fresh.saturating_mul(RETRY / REQUESTS_PER_RETRY));
         self.credit(now);
         match self.saved.checked_sub(RETRY) {
             Some(rest) => {
@@ -66,27 +66,25 @@ impl RetryBudget {
 mod tests {
     use super::*;
 
-    fn retries(budget: &mut RetryBudget, now: Instant) -> usize {
-        std::iter::from_fn(|| budget.retry(now).then_some(())).count()
+    fn retries(budget: &mut RetryBudget, requests: u64, now: Instant) -> usize {
+        std::iter::from_fn(|| budget.retry(requests, now).then_some(())).count()
     }
 
     #[test]
     fn a_fifth_of_the_requests_and_three_a_second() {
         let start = Instant::now();
         let mut budget = RetryBudget::new(start);
-        assert_eq!(retries(&mut budget, start), 3);
-        (0..50).for_each(|_| budget.request());
-        assert_eq!(retries(&mut budget, start), 10);
-        assert_eq!(retries(&mut budget, start + Duration::from_secs(2)), 6);
-        assert_eq!(retries(&mut budget, start + Duration::from_millis(2333)), 0);
-        assert_eq!(retries(&mut budget, start + Duration::from_millis(2334)), 1);
+        assert_eq!(retries(&mut budget, 0, start), 3);
+        assert_eq!(retries(&mut budget, 50, start), 10);
+        assert_eq!(retries(&mut budget, 50, start + Duration::from_secs(2)), 6);
+        assert_eq!(retries(&mut budget, 50, start + Duration::from_millis(2333)), 0);
+        assert_eq!(retries(&mut budget, 50, start + Duration::from_millis(2334)), 1);
     }
 
     #[test]
     fn savings_are_bounded() {
         let start = Instant::now();
         let mut budget = RetryBudget::new(start);
-        (0..10_000).for_each(|_| budget.request());
-        assert_eq!(retries(&mut budget, start + Duration::from_secs(1 << 40)), 100);
+        assert_eq!(retries(&mut budget, u64::MAX, start + Duration::from_secs(1 << 40)), 100);
     }
 }

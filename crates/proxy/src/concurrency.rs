@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ops::error_kind::ErrorKind;
 use parking_lot::Mutex;
+use protocol::id::InstanceId;
 use tokio::time::timeout;
 
 use crate::pool::{Permit, Pool};
@@ -20,8 +21,12 @@ pub struct Limits {
     pub requests: usize,
     /// Requests of one visitor: an IPv4 address, or the /64 of an IPv6 address. None: no limit but that of the process.
     pub requests_per_visitor: Option<usize>,
-    /// Requests of one route. None: no limit but that of the process.
+    /// Requests of one route, where its rule says nothing else. None: no limit but that of the process.
     pub requests_per_route: Option<usize>,
+    /// Requests at one member. None: no limit but that of the process.
+    pub requests_per_client: Option<usize>,
+    /// The longest body of a request, in bytes, where its rule says nothing else. None: no limit.
+    pub max_body: Option<u64>,
     /// Requests that may wait for a place.
     pub queue: usize,
     /// How long each of them waits.
@@ -34,6 +39,8 @@ impl Default for Limits {
             requests: 10_000,
             requests_per_visitor: None,
             requests_per_route: None,
+            requests_per_client: None,
+            max_body: None,
             queue: 1_000,
             wait: Duration::from_secs(1),
         }
@@ -44,10 +51,11 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(crate) struct Concurrency {
     requests: Arc<Pool>,
-    visitors: Option<Arc<Shares<IpAddr>>>,
-    routes: Option<Arc<Shares<RouteKey>>>,
+    visitors: Arc<Shares<IpAddr>>,
+    routes: Arc<Shares<(Arc<str>, Arc<str>)>>,
+    clients: Arc<Shares<InstanceId>>,
     queue: Arc<Pool>,
-    wait: Duration,
+    limits: Limits,
 }
 
 /// The place of one request, given back when it is dropped.
@@ -55,70 +63,100 @@ pub(crate) struct Concurrency {
 pub(crate) struct Place {
     _request: Permit,
     _visitor: Option<Share<IpAddr>>,
-    route: Option<Share<RouteKey>>,
+    /// By the name of the route and its group: tunnels of different clients may be called alike.
+    route: Option<Share<(Arc<str>, Arc<str>)>>,
+    client: Option<Share<InstanceId>>,
 }
-
-/// The name of a route and its group: tunnels of different clients may be called alike.
-type RouteKey = (Arc<str>, Arc<str>);
 
 impl Concurrency {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             requests: Pool::new(limits.requests),
-            visitors: limits.requests_per_visitor.map(Shares::new),
-            routes: limits.requests_per_route.map(Shares::new),
+            visitors: Arc::default(),
+            routes: Arc::default(),
+            clients: Arc::default(),
             queue: Pool::new(limits.queue),
-            wait: limits.wait,
+            limits,
         }
     }
 
-    /// The same places with other limits. What is worked on goes on, and counts: of the process at once, of a visitor or a
-    /// route whose limit is another one only until it ends.
+    /// The same places with other limits. What is worked on goes on, and counts: of the process at once, of a visitor, a
+    /// route or a client whose limit is another one only until it ends.
     pub(crate) fn limited_to(&self, limits: Limits) -> Self {
         self.requests.resize(limits.requests);
         self.queue.resize(limits.queue);
         Self {
             requests: self.requests.clone(),
-            visitors: limited(self.visitors.as_ref(), limits.requests_per_visitor),
-            routes: limited(self.routes.as_ref(), limits.requests_per_route),
+            visitors: self.visitors.clone(),
+            routes: self.routes.clone(),
+            clients: self.clients.clone(),
             queue: self.queue.clone(),
-            wait: limits.wait,
+            limits,
         }
     }
 
     /// A place for a request of `visitor`.
     pub(crate) async fn enter(&self, visitor: IpAddr) -> Result<Place, ErrorKind> {
-        let visitor = match &self.visitors {
+        let visitor = match self.limits.requests_per_visitor {
             // First: who waits here keeps nobody else waiting.
-            Some(visitors) => Some(self.share(visitors, network(visitor)).await?),
+            Some(places) => Some(self.share(&self.visitors, network(visitor), places).await?),
             None => None,
         };
         let request = self.permit(&self.requests).await?;
-        Ok(Place { _request: request, _visitor: visitor, route: None })
+        Ok(Place { _request: request, _visitor: visitor, route: None, client: None })
     }
 
-    /// The request at `place` is for `route`.
+    /// The request at `place` is for `route`, which has so many places of its own; 0: as many as there are.
     pub(crate) async fn routed(
         &self,
         place: &mut Place,
         route: &Arc<str>,
         group: &Arc<str>,
+        places: Option<usize>,
     ) -> Result<(), ErrorKind> {
-        let Some(routes) = &self.routes else { return Ok(()) };
-        let key = (route.clone(), group.clone());
-        if place.route.as_ref().is_none_or(|share| share.key != key) {
+        let Some(places) = places.or(self.limits.requests_per_route).filter(|places| *places > 0) else {
             place.route = None;
-            place.route = Some(self.share(routes, key).await?);
+            return Ok(());
+        };
+        let key = (route.clone(), group.clone());
+        if place.route.as_ref().is_none_or(|share| share.key != (key.clone(), places)) {
+            place.route = None;
+            place.route = Some(self.share(&self.routes, key, places).await?);
         }
         Ok(())
+    }
+
+    /// The request at `place` goes to `client`. It waits there only if there is no `other` to ask.
+    pub(crate) async fn sent(
+        &self,
+        place: &mut Place,
+        client: InstanceId,
+        other: bool,
+    ) -> Result<(), ErrorKind> {
+        let Some(places) = self.limits.requests_per_client else { return Ok(()) };
+        if place.client.as_ref().is_some_and(|share| share.key == (client, places)) {
+            return Ok(());
+        }
+        place.client = None;
+        place.client = Some(match other {
+            true => Share::now(&self.clients, client, places).ok_or(ErrorKind::OverLimit)?,
+            false => self.share(&self.clients, client, places).await?,
+        });
+        Ok(())
+    }
+
+    /// The longest body of a request, if its rule says `of_rule`; none: any.
+    pub(crate) fn max_body(&self, of_rule: Option<u64>) -> Option<u64> {
+        of_rule.or(self.limits.max_body).filter(|most| *most > 0)
     }
 
     async fn share<K: Hash + Eq + Clone>(
         &self,
         shares: &Arc<Shares<K>>,
         key: K,
+        places: usize,
     ) -> Result<Share<K>, ErrorKind> {
-        let mut share = Share { pool: shares.of(&key), permit: None, shares: shares.clone(), key };
+        let mut share = Share::waiting(shares, key, places);
         share.permit = Some(self.permit(&share.pool).await?);
         Ok(share)
     }
@@ -128,18 +166,22 @@ impl Concurrency {
             return Ok(permit);
         }
         let _queued = self.queue.try_take().ok_or(ErrorKind::OverLimit)?;
-        match timeout(self.wait, pool.take()).await {
+        match timeout(self.limits.wait, pool.take()).await {
             Ok(Some(permit)) => Ok(permit),
             _ => Err(ErrorKind::OverLimit),
         }
     }
 }
 
-/// As many places for each key. There are no more keys than requests.
+/// Places for each key, and for each number of them: a key that gets more or fewer begins anew. There are no more keys than
+/// requests.
 #[derive(Debug)]
-struct Shares<K> {
-    places: usize,
-    taken: Mutex<HashMap<K, Arc<Pool>>>,
+struct Shares<K>(Mutex<HashMap<(K, usize), Arc<Pool>>>);
+
+impl<K> Default for Shares<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
 }
 
 /// One place among those of its key.
@@ -148,38 +190,34 @@ struct Share<K: Hash + Eq> {
     permit: Option<Permit>,
     pool: Arc<Pool>,
     shares: Arc<Shares<K>>,
-    key: K,
+    key: (K, usize),
 }
 
-impl<K: Hash + Eq + Clone> Shares<K> {
-    fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self { places, taken: Mutex::default() })
+impl<K: Hash + Eq + Clone> Share<K> {
+    /// One that has no place yet.
+    fn waiting(shares: &Arc<Shares<K>>, key: K, places: usize) -> Self {
+        let key = (key, places);
+        let pool = shares.0.lock().entry(key.clone()).or_insert_with(|| Pool::new(places)).clone();
+        Self { permit: None, pool, shares: shares.clone(), key }
     }
 
-    fn of(&self, key: &K) -> Arc<Pool> {
-        let mut taken = self.taken.lock();
-        taken.entry(key.clone()).or_insert_with(|| Pool::new(self.places)).clone()
+    /// A place, if there is one.
+    fn now(shares: &Arc<Shares<K>>, key: K, places: usize) -> Option<Self> {
+        let mut share = Self::waiting(shares, key, places);
+        share.permit = Some(share.pool.try_take()?);
+        Some(share)
     }
 }
 
 impl<K: Hash + Eq> Drop for Share<K> {
     fn drop(&mut self) {
-        let mut taken = self.shares.taken.lock();
+        let mut taken = self.shares.0.lock();
         drop(self.permit.take());
         // This one and the map's: nobody else has one, or can get one while the map is locked.
         if Arc::strong_count(&self.pool) == 2 {
             taken.remove(&self.key);
         }
     }
-}
-
-/// The shares of before, if there are as many places in each.
-fn limited<K: Hash + Eq + Clone>(
-    before: Option<&Arc<Shares<K>>>,
-    places: Option<usize>,
-) -> Option<Arc<Shares<K>>> {
-    let same = before.filter(|shares| Some(shares.places) == places);
-    same.cloned().or_else(|| places.map(Shares::new))
 }
 
 /// Whoever has an IPv6 address has all of its /64.
@@ -198,6 +236,8 @@ mod tests {
         requests: 2,
         requests_per_visitor: None,
         requests_per_route: None,
+        requests_per_client: None,
+        max_body: None,
         queue: 1,
         wait: Duration::from_secs(1),
     };
@@ -232,7 +272,7 @@ mod tests {
         drop(first);
         let again = concurrency.enter(address("2001:db8::2")).await.unwrap();
         drop((other, again));
-        assert!(concurrency.visitors.unwrap().taken.lock().is_empty(), "who is gone is forgotten");
+        assert!(concurrency.visitors.0.lock().is_empty(), "who is gone is forgotten");
         assert_eq!(concurrency.requests.free(), 10);
     }
 
@@ -266,11 +306,39 @@ mod tests {
         let [first, second, third] = &mut places[..] else { panic!() };
         let (app, api): (Arc<str>, Arc<str>) = ("app".into(), "api".into());
         let group: Arc<str> = "web".into();
-        concurrency.routed(first, &app, &group).await.unwrap();
-        concurrency.routed(first, &app, &group).await.unwrap();
-        assert!(concurrency.routed(second, &app, &group).await.is_err());
-        concurrency.routed(third, &api, &group).await.unwrap();
-        concurrency.routed(first, &api, &group).await.unwrap_err();
-        concurrency.routed(second, &app, &group).await.unwrap();
+        concurrency.routed(first, &app, &group, None).await.unwrap();
+        concurrency.routed(first, &app, &group, None).await.unwrap();
+        assert!(concurrency.routed(second, &app, &group, None).await.is_err());
+        concurrency.routed(third, &api, &group, None).await.unwrap();
+        concurrency.routed(first, &api, &group, None).await.unwrap_err();
+        concurrency.routed(second, &app, &group, None).await.unwrap();
+        // What its rule says goes before what is said of all.
+        concurrency.routed(first, &app, &group, Some(2)).await.unwrap();
+        concurrency.routed(third, &app, &group, Some(0)).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_full_is_waited_for_only_if_it_is_the_last() {
+        let limits = Limits { requests: 10, requests_per_client: Some(1), ..QUICK };
+        let concurrency = Concurrency::new(limits);
+        let mut first = concurrency.enter(address("192.0.2.1")).await.unwrap();
+        let mut second = concurrency.enter(address("192.0.2.1")).await.unwrap();
+        let (one, two) = (InstanceId([1; 16]), InstanceId([2; 16]));
+        concurrency.sent(&mut first, one, false).await.unwrap();
+        let began = tokio::time::Instant::now();
+        concurrency.sent(&mut second, one, true).await.unwrap_err();
+        assert!(began.elapsed().is_zero());
+        concurrency.sent(&mut second, two, false).await.unwrap();
+        let (waited, ()) = tokio::join!(concurrency.sent(&mut second, one, false), async { drop(first) });
+        waited.unwrap();
+        drop(second);
+        assert!(concurrency.clients.0.lock().is_empty());
+    }
+
+    #[test]
+    fn the_longest_body() {
+        let limited = Concurrency::new(Limits { max_body: Some(10), ..QUICK });
+        assert_eq!([None, Some(0), Some(20)].map(|rule| limited.max_body(rule)), [Some(10), None, Some(20)]);
+        assert_eq!(Concurrency::new(QUICK).max_body(None), None);
     }
 }

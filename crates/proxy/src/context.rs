@@ -53,7 +53,7 @@ impl Default for Timeouts {
             keep_alive: seconds(60),
             stalled: seconds(60),
             request: seconds(60),
-            answer: seconds(3600),
+            answer: seconds(24 * 3600),
             silence: seconds(3600),
             open: protocol::limits::OPEN_TIMEOUT,
             dial: seconds(5),

@@ -1,5 +1,6 @@
 //! From what a visitor asked for to the members that may serve it, waiting a moment for one to come back.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -23,8 +24,11 @@ use crate::rule_answer::RuleAnswer;
 
 /// Further members that a request may reach at no cost, while none of them looked at it.
 const FREE: u8 = 2;
-/// Visitors that may wait for a member at once; the others are told at once.
+/// Visitors that may wait for a member of one route at once, and of all; the others are told at once.
 const WAITERS: usize = 1_000;
+const WAITERS_OF_ALL: usize = 10_000;
+/// Routes whose waiters and retries are remembered.
+const ROUTES: usize = 4_096;
 /// Further members that one request may reach, where no rule says how many.
 const RETRIES: u8 = 1;
 
@@ -40,9 +44,21 @@ pub struct Dispatch {
     directory: Arc<dyn Directory>,
     waiters: Semaphore,
     waits: Waits,
-    budget: Mutex<RetryBudget>,
+    /// Those on which something has gone wrong.
+    routes: Mutex<HashMap<RouteKey, Arc<Strained>>>,
     concurrency: ArcSwap<Concurrency>,
     metrics: Metrics,
+}
+
+/// The name of a route, its group, and the service that it leads to.
+type RouteKey = (Arc<str>, Arc<str>, Arc<str>);
+
+/// What one route may do while not all is well with it.
+#[derive(Debug)]
+struct Strained {
+    /// Places for visitors that wait for a member.
+    waiters: Semaphore,
+    budget: Mutex<RetryBudget>,
 }
 
 impl std::fmt::Debug for Dispatch {
@@ -55,9 +71,9 @@ impl Dispatch {
     /// Asks `directory`; how long a visitor waits for a member is in `waits`. The limits are the usual ones.
     #[must_use]
     pub fn new(directory: Arc<dyn Directory>, waits: Waits, metrics: Metrics) -> Self {
-        let budget = Mutex::new(RetryBudget::new(std::time::Instant::now()));
         let concurrency = ArcSwap::from_pointee(Concurrency::new(Limits::default()));
-        Self { directory, waiters: Semaphore::new(WAITERS), waits, budget, concurrency, metrics }
+        let waiters = Semaphore::new(WAITERS_OF_ALL);
+        Self { directory, waiters, waits, routes: Mutex::default(), concurrency, metrics }
     }
 
     /// From now on there are these limits. What is worked on goes on, and counts.
@@ -72,7 +88,6 @@ impl Dispatch {
 
     /// A request or a connection begins.
     pub(crate) fn begin(&self) -> Tries<'_> {
-        self.budget.lock().request();
         let now = Instant::now();
         let wait_until = now.checked_add(self.waits.now().member).unwrap_or(now);
         Tries { dispatch: self, left: RETRIES, made: 0, last: None, alike: 0, wait_until }
@@ -81,6 +96,21 @@ impl Dispatch {
     /// Whether TLS for `host` ends at a service, see [`Directory::passes`].
     pub(crate) fn passes(&self, listener: SocketAddr, host: &Host) -> bool {
         self.directory.passes(listener, host)
+    }
+
+    /// Of which so much may be waited for and tried again as for every other.
+    fn strained(&self, labels: &RouteLabels) -> Arc<Strained> {
+        let mut routes = self.routes.lock();
+        if routes.len() >= ROUTES {
+            // Those that nobody is at begin anew.
+            routes.retain(|_, strained| Arc::strong_count(strained) > 1);
+        }
+        let key = (labels.route.clone(), labels.group.clone(), labels.service.clone());
+        let new = || {
+            let budget = Mutex::new(RetryBudget::new(std::time::Instant::now()));
+            Arc::new(Strained { waiters: Semaphore::new(WAITERS), budget })
+        };
+        routes.entry(key).or_insert_with(new).clone()
     }
 
     fn lookup(&self, ask: Ask<'_>) -> Lookup {
@@ -152,7 +182,10 @@ impl Tries<'_> {
         mut labels: RouteLabels,
         mut plugins: Chain,
     ) -> Result<Route, Unrouted> {
-        let Ok(_place) = self.dispatch.waiters.try_acquire() else {
+        let strained = self.dispatch.strained(&labels);
+        let (Ok(_place), Ok(_of_route)) =
+            (self.dispatch.waiters.try_acquire(), strained.waiters.try_acquire())
+        else {
             return Err(Unrouted::NoMember(labels, plugins));
         };
         let mut changed = self.dispatch.directory.changed();
@@ -175,8 +208,14 @@ impl Tries<'_> {
         self.left = retries;
     }
 
-    /// Whether another member may be tried, after one attempt of which this much is known.
-    pub(crate) fn another(&mut self, known: Knowledge, idempotent: bool, replayable: bool) -> bool {
+    /// Whether another member of the route may be tried, after one attempt of which this much is known.
+    pub(crate) fn another(
+        &mut self,
+        labels: &RouteLabels,
+        known: Knowledge,
+        idempotent: bool,
+        replayable: bool,
+    ) -> bool {
         let metrics = &self.dispatch.metrics;
         if self.made > 0 {
             metrics.retry(RetryOutcome::Failed);
@@ -196,7 +235,8 @@ impl Tries<'_> {
                 metrics.retry(RetryOutcome::OverBudget);
                 return false;
             };
-            if !self.dispatch.budget.lock().retry(std::time::Instant::now()) {
+            let (strained, requests) = (self.dispatch.strained(labels), labels.metrics.routed_so_far());
+            if !strained.budget.lock().retry(requests, std::time::Instant::now()) {
                 metrics.retry(RetryOutcome::OverBudget);
                 return false;
             }
@@ -232,5 +272,79 @@ pub(crate) const fn kind_of_open(error: OpenError) -> ErrorKind {
     match error {
         OpenError::Full => ErrorKind::OverLimit,
         OpenError::Lost => ErrorKind::NoMember,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::context::Timeouts;
+
+    /// Knows one name, and nobody who serves it.
+    struct Reserved(RouteLabels, watch::Sender<u64>);
+
+    impl Directory for Reserved {
+        fn http(&self, _: &Asked<'_>) -> Lookup {
+            Lookup::Unknown
+        }
+
+        fn connection(&self, _: &Connecting<'_>) -> Lookup {
+            Lookup::Reserved(self.0.clone(), Chain::default())
+        }
+
+        fn passes(&self, _: SocketAddr, _: &Host) -> bool {
+            false
+        }
+
+        fn changed(&self) -> watch::Receiver<u64> {
+            self.1.subscribe()
+        }
+    }
+
+    fn labels(route: &str, metrics: &Metrics) -> RouteLabels {
+        let metrics = metrics.route(route, "web", "app");
+        RouteLabels { route: route.into(), group: "web".into(), service: "app".into(), metrics }
+    }
+
+    fn dispatch(of: &RouteLabels, metrics: &Metrics) -> Dispatch {
+        let directory = Arc::new(Reserved(of.clone(), watch::Sender::new(0)));
+        Dispatch::new(directory, Timeouts::default().into(), metrics.clone())
+    }
+
+    #[test]
+    fn a_route_that_fails_uses_up_no_retries_of_another() {
+        let metrics = Metrics::new("0");
+        let (down, up) = (labels("down", &metrics), labels("up", &metrics));
+        let dispatch = dispatch(&down, &metrics);
+        let mut tries = dispatch.begin();
+        tries.allow(u8::MAX);
+        let mut count = |of| {
+            std::iter::from_fn(|| tries.another(of, Knowledge::SessionLost, true, true).then_some(())).count()
+        };
+        assert!((3..6).contains(&count(&down)));
+        (0..50).for_each(|_| down.metrics.routed());
+        assert!((10..13).contains(&count(&down)), "a fifth of the requests");
+        assert!((3..6).contains(&count(&up)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn visitors_who_wait_for_one_route_keep_nobody_from_waiting_for_another() {
+        let metrics = Metrics::new("0");
+        let (down, other) = (labels("down", &metrics), labels("other", &metrics));
+        let dispatch = dispatch(&down, &metrics);
+        let strained = dispatch.strained(&down);
+        let _all = strained.waiters.try_acquire_many(u32::try_from(WAITERS).unwrap()).unwrap();
+        let (to, client) = (crate::directory::Public::Port(1), [127, 0, 0, 1].into());
+        let asked = Connecting { to: &to, client };
+        let tries = dispatch.begin();
+        let began = Instant::now();
+        tries.wait(Ask::Connection(&asked), down, Chain::default()).await.unwrap_err();
+        assert!(began.elapsed().is_zero());
+        tries.wait(Ask::Connection(&asked), other, Chain::default()).await.unwrap_err();
+        assert_eq!(began.elapsed(), Duration::from_secs(2));
     }
 }

@@ -155,6 +155,8 @@ pub enum Fault {
     Fields,
     /// The request went through tunnels too often.
     Loop,
+    /// The body is longer than it may be (RFC 9110 section 15.5.14).
+    Body,
     /// The body did not come (RFC 9110 section 15.5.9).
     Slow,
     /// The connection was made for a host with another certificate (RFC 9110 section 15.5.20).
@@ -177,6 +179,7 @@ impl Fault {
             Self::Target => StatusCode::URI_TOO_LONG,
             Self::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
         }
@@ -185,7 +188,7 @@ impl Fault {
     const fn grpc(self) -> GrpcStatus {
         match self {
             Self::Method | Self::TransferCoding => GrpcStatus::UNIMPLEMENTED,
-            Self::Target | Self::Fields => GrpcStatus::RESOURCE_EXHAUSTED,
+            Self::Target | Self::Fields | Self::Body => GrpcStatus::RESOURCE_EXHAUSTED,
             Self::Slow => GrpcStatus::DEADLINE_EXCEEDED,
             _ => GrpcStatus::INTERNAL,
         }
@@ -207,6 +210,7 @@ impl Fault {
             Self::Target => "The target of the request is too long.",
             Self::Fields => "The fields of the request are too large.",
             Self::Loop => "The request goes round in circles: it passed through too many tunnels.",
+            Self::Body => "The body of the request is longer than it may be here.",
             Self::Slow => "The body of the request did not come in time.",
             Self::Misdirected => "This connection was made for another host; ask again on a new one.",
         }
@@ -229,8 +233,8 @@ pub const fn kind_of(code: Code) -> ErrorKind {
         Code::SESSION_FULL | Code::OVER_LIMIT | Code::OVER_BUDGET => ErrorKind::OverLimit,
         Code::DRAINING => ErrorKind::Draining,
         Code::BAD_REQUEST => ErrorKind::BadRequest,
-        Code::SERVICE_REFUSED => ErrorKind::ServiceRefused,
-        Code::SERVICE_TIMEOUT | Code::IDLE_TIMEOUT => ErrorKind::ServiceTimeout,
+        Code::SERVICE_REFUSED | Code::NOT_PROCESSED => ErrorKind::ServiceRefused,
+        Code::SERVICE_TIMEOUT | Code::SERVICE_UNREACHABLE | Code::IDLE_TIMEOUT => ErrorKind::ServiceTimeout,
         Code::SERVICE_CUT | Code::CANCEL => ErrorKind::ServiceCut,
         Code::SERVICE_TLS => ErrorKind::ServiceTls,
         _ => ErrorKind::Internal,

@@ -28,6 +28,7 @@ pub mod headers;
 mod http2;
 mod incoming;
 pub mod ingress;
+mod last_chunk;
 pub mod outside;
 pub mod page;
 pub mod plugin;

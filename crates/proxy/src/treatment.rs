@@ -21,6 +21,10 @@ pub struct Treatment {
     pub(crate) timeout: Option<Duration>,
     /// How many further members may be tried.
     pub(crate) retries: Option<u8>,
+    /// The longest body of a request; 0: no limit.
+    pub(crate) max_body: Option<u64>,
+    /// How many requests may be worked on at once; 0: no limit.
+    pub(crate) max_requests: Option<usize>,
 }
 
 /// A rule that can not be followed. Whoever wrote it is at fault.
@@ -60,17 +64,22 @@ impl Treatment {
             set_host: set_host.transpose()?,
             strip_prefix: strip_prefix.transpose()?,
             set_headers: set_headers?,
-            timeout: written.timeout,
+            // What never comes to an end has no limit.
+            timeout: written.timeout.map(|limit| if limit.is_zero() { Duration::MAX } else { limit }),
             retries: written.retries,
+            max_body: written.max_body,
+            max_requests: written
+                .max_concurrent_requests
+                .map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
         })
     }
 
     /// Whether requests pass as they are.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        let Self { set_host, strip_prefix, set_headers, timeout, retries } = self;
+        let Self { set_host, strip_prefix, set_headers, timeout, retries, max_body, max_requests } = self;
         let kept = set_host.is_none() && strip_prefix.is_none() && set_headers.is_empty();
-        kept && timeout.is_none() && retries.is_none()
+        kept && timeout.is_none() && retries.is_none() && max_body.is_none() && max_requests.is_none()
     }
 
     /// Path and query as the service sees them. A path that is not below the prefix stays as it is.

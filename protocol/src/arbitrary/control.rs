@@ -2,11 +2,13 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 
 use super::{duration, list, option, string};
 use crate::control::{
-    Close, Control, Drain, Heartbeat, HeartbeatAck, Notice, NoticeLevel, Outcome, Part, PartAnswer, PartId,
-    Parts, Register, Registered, Registration, RegistrationAnswer, RegistrationKind, Unregister,
+    Close, Control, Drain, Health, Heartbeat, HeartbeatAck, Notice, NoticeLevel, Outcome, Part, PartAnswer,
+    PartId, Parts, Register, Registered, Registration, RegistrationAnswer, RegistrationKind, ServerHealth,
+    ServerState, ServiceHealth, Unregister,
 };
 use crate::limits::{
-    ALLOW_MAX, CIDR_MAX, HOST_MAX, NAME_MAX, PART_MAX, PART_PIECE_MAX, PARTS_MAX, REGISTRATIONS_MAX, URL_MAX,
+    ALLOW_MAX, CIDR_MAX, HOST_MAX, NAME_MAX, PART_MAX, PART_PIECE_MAX, PARTS_MAX, REGISTRATIONS_MAX,
+    REPORTED_SERVERS_MAX, REPORTED_SERVICES_MAX, SERVER_MAX, URL_MAX,
 };
 
 impl<'a> Arbitrary<'a> for RegistrationKind {
@@ -87,9 +89,29 @@ impl<'a> Arbitrary<'a> for PartAnswer {
     }
 }
 
+impl<'a> Arbitrary<'a> for ServerHealth {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self { server: string(u, SERVER_MAX)?, state: *u.choose(&ServerState::ALL)? })
+    }
+}
+
+impl<'a> Arbitrary<'a> for ServiceHealth {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let servers = list(u, REPORTED_SERVERS_MAX, ServerHealth::arbitrary)?;
+        Ok(Self { service: u.arbitrary()?, servers })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Health {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let services = list(u, REPORTED_SERVICES_MAX, ServiceHealth::arbitrary)?;
+        Ok(Self { number: u.arbitrary()?, services })
+    }
+}
+
 impl<'a> Arbitrary<'a> for Control {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match u.int_in_range(0..=10)? {
+        Ok(match u.int_in_range(0..=11)? {
             0 => Register { items: list(u, REGISTRATIONS_MAX, Registration::arbitrary)? }.into(),
             1 => Registered { results: list(u, REGISTRATIONS_MAX, RegistrationAnswer::arbitrary)? }.into(),
             2 => Unregister { ids: list(u, REGISTRATIONS_MAX, u32::arbitrary)? }.into(),
@@ -100,7 +122,8 @@ impl<'a> Arbitrary<'a> for Control {
             7 => Notice::arbitrary(u)?.into(),
             8 => Part::arbitrary(u)?.into(),
             9 => PartAnswer::arbitrary(u)?.into(),
-            _ => Parts { items: list(u, PARTS_MAX, PartId::arbitrary)? }.into(),
+            10 => Parts { items: list(u, PARTS_MAX, PartId::arbitrary)? }.into(),
+            _ => Health::arbitrary(u)?.into(),
         })
     }
 }

@@ -3,7 +3,8 @@
 use bytes::BytesMut;
 
 use super::{
-    Close, Drain, Heartbeat, HeartbeatAck, Notice, Part, PartAnswer, Parts, Register, Registered, Unregister,
+    Close, Drain, Health, Heartbeat, HeartbeatAck, Notice, Part, PartAnswer, Parts, Register, Registered,
+    Unregister,
 };
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::frame::{self, Frame, FrameType};
@@ -34,6 +35,8 @@ pub enum Control {
     PartAnswer(PartAnswer),
     /// Server: the parts that stand.
     Parts(Parts),
+    /// Client: how the servers of its services are.
+    Health(Health),
 }
 
 impl Control {
@@ -58,6 +61,7 @@ impl Control {
             Self::Part(_) => FrameType::PART,
             Self::PartAnswer(_) => FrameType::PART_ANSWER,
             Self::Parts(_) => FrameType::PARTS,
+            Self::Health(_) => FrameType::HEALTH,
         }
     }
 
@@ -74,6 +78,7 @@ impl Control {
             Self::Part(message) => message.write(writer),
             Self::PartAnswer(message) => message.write(writer),
             Self::Parts(message) => message.write(writer),
+            Self::Health(message) => message.write(writer),
         }
     }
 
@@ -99,6 +104,7 @@ impl Control {
             FrameType::PART => Self::Part(Part::read(&mut r)?),
             FrameType::PART_ANSWER => Self::PartAnswer(PartAnswer::read(&mut r)?),
             FrameType::PARTS => Self::Parts(Parts::read(&mut r)?),
+            FrameType::HEALTH => Self::Health(Health::read(&mut r)?),
             kind if kind.may_be_skipped() => return Ok(None),
             kind => return Err(DecodeError::UnknownType { kind }),
         };
@@ -127,5 +133,6 @@ from_message!(
     Notice,
     Part,
     PartAnswer,
-    Parts
+    Parts,
+    Health
 );

@@ -2,6 +2,7 @@
 
 mod close;
 mod drain;
+mod health;
 mod heartbeat;
 mod message;
 mod notice;
@@ -13,6 +14,7 @@ mod unregister;
 
 pub use close::{Close, CloseReason};
 pub use drain::Drain;
+pub use health::{Health, ServerHealth, ServerState, ServiceHealth};
 pub use heartbeat::{Heartbeat, HeartbeatAck};
 pub use message::Control;
 pub use notice::{Notice, NoticeCode, NoticeLevel};

@@ -54,6 +54,7 @@ files! {
     part: control;
     part_answer: control;
     parts: control;
+    health: control;
     head: substream_head;
     status: message;
     request_head: message;

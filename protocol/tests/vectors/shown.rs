@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::control::{
-    Control, NoticeLevel, Outcome, PartId, Registration, RegistrationAnswer, RegistrationKind,
+    Control, NoticeLevel, Outcome, PartId, Registration, RegistrationAnswer, RegistrationKind, ServiceHealth,
 };
 use protocol::exchange::{Field, Message, RequestHead, ResponseHead, Scheme};
 use protocol::frame::Frame;
@@ -98,7 +98,16 @@ pub(crate) fn control(message: &Control) -> Value {
             "refusal": m.refusal.as_deref(),
         }),
         Control::Parts(m) => json!({ "parts": m.items.iter().map(part_id).collect::<Vec<_>>() }),
+        Control::Health(m) => json!({
+            "number": long(m.number),
+            "services": m.services.iter().map(service_health).collect::<Vec<_>>(),
+        }),
     }
+}
+
+fn service_health(health: &ServiceHealth) -> Value {
+    let servers = health.servers.iter().map(|it| json!([it.server, it.state.as_str()]));
+    json!({ "service": health.service.to_string(), "servers": servers.collect::<Vec<_>>() })
 }
 
 fn part_id(id: &PartId) -> Value {

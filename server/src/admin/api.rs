@@ -194,12 +194,27 @@ pub struct MemberInfo {
     pub instance: String,
     /// What the client calls itself.
     pub name: String,
-    /// `ready`, `draining`, `disabled` or `absent`.
+    /// `ready`, `sick` (no server of its service is healthy), `draining`, `disabled` or `absent`.
     pub state: String,
     /// Round-trip time of its fastest session, in milliseconds.
     pub rtt_ms: Option<f64>,
     /// Its sessions.
     pub sessions: usize,
+    /// The servers of its service, or of all its services of the group, as it finds them. Of a single server that is not
+    /// probed nothing is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<ServerInfo>,
+}
+
+/// One server that a member dials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerInfo {
+    /// Of which service.
+    pub service: String,
+    /// What it is called there; mostly its address.
+    pub server: String,
+    /// `healthy`, `ejected` or `sick`.
+    pub state: String,
 }
 
 /// Answer of `GET /v1/principals`.
@@ -358,6 +373,17 @@ pub struct DisabledInfo {
     pub since: u64,
 }
 
+impl DisabledInfo {
+    /// Whether it is one of these words, or has to do with it; a host may be said without its domain.
+    #[must_use]
+    pub fn is_about(&self, words: &[&str], domain: &str) -> bool {
+        let bare = self.what.split_once(':').map_or("", |(_, bare)| bare);
+        let short = bare.strip_suffix(domain).and_then(|label| label.strip_suffix('.'));
+        let mut names = bare.split('/').chain([bare]).chain(short).chain(self.called.as_deref());
+        names.any(|name| words.iter().any(|word| word.eq_ignore_ascii_case(name)))
+    }
+}
+
 /// Body of `POST /v1/disable` and of `POST /v1/enable`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -436,6 +462,12 @@ pub struct Treated {
     pub timeout_ms: Option<u64>,
     /// None: the general number.
     pub retries: Option<u8>,
+    /// In bytes; none: the general limit, 0: no limit.
+    #[serde(default)]
+    pub max_body: Option<u64>,
+    /// None: the general limit, 0: no limit.
+    #[serde(default)]
+    pub max_concurrent_requests: Option<u32>,
 }
 
 /// One target of a rule.

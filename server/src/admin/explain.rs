@@ -123,5 +123,7 @@ fn treated(rule: &Rule, plugins: &dyn Fn(&ServiceName) -> Vec<String>) -> Treate
         set_headers: treatment.set_headers.iter().map(|(name, _)| name.clone()).collect(),
         timeout_ms: treatment.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         retries: treatment.retries,
+        max_body: treatment.max_body,
+        max_concurrent_requests: treatment.max_concurrent_requests,
     }
 }

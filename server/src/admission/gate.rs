@@ -1,6 +1,6 @@
 //! What the door asks of a client, and who it turns out to be.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -22,6 +22,15 @@ pub(super) struct Gate {
     /// TLS with the server's key, which asks for no certificate.
     server: Arc<ServerConfig>,
     auth: Auth,
+    /// What certificates are checked by, if any are.
+    checks: Option<Checks>,
+}
+
+/// By what certificates of clients are checked.
+struct Checks {
+    clients: Clients,
+    /// What was in its file.
+    roots: Vec<CertificateDer<'static>>,
 }
 
 /// A gate that could be used.
@@ -72,26 +81,41 @@ pub(super) struct Authenticated {
 impl Gate {
     /// The gate of a server with this certificate, which asks for a key alone.
     pub(super) fn by_key(server: Arc<ServerConfig>) -> Self {
-        Self { tls: server.clone().into(), server, auth: Auth::Key }
+        Self { tls: server.clone().into(), server, auth: Auth::Key, checks: None }
     }
 
     /// The same, which asks for what its configuration says. Blocks for as long as the disk does.
     pub(super) fn new(server: Arc<ServerConfig>, clients: Option<&Clients>) -> Result<Self, GateError> {
-        let Some(Clients { ca, auth }) = clients else { return Ok(Self::by_key(server)) };
-        let unreadable = |error| GateError::Read { path: ca.clone(), error };
-        let roots = CertificateDer::pem_file_iter(ca).map_err(unreadable)?;
-        let roots = roots.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-        if roots.is_empty() {
-            return Err(GateError::Empty(ca.clone()));
+        match clients {
+            None => Ok(Self::by_key(server)),
+            Some(clients) => Self::checking(server, clients.clone(), read(&clients.ca)?),
         }
-        let asked = match auth {
+    }
+
+    fn checking(
+        server: Arc<ServerConfig>,
+        clients: Clients,
+        roots: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, GateError> {
+        let asked = match clients.auth {
             Auth::Key => return Ok(Self::by_key(server)),
             Auth::Either => Asked::May,
             Auth::Certificate | Auth::Both => Asked::Must,
         };
         let asking = asking_clients(&server, &roots, asked);
-        let asking = asking.map_err(|error| GateError::Roots { path: ca.clone(), error })?;
-        Ok(Self { tls: asking.into(), server, auth: *auth })
+        let asking = asking.map_err(|error| GateError::Roots { path: clients.ca.clone(), error })?;
+        let auth = clients.auth;
+        Ok(Self { tls: asking.into(), server, auth, checks: Some(Checks { clients, roots }) })
+    }
+
+    /// The same with what is in the file of its CA by now; none if that is what was. Blocks for as long as the disk does.
+    pub(super) fn again(&self) -> Option<Result<Self, GateError>> {
+        let Checks { clients, roots } = self.checks.as_ref()?;
+        match read(&clients.ca) {
+            Ok(same) if same == *roots => None,
+            Ok(new) => Some(Self::checking(self.server.clone(), clients.clone(), new)),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// TLS with the server's key, whatever is asked of clients.
@@ -147,4 +171,12 @@ impl Gate {
             (Auth::Certificate | Auth::Both, None) => Err(Refusal::NoCertificate),
         }
     }
+}
+
+/// The certificates in a file, of which there is at least one.
+fn read(ca: &Path) -> Result<Vec<CertificateDer<'static>>, GateError> {
+    let unreadable = |error| GateError::Read { path: ca.to_owned(), error };
+    let roots = CertificateDer::pem_file_iter(ca).map_err(unreadable)?;
+    let roots = roots.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    if roots.is_empty() { Err(GateError::Empty(ca.to_owned())) } else { Ok(roots) }
 }

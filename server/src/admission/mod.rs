@@ -1,5 +1,6 @@
 //! How clients get in: connections that have proved nothing yet are few, short, and cost nobody else anything.
 
+mod authority_file;
 mod gate;
 mod listener;
 mod lobby;
@@ -9,6 +10,7 @@ mod warnings;
 #[cfg(test)]
 mod tests;
 
+pub use authority_file::watch as watch_authority;
 pub use gate::{GateError, NewGate};
 pub use listener::{listen, take};
 
@@ -50,6 +52,8 @@ const PUT_OFF_LINES: u32 = 1;
 /// Everything that a login is decided with.
 pub struct Door {
     gate: ArcSwap<Gate>,
+    /// Held while the gate changes: what is wrong with the file of its CA, as far as it was told.
+    wrong: Mutex<Option<String>>,
     identity: Arc<Store>,
     registry: Arc<Registry>,
     sessions: Context,
@@ -82,6 +86,7 @@ impl Door {
         let now = Instant::now();
         Self {
             gate: ArcSwap::from_pointee(Gate::by_key(tls)),
+            wrong: Mutex::default(),
             identity,
             registry: sessions.registry.clone(),
             metrics: sessions.metrics.clone(),
@@ -114,7 +119,33 @@ impl Door {
 
     /// That is asked of the clients that come from now on; who is in stays in.
     pub fn use_gate(&self, NewGate(gate): NewGate) {
+        let mut wrong = self.wrong.lock();
+        *wrong = None;
         self.gate.store(Arc::new(gate));
+    }
+
+    /// Takes into use what is in the file of the clients' CA by now; none if there is nothing new to say of it. Blocks for as
+    /// long as the disk does.
+    ///
+    /// # Errors
+    /// [`GateError`], said once; what was before stays.
+    pub fn look_again(&self) -> Option<Result<(), GateError>> {
+        let mut wrong = self.wrong.lock();
+        let Some(again) = self.gate.load().again() else {
+            *wrong = None;
+            return None;
+        };
+        match again {
+            Ok(gate) => {
+                *wrong = None;
+                self.gate.store(Arc::new(gate));
+                Some(Ok(()))
+            }
+            Err(error) => {
+                let text = error.to_string();
+                (wrong.replace(text.clone()) != Some(text)).then_some(Err(error))
+            }
+        }
     }
 
     /// Lets an address try again at `now`, whatever failed from there; says how many bans that ended.

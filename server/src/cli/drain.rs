@@ -7,7 +7,7 @@ use super::ask::{self, Server};
 use super::duration;
 use crate::admin::going;
 
-/// take no new work, finish what is in progress, and end; a second one, or a signal, does not wait any longer
+/// take no new work, finish what is in progress, and end; a signal meanwhile ends it at once
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,

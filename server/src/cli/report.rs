@@ -7,7 +7,7 @@ use super::table::table;
 use crate::admin::Entry;
 use crate::admin::api::{
     ConfigInfo, CredentialInfo, DisabledInfo, GroupInfo, GroupMemberInfo, IngressInfo, Invited, MemberInfo,
-    NameInfo, PrincipalInfo, Revoked, SessionInfo, Status, Switched,
+    NameInfo, PrincipalInfo, Revoked, ServerInfo, SessionInfo, Status, Switched,
 };
 
 /// Digits of a client's id that tell it apart on a screen.
@@ -61,6 +61,11 @@ pub(super) fn config(revision: u64, info: &ConfigInfo) -> String {
     text
 }
 
+/// What is out of service of what was asked for.
+pub(super) fn disabled(infos: &[DisabledInfo]) -> String {
+    infos.iter().map(|info| format!("disabled: {}", disabled_line(info).trim_start())).collect()
+}
+
 fn disabled_line(info: &DisabledInfo) -> String {
     let DisabledInfo { what, called, since } = info;
     let called = called.as_ref().map_or_else(String::new, |called| format!(" ({called})"));
@@ -101,9 +106,19 @@ pub(super) fn failure_line(failures: &BTreeMap<String, u64>) -> String {
 }
 
 fn member(info: &MemberInfo) -> String {
-    let MemberInfo { client, name, state, rtt_ms, sessions, .. } = info;
+    let MemberInfo { client, name, state, rtt_ms, sessions, servers, .. } = info;
     let rtt = milliseconds(*rtt_ms);
-    format!("  member {name} ({}) {state}, round trip {rtt}, sessions {sessions}\n", short(client))
+    let mut text =
+        format!("  member {name} ({}) {state}, round trip {rtt}, sessions {sessions}\n", short(client));
+    let mut services: BTreeMap<&str, Vec<&ServerInfo>> = BTreeMap::new();
+    for server in servers {
+        services.entry(&server.service).or_default().push(server);
+    }
+    for (service, servers) in services {
+        let servers: Vec<_> = servers.iter().map(|it| format!("{} {}", it.server, it.state)).collect();
+        text.push_str(&format!("    {service}: {}\n", servers.join(", ")));
+    }
+    text
 }
 
 /// What is behind one group of the configuration.

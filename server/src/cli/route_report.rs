@@ -117,6 +117,7 @@ mod tests {
                 state: state.to_owned(),
                 rtt_ms: Some(1.25),
                 sessions: 2,
+                servers: Vec::new(),
             },
             principal: name.to_owned(),
             reason: reason.map(str::to_owned),

@@ -37,6 +37,9 @@ impl Status {
         let word = of.trim_end_matches('.').to_ascii_lowercase();
         routes.routes.retain(|route| route.is_about(&word, &status.domain));
         status.narrow(of);
+        let mut words = vec![of.as_str(), word.as_str()];
+        words.extend(routes.routes.iter().flat_map(RouteInfo::words));
+        status.disabled.retain(|info| info.is_about(&words, &status.domain));
         if routes.routes.is_empty() && status.sessions.is_empty() && status.groups.is_empty() {
             return Err(Exit::failed(format_args!(
                 "nothing here is called {of}{hint}; `tunneld routes` and `tunneld sessions` show what there is"
@@ -62,6 +65,7 @@ struct About {
 impl About {
     fn text(&self, now: SystemTime) -> String {
         let mut text = report::config(self.status.revision, &self.status.config);
+        text.push_str(&report::disabled(&self.status.disabled));
         self.routes.iter().for_each(|it| text.push_str(&route_report::route(it, now)));
         let down = self.status.ingresses.iter().filter_map(|it| Some((&it.listen, it.down.as_ref()?)));
         down.for_each(|(listen, why)| text.push_str(&format!("{listen} is down: {why}\n")));

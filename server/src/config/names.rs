@@ -16,14 +16,23 @@ pub(super) struct Names {
     known: BTreeSet<(&'static str, String)>,
     /// The services of every group; those next to the server are of the group "".
     services: BTreeMap<String, BTreeSet<String>>,
-    /// (group, service) of those for requests only: a server of theirs has a scheme.
-    for_requests: BTreeSet<(String, String)>,
+    /// (group, service) of those for requests only, and why.
+    for_requests: BTreeMap<(String, String), ForRequests>,
     targets: Vec<Placed<ServiceName>>,
     /// Of the targets, those for connections.
     connected: Vec<Placed<ServiceName>>,
     plugins: Vec<Placed<String>>,
     reached: Vec<Placed<String>>,
     listeners: Vec<(SocketAddr, String)>,
+}
+
+/// Why a service takes requests only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ForRequests {
+    /// A server of it has a scheme.
+    Scheme,
+    /// It has plugins, which a connection would go around.
+    Plugins,
 }
 
 impl Names {
@@ -76,8 +85,8 @@ impl Names {
     }
 
     /// A service of `group` takes requests only.
-    pub(super) fn takes_requests_only(&mut self, group: &str, service: &str) {
-        self.for_requests.insert((group.to_owned(), service.to_owned()));
+    pub(super) fn takes_requests_only(&mut self, group: &str, service: &str, why: ForRequests) {
+        self.for_requests.insert((group.to_owned(), service.to_owned()), why);
     }
 
     /// An address that is listened on.
@@ -150,14 +159,19 @@ impl Names {
                 ServiceName::Plain(service) => (String::new(), service.clone()),
                 ServiceName::Own(_) => continue,
             };
-            if self.for_requests.contains(&(group, service)) {
-                let what = format!(
-                    "{:?} takes requests only: a server of it has a scheme",
-                    target.value.to_string()
-                );
-                let help = "for connections write the address without http://, https:// or h2c://";
-                problems.add_with_help(target.span.clone(), what, help);
-            }
+            let Some(why) = self.for_requests.get(&(group, service)) else { continue };
+            let (why, help) = match why {
+                ForRequests::Scheme => (
+                    "a server of it has a scheme",
+                    "for connections write the address without http://, https:// or h2c://",
+                ),
+                ForRequests::Plugins => (
+                    "it has plugins, which see no connections",
+                    "for connections name another service, with the same servers and without plugins",
+                ),
+            };
+            let what = format!("{:?} takes requests only: {why}", target.value.to_string());
+            problems.add_with_help(target.span.clone(), what, help);
         }
         for service in &self.reached {
             self.plain(service, &service.value, problems);

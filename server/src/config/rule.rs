@@ -10,13 +10,16 @@ use policy::rule::{Action, GrpcMatcher, HeaderMatcher, Matcher, Rule, Treatment,
 use protocol::service_name::ServiceName;
 
 use super::document::networks;
+use super::limits::BODY_MOST;
 use super::names::Names;
 use super::principal::pattern;
 use super::target::targets;
+use super::timeouts::or_none;
 
 /// A rule's `timeout`.
 const TIMEOUT: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
 const RETRIES_MAX: u8 = 10;
+const REQUESTS_MAX: u32 = 1_000_000;
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 const FOUND: u16 = 302;
 
@@ -157,11 +160,23 @@ fn treatment(section: &mut Section<'_>, names: &mut Names, problems: &mut Proble
     let strip_prefix = section.text("strip_prefix", problems).and_then(|text| text.parse(path, problems));
     let set_headers = section.section("set_headers", problems);
     let set_headers = set_headers.map_or_else(Vec::new, |it| fields(it, problems));
-    let timeout = section.duration("timeout", TIMEOUT.0..=TIMEOUT.1, problems).map(|timeout| timeout.value);
+    let timeout = or_none(section, "timeout", TIMEOUT, problems).map(|timeout| timeout.value);
     let retries = section.number("retries", 0..=RETRIES_MAX, problems).map(|retries| retries.value);
+    let max_body = section.bytes("max_body", 0..=BODY_MOST, problems).map(|bytes| bytes.value);
+    let max_concurrent_requests = section.number("max_concurrent_requests", 0..=REQUESTS_MAX, problems);
+    let max_concurrent_requests = max_concurrent_requests.map(|most| most.value);
     let plugins = section.texts("plugins", problems);
     let plugins = plugins.iter().map(|text| names.plugin(text).into()).collect();
-    Treatment { set_host, strip_prefix, set_headers, timeout, retries, plugins }
+    Treatment {
+        set_host,
+        strip_prefix,
+        set_headers,
+        timeout,
+        retries,
+        max_body,
+        max_concurrent_requests,
+        plugins,
+    }
 }
 
 fn fields(mut section: Section<'_>, problems: &mut Problems) -> Vec<(String, String)> {

@@ -10,7 +10,7 @@ use proxy::service::{ServiceTarget, Speech};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::names::Names;
+use super::names::{ForRequests, Names};
 
 const BALANCES: [(&str, ServerBalance); 4] = [
     ("round-robin", ServerBalance::RoundRobin),
@@ -48,7 +48,7 @@ fn service(
     let balance = section.word("balance", &BALANCES, problems);
     let health = section.section("health", problems).and_then(|it| health(it, problems));
     let plugins = section.texts("plugins", problems);
-    let plugins = plugins.iter().map(|text| names.plugin(text)).collect();
+    let plugins: Vec<String> = plugins.iter().map(|text| names.plugin(text)).collect();
     section.require("name", "\"NAME\"", problems);
     section.require("servers", "[{ address = \"http://127.0.0.1:3000\" }]", problems);
     if section.has("servers") && servers.is_empty() {
@@ -62,7 +62,9 @@ fn service(
     }
     let name = names.add_service(group, &name?, problems)?;
     if servers.iter().any(has_scheme) {
-        names.takes_requests_only(group, &name);
+        names.takes_requests_only(group, &name, ForRequests::Scheme);
+    } else if !plugins.is_empty() {
+        names.takes_requests_only(group, &name, ForRequests::Plugins);
     }
     let balance = balance.map_or_else(ServerBalance::default, |balance| balance.value);
     Some(ServicePart { name, servers, balance, health, plugins })

@@ -1,3 +1,4 @@
+mod caps;
 mod clients;
 mod page;
 
@@ -197,24 +198,6 @@ tls = [
         "7:40 another host at [::]:5433 has another `proxy_protocol`",
         "8:28 127.0.0.1:5433 is listened on already, by `tls`",
         "9:28 \"5433\" is no address to listen on: write ADDRESS:PORT, for example [::]:5432",
-    ];
-    assert_eq!(wrong(source), expected);
-}
-
-#[test]
-fn connections_go_to_services_without_a_scheme() {
-    let source = r#"
-service = [
-  { name = "web", servers = [{ address = "1" }, { address = "http://127.0.0.1:2" }] },
-  { name = "db", servers = [{ address = "1" }, { address = "unix:/run/db" }] },
-]
-tcp = [{ listen = "[::]:1", to = "web" }, { listen = "[::]:2", to = "db" }]
-tls = [{ host = "a.b", listen = "[::]:3", to = "g/web" }]
-group = [{ name = "g", service = [{ name = "web", servers = [{ address = "h2c://a.b:1" }] }] }]
-"#;
-    let expected = [
-        "6:34 \"web\" takes requests only: a server of it has a scheme",
-        "7:48 \"g/web\" takes requests only: a server of it has a scheme",
     ];
     assert_eq!(wrong(source), expected);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops::config::{Problems, Section};
+use ops::config::{Placed, Problems, Section};
 use proxy::concurrency::Limits;
 use proxy::context::Timeouts as DataPlane;
 
@@ -55,7 +55,6 @@ pub(super) fn timeouts(mut section: Section<'_>, problems: &mut Problems) -> Tim
         }
     };
     let waits = &mut all.data_plane;
-    read("request", &mut waits.request);
     read("detect", &mut waits.detect);
     read("head", &mut waits.head);
     read("keep_alive", &mut waits.keep_alive);
@@ -71,6 +70,10 @@ pub(super) fn timeouts(mut section: Section<'_>, problems: &mut Problems) -> Tim
     read("queue", &mut all.queue);
     read("drain", &mut all.drain);
     read("tls_handshake", &mut all.tls_handshake);
+    if let Some(time) = or_none(&mut section, "request", RANGE, problems) {
+        // What never comes to an end has no limit.
+        all.data_plane.request = if time.value.is_zero() { Duration::MAX } else { time.value };
+    }
     let mut read = |key: &'static str, range: (Duration, Duration), place: &mut Duration| {
         if let Some(time) = section.duration(key, range.0..=range.1, problems) {
             *place = time.value;
@@ -80,4 +83,20 @@ pub(super) fn timeouts(mut section: Section<'_>, problems: &mut Problems) -> Tim
     read("watch", WATCH, &mut all.watch);
     section.finish(&[], problems);
     all
+}
+
+/// A time within `range`, or zero for none.
+pub(super) fn or_none(
+    section: &mut Section<'_>,
+    key: &'static str,
+    (least, most): (Duration, Duration),
+    problems: &mut Problems,
+) -> Option<Placed<Duration>> {
+    let time = section.duration(key, Duration::ZERO..=most, problems)?;
+    if !time.value.is_zero() && time.value < least {
+        let least = least.as_millis();
+        problems.add(time.span, format_args!("`{key}` is \"0s\" for no limit, or at least {least}ms"));
+        return None;
+    }
+    Some(time)
 }

@@ -11,6 +11,7 @@ use policy::ownership::Member;
 use policy::principal::Principal;
 use protocol::id::{ClientId, Generation, InstanceId};
 
+use super::health::Reports;
 use super::slots::Slots;
 use super::usage::Usage;
 use crate::session::Live;
@@ -45,9 +46,14 @@ pub struct Instance {
     standby: ArcSwap<Standby>,
     /// It has been answered what it has asked for.
     pub(super) settled: AtomicBool,
+    /// What it says of the servers of its services.
+    pub reports: Reports,
     /// What consistent hashing tells it apart by: the installation, so that a restart moves nobody.
     identity: u64,
 }
+
+/// The word in `status` for a member that is ready, and whose service has no healthy server.
+pub(super) const SICK: &str = "sick";
 
 /// How an instance is, as operators see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +92,7 @@ impl Instance {
             usage,
             standby: ArcSwap::default(),
             settled: AtomicBool::new(false),
+            reports: Reports::default(),
             identity: identity(live),
         }
     }

@@ -8,6 +8,7 @@ mod directory;
 mod disabling;
 mod expiry;
 mod groups;
+mod health;
 mod instance;
 mod memberships;
 mod moving;
@@ -32,6 +33,7 @@ mod tests;
 pub use configured::Configured;
 pub use disabling::DisableError;
 pub use groups::{Groups, Served};
+pub use health::{Reported, Reports, Turned};
 pub use instance::{Instance, InstanceKey, MemberState};
 pub use memberships::{Answer, Group, GroupError, Handed, Membership, Memberships, ToHand};
 pub use name::Name;
@@ -55,9 +57,10 @@ use policy::disabled::Installation;
 use policy::host::Host;
 use policy::ownership::Leaving;
 use policy::principal::Principal;
-use protocol::control::CloseReason;
+use protocol::control::{CloseReason, Health};
 use protocol::id::{Generation, SessionId};
 use protocol::limits::PARTS_MAX;
+use protocol::service_name::ServiceName;
 use proxy::directory::RouteLabels;
 
 use crate::identity::{StateKey, Store, Which};
@@ -263,6 +266,32 @@ impl Registry {
     #[must_use]
     pub fn to_hand(&self, live: &Live) -> ToHand {
         self.memberships.to_hand(&InstanceKey::of(live), PARTS_MAX)
+    }
+
+    /// An instance says on this session how the servers of its services are. It can only speak of its own.
+    pub fn health_reported(&self, live: &Live, mut health: Health) {
+        let key = InstanceKey::of(live);
+        let state = self.state.lock();
+        if !state.sessions.contains_key(&live.id) {
+            return;
+        }
+        let Some(held) = state.instances.get(&key) else { return };
+        let own = |service: &ServiceName| match service {
+            ServiceName::Own(id) => held.has(*id),
+            ServiceName::Grouped { group, .. } => self.memberships.has(group, &key),
+            ServiceName::Plain(_) => false,
+        };
+        let instance = held.instance.clone();
+        health.services.retain(|health| own(&health.service));
+        drop(state);
+        for Turned { service, sick } in instance.reports.hear(health, &self.metrics) {
+            let client = &live.login.name;
+            if sick {
+                tracing::warn!(session = %live.id, client, %service, "no server of a member's service is healthy: it goes last");
+            } else {
+                tracing::info!(session = %live.id, client, %service, "a member's service has a healthy server again");
+            }
+        }
     }
 
     /// The numbers of a session that is about to begin.

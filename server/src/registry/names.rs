@@ -18,6 +18,7 @@ use proxy::directory::RouteLabels;
 use proxy::fitness::Fitness;
 use tokio::sync::{Notify, watch};
 
+use super::health::Reported;
 use super::instance::Instance;
 use super::name::Name;
 
@@ -44,13 +45,16 @@ pub struct Behind {
     pub service: Arc<ServiceName>,
     /// How well it serves it.
     pub fitness: Fitness,
+    /// What it says itself of the servers.
+    pub reported: Arc<Reported>,
 }
 
 impl Behind {
     /// A member that nothing is known of yet.
     #[must_use]
     pub fn new(instance: Arc<Instance>, service: Arc<ServiceName>) -> Self {
-        Self { instance, service, fitness: Fitness::default() }
+        let reported = instance.reports.of(&service);
+        Self { instance, service, fitness: Fitness::default(), reported }
     }
 
     /// As one of several members of `group` that may get a request.
@@ -59,7 +63,11 @@ impl Behind {
         if self.instance.stands_by(group) {
             candidate.state = MemberState::Disabled;
         }
-        let is_fit = || self.fitness.is_fit(Instant::now()) && !self.instance.usage.is_used_up();
+        let is_fit = || {
+            !self.reported.is_sick()
+                && self.fitness.is_fit(Instant::now())
+                && !self.instance.usage.is_used_up()
+        };
         if candidate.state == MemberState::Ready && !is_fit() {
             // It goes last: others may do better.
             candidate.state = MemberState::Sick;

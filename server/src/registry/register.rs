@@ -59,6 +59,11 @@ impl Held {
         Some((id, self.registrations.remove(&id)?))
     }
 
+    /// Whether there is a registration with this number.
+    pub(super) fn has(&self, id: u32) -> bool {
+        self.registrations.contains_key(&id)
+    }
+
     fn id_of(&self, name: &Name) -> Option<u32> {
         self.registrations.iter().find(|(_, registered)| registered.name == *name).map(|(id, _)| *id)
     }

@@ -12,7 +12,7 @@ use proxy::directory::RouteLabels;
 use super::Registry;
 use super::name::Name;
 use super::names::{Behind, Entry};
-use super::view::{failures, member_info};
+use super::view::{behind_info, failures};
 use crate::admin::api::{GroupInfo, GroupMemberInfo};
 use crate::admin::{FailureInfo, RouteInfo, ServerInfo, TargetInfo};
 
@@ -191,7 +191,7 @@ impl Registry {
 
 /// A member, and whether its service fails.
 fn seen(behind: &Behind) -> crate::admin::api::MemberInfo {
-    let mut info = member_info(&behind.instance);
+    let mut info = behind_info(behind);
     if info.state == "ready" && !behind.fitness.is_fit(Instant::now()) {
         info.state = "sick".to_owned();
     }

@@ -10,12 +10,13 @@ use protocol::service_name::ServiceName;
 use proxy::directory::RouteLabels;
 
 use super::Registry;
-use super::instance::{Instance, InstanceKey};
+use super::health::Reported;
+use super::instance::{Instance, InstanceKey, MemberState, SICK};
 use super::memberships::{Group, Membership};
 use super::name::Name;
-use super::names::Entry;
+use super::names::{Behind, Entry};
 use crate::admin::api::{
-    DisabledInfo, GroupInfo, GroupMemberInfo, IngressInfo, MemberInfo, NameInfo, SessionInfo,
+    DisabledInfo, GroupInfo, GroupMemberInfo, IngressInfo, MemberInfo, NameInfo, ServerInfo, SessionInfo,
 };
 use crate::session::Live;
 
@@ -62,9 +63,9 @@ impl Registry {
             host,
             to: relay.to.to_string(),
             members: match &relay.to {
-                ServiceName::Grouped { group, service } => self.groups().look(group, service, |served| {
-                    served.behind.iter().map(|behind| member_info(&behind.instance)).collect()
-                }),
+                ServiceName::Grouped { group, service } => self
+                    .groups()
+                    .look(group, service, |served| served.behind.iter().map(behind_info).collect()),
                 ServiceName::Plain(_) | ServiceName::Own(_) => None,
             }
             .unwrap_or_default(),
@@ -109,7 +110,7 @@ impl Registry {
                 Holding::Free | Holding::Reserved { .. } => "reserved",
             }
             .to_owned(),
-            members: entry.behind.iter().map(|behind| member_info(&behind.instance)).collect(),
+            members: entry.behind.iter().map(behind_info).collect(),
             failures: failures(labels),
         }
     }
@@ -150,8 +151,13 @@ fn group_info(group: &Group, disabled: bool) -> Option<GroupInfo> {
     let member = |membership: &Membership| {
         let instance = &membership.instance;
         let (state, reason) = membership.state(group.name());
+        let servers = membership.reported().flat_map(|(service, reported)| server_infos(service, &reported));
         GroupMemberInfo {
-            member: MemberInfo { state: state.to_owned(), ..member_info(instance) },
+            member: MemberInfo {
+                state: state.to_owned(),
+                servers: servers.collect(),
+                ..member_info(instance)
+            },
             principal: instance.key.principal.to_string(),
             reason: reason.map(|reason| reason.to_string()),
         }
@@ -165,6 +171,28 @@ fn group_info(group: &Group, disabled: bool) -> Option<GroupInfo> {
     })
 }
 
+/// A member behind a name or an ingress, with the servers of what it is asked for there.
+pub(super) fn behind_info(behind: &Behind) -> MemberInfo {
+    let mut info = member_info(&behind.instance);
+    if behind.instance.state() == MemberState::Ready && behind.reported.is_sick() {
+        info.state = SICK.to_owned();
+    }
+    info.servers = server_infos(&behind.service, &behind.reported).collect();
+    info
+}
+
+fn server_infos(service: &ServiceName, reported: &Reported) -> impl Iterator<Item = ServerInfo> + use<> {
+    let service = match service {
+        ServiceName::Grouped { service, .. } => service.clone(),
+        ServiceName::Own(_) | ServiceName::Plain(_) => service.to_string(),
+    };
+    reported.servers().into_iter().map(move |server| ServerInfo {
+        service: service.clone(),
+        server: server.server,
+        state: server.state.as_str().to_owned(),
+    })
+}
+
 pub(super) fn member_info(instance: &Instance) -> MemberInfo {
     MemberInfo {
         client: instance.key.client.to_string(),
@@ -173,6 +201,7 @@ pub(super) fn member_info(instance: &Instance) -> MemberInfo {
         state: instance.state().as_str().to_owned(),
         rtt_ms: instance.rtt().map(milliseconds),
         sessions: instance.slots.all().len(),
+        servers: Vec::new(),
     }
 }
 

@@ -261,6 +261,10 @@ impl Driver<'_> {
                 }
                 Ok(())
             }
+            Control::Health(health) => {
+                self.context.registry.health_reported(self.live, health);
+                Ok(())
+            }
             Control::Registered(_) => Err(misplaced(FrameType::REGISTERED)),
             Control::Part(_) => Err(misplaced(FrameType::PART)),
             Control::Parts(_) => Err(misplaced(FrameType::PARTS)),

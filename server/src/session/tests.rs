@@ -5,7 +5,10 @@ use futures_util::{SinkExt, StreamExt};
 use ops::metrics::Metrics;
 use policy::part::GroupPart;
 use protocol::code::Code;
-use protocol::control::{Notice, NoticeCode, NoticeLevel, Outcome, PartAnswer, PartId, Pieces, Unregister};
+use protocol::control::{
+    Health, Notice, NoticeCode, NoticeLevel, Outcome, PartAnswer, PartId, Pieces, ServerHealth, ServerState,
+    ServiceHealth, Unregister,
+};
 use protocol::exchange::Message;
 use protocol::frame;
 use protocol::limits::CONTROL_FRAME_MAX;
@@ -336,6 +339,44 @@ fn a_part_that_changes_is_handed_over_and_the_old_one_stays_until_it_is_idle() {
     });
     world.after(Duration::from_secs(60));
     world.workers.block_on(async { assert_eq!(client.next(list).await, [id(8)]) });
+}
+
+#[test]
+fn a_client_says_how_its_own_services_are_and_nobody_elses() {
+    let world = World::new();
+    let (session, _) = start_as(&world, "bob");
+    let _other = world.session("mallory", 2, 2, 0, None);
+    world.workers.block_on(async {
+        let mut client = Client::open(&session).await;
+        let of = PartId { group: "web".to_owned(), revision: 7 };
+        client.next(|m| matches!(m, Control::Parts(_)).then_some(())).await;
+        client.send(PartAnswer { of, refusal: None }).await;
+        client.send(Register { items: vec![http(3, "bob")] }).await;
+        let server = |state| ServerHealth { server: "127.0.0.1:3000".to_owned(), state };
+        let health = |service: &str, state| ServiceHealth {
+            service: service.parse().unwrap(),
+            servers: vec![server(state), server(ServerState::Sick)],
+        };
+        let tell = |number, state| {
+            // Nobody has granted the others to it: not even a name of a later registration.
+            let services = ["web/app", "~/3", "~/4", "other/app", "billing"];
+            Health { number, services: services.map(|service| health(service, state)).into() }
+        };
+        for (number, state, expected) in
+            [(1, ServerState::Ejected, "sick"), (2, ServerState::Healthy, "ready")]
+        {
+            client.send(tell(number, state)).await;
+            client.send(Heartbeat { nonce: number }).await;
+            client.next(|m| matches!(m, Control::HeartbeatAck(it) if it.nonce == number).then_some(())).await;
+            let members = world.registry.group_infos().remove(0).members;
+            let [bob, mallory] = [&members[0].member, &members[1].member];
+            assert_eq!((bob.state.as_str(), bob.servers.len()), (expected, 2));
+            assert_eq!(bob.servers[0].state, state.as_str());
+            assert_eq!((mallory.state.as_str(), mallory.servers.len()), ("behind", 0));
+            let name = world.registry.name_infos().remove(0).members.remove(0);
+            assert_eq!((name.state.as_str(), name.servers.len()), (expected, 2));
+        }
+    });
 }
 
 #[test]

@@ -34,6 +34,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const MOVE: Duration = Duration::from_secs(10);
 /// How often it looks whether they are.
 const LOOK: Duration = Duration::from_millis(50);
+/// The number of the process that a container is.
+const FIRST: u32 = 1;
 /// Clients on their way to the new process that have come by a listener for visitors.
 const FORWARDED: usize = 64;
 
@@ -73,6 +75,11 @@ pub(crate) enum UpgradeError {
     /// This one ends.
     #[error("the server stops")]
     Stopping,
+    /// Nothing outlives this one.
+    #[error(
+        "this process is the first of its container, and everything in there ends with it: start a new container instead"
+    )]
+    First,
 }
 
 /// Everything that is handed over, and what has to hold still meanwhile.
@@ -117,33 +124,51 @@ impl Drop for Candidate {
     }
 }
 
+/// That another process takes whoever comes, and who is to hear it.
+pub(crate) struct HandedOver {
+    upgrade: Upgrade,
+    answer: Option<Answer>,
+}
+
+impl HandedOver {
+    /// Tells the operator, who may go on with the new process: this one answers nobody any more.
+    pub(crate) fn tell(self) {
+        if let Some(answer) = self.answer {
+            let _ = answer.send(Ok(self.upgrade));
+        }
+    }
+}
+
 /// Where the operator hears what came of it.
 pub(crate) type Answer = oneshot::Sender<Result<Upgrade, String>>;
 
 impl Handing<'_> {
-    /// Hands over whenever a signal or the operator asks for it, until it has worked; false: the drain has started.
-    pub(crate) async fn wanted(&self, signals: &mut Upgrades, asked: &mut mpsc::Receiver<Answer>) -> bool {
+    /// Hands over whenever a signal or the operator asks for it, until it has worked; none: the drain has started.
+    pub(crate) async fn wanted(
+        &self,
+        signals: &mut Upgrades,
+        asked: &mut mpsc::Receiver<Answer>,
+    ) -> Option<HandedOver> {
         loop {
             let answer = tokio::select! {
                 biased;
-                () = self.drain.start.cancelled() => return false,
+                () = self.drain.start.cancelled() => return None,
                 () = signals.next() => None,
                 answer = asked.recv() => answer,
             };
-            let result = self.attempt().await;
-            match &result {
-                Ok(Upgrade { process, moved: (there, of) }) => {
+            match self.attempt().await {
+                Ok(upgrade) => {
+                    let (process, (there, of)) = (upgrade.process, upgrade.moved);
                     tracing::info!(process, there, of, "another process has taken over");
+                    return Some(HandedOver { upgrade, answer });
                 }
-                Err(error) => tracing::error!(%error, "no upgrade: this process goes on"),
-            }
-            let done = result.is_ok();
-            if let Some(answer) = answer {
-                // Who does not wait for it finds it in the log.
-                let _ = answer.send(result.map_err(|error| error.to_string()));
-            }
-            if done {
-                return true;
+                Err(error) => {
+                    tracing::error!(%error, "no upgrade: this process goes on");
+                    if let Some(answer) = answer {
+                        // Who does not wait for it finds it in the log.
+                        let _ = answer.send(Err(error.to_string()));
+                    }
+                }
             }
         }
     }
@@ -153,6 +178,9 @@ impl Handing<'_> {
     /// # Errors
     /// [`UpgradeError`].
     async fn attempt(&self) -> Result<Upgrade, UpgradeError> {
+        if std::process::id() == FIRST {
+            return Err(UpgradeError::First);
+        }
         let attempt = self.drain.start.run_until_cancelled(self.hand_over()).await;
         let result = attempt.unwrap_or(Err(UpgradeError::Stopping));
         if result.is_err() {

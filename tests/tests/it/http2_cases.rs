@@ -11,8 +11,12 @@ use crate::front::{Front, HOST};
 async fn every_case_of_the_standard_ends_as_it_says() {
     let service = HttpService::start().await;
     let front = Front::to(service.addr()).await;
-    let cases = Program::start(python("http2_cases.py", &[&front.http().to_string(), HOST]));
-    let done = cases.finished(SOON * 2).await;
-    assert_eq!(done.code, Some(0), "{}", done.text());
-    assert!(done.stdout.ends_with(" hold"), "{}", done.text());
+    let (http, https) = (front.http().to_string(), front.https().to_string());
+    let certificate = front.certificate().display().to_string();
+    for how in [&[&*http, HOST][..], &[&*https, HOST, &*certificate]] {
+        let cases = Program::start(python("http2_cases.py", how));
+        let done = cases.finished(SOON * 2).await;
+        assert_eq!(done.code, Some(0), "{how:?}: {}", done.text());
+        assert!(done.stdout.ends_with(" hold"), "{}", done.text());
+    }
 }

@@ -77,6 +77,8 @@ principal = [{ name = "bob", groups = ["app"] }]
     order(&server, &["enable", "rule:api"]).await;
     order(&server, &["disable", "host:app"]).await;
     assert_eq!((visit("/").await, visit("/api").await), (503, 503));
+    let asked = order(&server, &["status", "app"]).await;
+    assert!(asked.contains("disabled: host:app.t.example.com, "), "{asked}");
     order(&server, &["enable", "app.t.example.com"]).await;
     assert_eq!((visit("/").await, visit("/api").await), (200, 200));
 

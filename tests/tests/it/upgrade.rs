@@ -1,14 +1,16 @@
 //! Another process of the server takes over, and nobody outside notices.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::Signal;
-use tests::fixture::TcpService;
-use tests::tunnelc::SESSIONS;
+use tests::fixture::{HttpService, TcpService};
+use tests::tls;
+use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, End, Raw, Visitor, empty, request, websocket};
 use tests::wait::{SOON, until, within};
@@ -104,9 +106,9 @@ async fn upgrades_under_load_lose_no_request() {
 /// What lives long stays with the old process until its drain is over; what is new goes to the new one.
 #[tokio::test]
 async fn sockets_live_on_in_the_old_process_until_the_deadline() {
-    let service = tests::fixture::HttpService::start().await;
+    let service = HttpService::start().await;
     let server = Tunneld::configured(|_| "timeouts = { drain = \"6s\" }\n".to_owned(), &[]).await;
-    let home = tests::tunnelc::Home::new();
+    let home = Home::new();
     let tunnel = home.http(&server.join(), service.addr(), &["--host", "demo"]).await;
     let mut web = Web { tunnel, home, server, service };
     let mut old = websocket(web.door(), HOST, "/ws").await.unwrap();
@@ -167,7 +169,7 @@ async fn a_failed_upgrade_changes_nothing_and_says_why() {
     assert!(web.server.program.is_running());
     // It writes, and lets clients in, as before.
     let bob = web.server.invite("bob", &["--host", "wiki"]).await;
-    let home = tests::tunnelc::Home::new();
+    let home = Home::new();
     let _tunnel = home.http(&bob, web.service.addr(), &["--host", "wiki"]).await;
     std::fs::write(&key, good).unwrap();
     assert_eq!(web.server.upgrade().await["moved"], 2);
@@ -180,8 +182,8 @@ async fn a_failed_upgrade_changes_nothing_and_says_why() {
 #[tokio::test]
 async fn a_revocation_reaches_the_old_process() {
     let mut server = Tunneld::start().await;
-    let service = tests::fixture::HttpService::start().await;
-    let home = tests::tunnelc::Home::new();
+    let service = HttpService::start().await;
+    let home = Home::new();
     let bob = server.invite("bob", &["--host", "demo"]).await;
     let _tunnel = home.http(&bob, service.addr(), &["--host", "demo"]).await;
     let mut old = websocket(server.listen().http, HOST, "/ws").await.unwrap();
@@ -211,4 +213,44 @@ async fn the_new_process_drains_as_the_old_one_would() {
     until("the new process is gone", SOON, gone).await;
     assert!(!web.server.state().join("admin.sock").exists());
     assert!(visitor::try_get(web.door(), HOST, "/").await.is_err());
+}
+
+/// A client that has come by the port for visitors moves like all others: the new process gets its connection unread.
+#[tokio::test]
+async fn a_client_at_the_https_port_moves_too() {
+    let write = |home: &Path| {
+        tls::certificate(home, "wild", &["*.t.localhost"]);
+        "domain = \"t.localhost\"\ncertificate = [{ cert = \"wild.pem\", key = \"wild.key\" }]\n".to_owned()
+    };
+    let mut server = Tunneld::configured(write, &["--https", "127.0.0.1:0"]).await;
+    let (service, home) = (HttpService::start().await, Home::new());
+    let door = server.listen().https.unwrap();
+    let join = server.join();
+    let (login, rest) = join.rsplit_once(':').unwrap();
+    let join = format!("{login}:{}?{}", door.port(), rest.split_once('?').unwrap().1);
+    let _tunnel = home.http(&join, service.addr(), &["--host", "app"]).await;
+    let root = tls::read(server.home(), "wild");
+    let stream = tls::connect(door, "app.t.localhost", &root).await.unwrap();
+    let mut kept = Visitor::over(stream).await.unwrap();
+    let ask = || request("GET", "app.t.localhost", "/", empty());
+    assert_eq!(kept.whole(ask()).await.unwrap().status, 200);
+    let upgraded = server.upgrade().await;
+    assert_eq!((&upgraded["clients"], &upgraded["moved"]), (&1.into(), &1.into()), "{upgraded}");
+    // A connection that was idle meanwhile is answered once more, and asked to end.
+    let last = kept.whole(ask()).await.unwrap();
+    assert_eq!((last.status, last.field("connection")), (200, "close"));
+    let stream = tls::connect(door, "app.t.localhost", &root).await.unwrap();
+    assert_eq!(Visitor::over(stream).await.unwrap().whole(ask()).await.unwrap().status, 200);
+}
+
+/// Nothing outlives the first process of a container.
+#[tokio::test]
+async fn the_first_process_of_a_container_is_not_upgraded() {
+    let home = tempfile::tempdir().unwrap();
+    let wrapper = ["unshare", "--pid", "--fork", "--kill-child", "--"].map(str::to_owned);
+    let loopback = std::net::Ipv4Addr::LOCALHOST.into();
+    let server = Tunneld::inside(home, &wrapper, loopback, &[]).await;
+    let done = server.admin(&["upgrade"]).await;
+    assert_eq!(done.code, Some(1), "{}", done.text());
+    assert!(done.stderr.contains("first of its container"), "{}", done.text());
 }

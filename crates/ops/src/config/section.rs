@@ -82,6 +82,16 @@ impl<'d> Section<'d> {
         self.value(key)?.number(&range, problems)
     }
 
+    /// A number of bytes within `range`.
+    pub fn bytes(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        problems: &mut Problems,
+    ) -> Option<Placed<u64>> {
+        self.value(key)?.bytes(&range, problems)
+    }
+
     /// A span of time within `range`.
     pub fn duration(
         &mut self,

@@ -98,6 +98,39 @@ impl<'d> Value<'d> {
         Some(Placed::new(number?, self.span()))
     }
 
+    /// A number of bytes within `range`: a number, or `512KiB`, `10MiB` or `2GiB`.
+    pub fn bytes(&self, range: &RangeInclusive<u64>, problems: &mut Problems) -> Option<Placed<u64>> {
+        if self.value.get_ref().as_integer().is_some() {
+            let number = self.number(&(0..=i64::MAX), problems)?;
+            let bytes = number.map(|number| u64::try_from(number).unwrap_or(u64::MAX));
+            return self.within(bytes, range, problems);
+        }
+        let text = self.text(problems)?;
+        let Some(bytes) = parse_bytes(&text.value) else {
+            let value = &text.value;
+            text.wrong(
+                format_args!("{value:?} is no number of bytes: write 10MiB, 512KiB, 2GiB or 1000"),
+                problems,
+            );
+            return None;
+        };
+        self.within(text.map(|_| bytes), range, problems)
+    }
+
+    fn within(
+        &self,
+        bytes: Placed<u64>,
+        range: &RangeInclusive<u64>,
+        problems: &mut Problems,
+    ) -> Option<Placed<u64>> {
+        if range.contains(&bytes.value) {
+            return Some(bytes);
+        }
+        let (first, last) = (range.start(), range.end());
+        problems.add(self.span(), format_args!("`{}` is from {first} to {last} bytes", self.key));
+        None
+    }
+
     /// A span of time within `range`, written `30s`, `500ms`, `5m` or `1h`.
     pub fn duration(
         &self,
@@ -171,6 +204,19 @@ impl<'d> Value<'d> {
             }
         }
     }
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let shift = match unit.trim_start() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 impl std::fmt::Debug for Value<'_> {

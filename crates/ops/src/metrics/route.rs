@@ -1,6 +1,7 @@
 //! The metrics of one route: what the hot path holds.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -44,16 +45,30 @@ struct Inner {
     labels: Route,
     metrics: Metrics,
     series: OnceLock<Series>,
+    /// Requests and connections that were routed; not exported.
+    routed: AtomicU64,
 }
 
 impl RouteMetrics {
     pub(super) fn new(labels: Route, metrics: Metrics) -> Self {
-        Self { inner: Arc::new(Inner { labels, metrics, series: OnceLock::new() }) }
+        Self {
+            inner: Arc::new(Inner { labels, metrics, series: OnceLock::new(), routed: AtomicU64::new(0) }),
+        }
     }
 
     /// Counts a request that was answered with `status`, `took` after its head was read.
     pub fn request(&self, status: u16, took: Duration) {
         self.series().request(status, took);
+    }
+
+    /// Counts a request or a connection that is for this route, for [`Self::routed_so_far`].
+    pub fn routed(&self) {
+        self.inner.routed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many this handle and its clones have counted.
+    pub fn routed_so_far(&self) -> u64 {
+        self.inner.routed.load(Ordering::Relaxed)
     }
 
     /// Counts a failure of ours or of the service's, and remembers it for a while.
@@ -80,7 +95,7 @@ impl RouteMetrics {
     }
 
     fn series(&self) -> &Series {
-        let Inner { labels, metrics, series } = &*self.inner;
+        let Inner { labels, metrics, series, .. } = &*self.inner;
         series.get_or_init(|| metrics.series(labels))
     }
 }

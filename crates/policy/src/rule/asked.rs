@@ -24,12 +24,19 @@ pub trait Fields: Sync {
     /// Whether `is` holds for any value of the field `name`, which is in lower case. Asks in order, and no further than
     /// to the first that holds.
     fn any(&self, name: &str, is: &mut dyn FnMut(&[u8]) -> bool) -> bool;
+
+    /// Tells of every field, with its name in lower case.
+    fn each(&self, tell: &mut dyn FnMut(&str, &[u8]));
 }
 
 /// For explanations and tests; names are compared without regard to case.
 impl Fields for Vec<(String, String)> {
     fn any(&self, name: &str, is: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         self.iter().any(|(known, value)| known.eq_ignore_ascii_case(name) && is(value.as_bytes()))
+    }
+
+    fn each(&self, tell: &mut dyn FnMut(&str, &[u8])) {
+        self.iter().for_each(|(name, value)| tell(&name.to_ascii_lowercase(), value.as_bytes()));
     }
 }
 

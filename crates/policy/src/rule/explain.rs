@@ -116,7 +116,16 @@ impl fmt::Display for Action {
 
 /// How a request is treated, as the keys of a rule. The values of fields are not shown: they may be secrets.
 fn lines(treatment: &Treatment) -> Vec<String> {
-    let Treatment { set_host, strip_prefix, set_headers, timeout, retries, plugins } = treatment;
+    let Treatment {
+        set_host,
+        strip_prefix,
+        set_headers,
+        timeout,
+        retries,
+        max_body,
+        max_concurrent_requests,
+        plugins,
+    } = treatment;
     let mut lines = Vec::new();
     if !plugins.is_empty() {
         lines.push(format!("plugins {}", plugins.join(", ")));
@@ -127,8 +136,13 @@ fn lines(treatment: &Treatment) -> Vec<String> {
         let names: Vec<_> = set_headers.iter().map(|(name, _)| name.as_str()).collect();
         lines.push(format!("set_headers {}", names.join(", ")));
     }
-    lines.extend(timeout.map(|timeout| format!("timeout {timeout:?}")));
+    lines.extend(timeout.map(|timeout| match timeout.is_zero() {
+        true => "timeout none".to_owned(),
+        false => format!("timeout {timeout:?}"),
+    }));
     lines.extend(retries.map(|retries| format!("retries {retries}")));
+    lines.extend(max_body.map(|bytes| format!("max_body {bytes}")));
+    lines.extend(max_concurrent_requests.map(|most| format!("max_concurrent_requests {most}")));
     lines
 }
 
@@ -275,6 +289,8 @@ deep     path is not below /api/v2
             ],
             timeout: Some(Duration::from_millis(1500)),
             retries: Some(2),
+            max_body: None,
+            max_concurrent_requests: None,
             plugins: vec!["auth".into(), "per-ip".into()],
         };
         let mut old = rule("old", "path=/old");

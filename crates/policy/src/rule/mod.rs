@@ -4,6 +4,7 @@ mod asked;
 mod explain;
 mod path;
 mod share;
+mod shelf;
 mod summary;
 mod table;
 
@@ -148,12 +149,18 @@ pub struct Treatment {
     /// Fields that are set in the request, names in lower case.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set_headers: Vec<(String, String)>,
-    /// From the end of the request to the response head; none: the general limit.
+    /// From the end of the request to the response head; none: the general limit; zero: no limit.
     #[serde(rename = "timeout_ms", with = "crate::written::millis", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// How many further members may be tried; none: the general number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u8>,
+    /// The longest body of a request, in bytes; none: the general limit; 0: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<u64>,
+    /// How many requests may be worked on at once; none: the general limit; 0: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_requests: Option<u32>,
     /// The plugins that see it, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<Arc<str>>,

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Asked, Explanation, Rule, Summary, ValueMatcher};
+use super::shelf::Shelf;
+use super::{Asked, Explanation, Rule, Summary};
 use crate::host_pattern::HostPattern;
 
 /// Rules, in the order of the file. Immutable: another set of rules is another table.
@@ -36,24 +37,6 @@ struct Node {
     rules: Shelf,
 }
 
-/// The rules of one host pattern and path prefix. Places in the file, the most specific first.
-#[derive(Debug, Default)]
-struct Shelf {
-    /// Those that name a gRPC service.
-    services: HashMap<Box<str>, Vec<usize>>,
-    /// Those of the others that ask for a value of a field, by one such field and value each.
-    fields: Vec<ByValue>,
-    /// All others.
-    others: Vec<usize>,
-}
-
-/// Rules by the value that they ask of one field.
-#[derive(Debug, Default)]
-struct ByValue {
-    name: Box<str>,
-    values: HashMap<Box<[u8]>, Vec<usize>>,
-}
-
 impl Table {
     /// An index of `rules`.
     #[must_use]
@@ -74,8 +57,12 @@ impl Table {
                 None => &mut table.any,
             };
             if let Some(shelf) = paths.shelf(rule.matcher.prefix()) {
-                shelf.add(rule, place);
+                shelf.add(place);
             }
+        }
+        let by_host = table.exact.values_mut().chain(table.wildcard.values_mut());
+        for node in by_host.chain([&mut table.any]).flat_map(|paths| &mut paths.0) {
+            node.rules.finish(&rules);
         }
         table.rules = rules;
         table
@@ -121,27 +108,14 @@ impl Table {
     }
 
     fn find_on_shelf(&self, shelf: &Shelf, asked: &Asked<'_>) -> Option<Found<'_>> {
-        let mut best = self.first(&shelf.others, asked);
-        let mut consider = |places: &[usize]| {
+        let mut best = None;
+        shelf.each(asked, &mut |places| {
             let summary = |place: &Option<usize>| place.and_then(|place| self.summaries.get(place));
             let next = self.first(places, asked);
             if summary(&next) > summary(&best) {
                 best = next;
             }
-        };
-        if !shelf.services.is_empty()
-            && let Some(places) = asked.grpc_call().and_then(|(service, _)| shelf.services.get(service))
-        {
-            consider(places);
-        }
-        for ByValue { name, values } in &shelf.fields {
-            asked.fields.any(name, &mut |value| {
-                if let Some(places) = values.get(value) {
-                    consider(places);
-                }
-                false
-            });
-        }
+        });
         let place = best?;
         self.rules.get(place).map(|rule| Found { place, rule })
     }
@@ -184,27 +158,6 @@ impl Paths {
             }
         }
         at
-    }
-}
-
-impl Shelf {
-    fn add(&mut self, rule: &Rule, place: usize) {
-        let matcher = &rule.matcher;
-        if let Some(service) = matcher.grpc.as_ref().and_then(|grpc| grpc.service.as_deref()) {
-            return self.services.entry(service.into()).or_default().push(place);
-        }
-        let exact = matcher.headers.iter().find_map(|header| match &header.value {
-            ValueMatcher::Exact(value) => Some((header.name.as_str(), value.as_bytes())),
-            ValueMatcher::Present | ValueMatcher::Prefix(_) => None,
-        });
-        let Some((name, value)) = exact else { return self.others.push(place) };
-        match self.fields.iter_mut().find(|field| *field.name == *name) {
-            Some(ByValue { values, .. }) => values.entry(value.into()).or_default().push(place),
-            None => {
-                let values = HashMap::from([(value.into(), vec![place])]);
-                self.fields.push(ByValue { name: name.into(), values });
-            }
-        }
     }
 }
 

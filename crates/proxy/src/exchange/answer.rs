@@ -1,10 +1,12 @@
 //! The body of a response on its way to the visitor.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 
 use super::opened::OpenedBody;
 
@@ -18,8 +20,8 @@ pub(crate) struct Cut;
 pub(crate) enum AnswerBody {
     /// All of it.
     Page(Option<Bytes>),
-    /// As it comes.
-    Opened(Box<OpenedBody>),
+    /// As it comes. Whoever sends the rest of the request has a hold of it too.
+    Opened(Arc<Mutex<OpenedBody>>),
 }
 
 impl Body for AnswerBody {
@@ -29,14 +31,14 @@ impl Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match &mut *self {
             Self::Page(page) => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
-            Self::Opened(body) => body.poll_frame(cx),
+            Self::Opened(body) => OpenedBody::poll_frame(body, cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Page(page) => page.as_ref().is_none_or(Bytes::is_empty),
-            Self::Opened(body) => body.is_end_stream(),
+            Self::Opened(body) => body.lock().is_end_stream(),
         }
     }
 
@@ -46,7 +48,7 @@ impl Body for AnswerBody {
                 let length = page.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
-            Self::Opened(body) => body.size_hint(),
+            Self::Opened(body) => body.lock().size_hint(),
         }
     }
 }

@@ -174,7 +174,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Bridge<T> {
                     }
                 }
             }
-            ready!(self.channel.poll_flush(cx)).map_err(Torn::Broken)?;
+            let Poll::Ready(flushed) = self.channel.poll_flush(cx) else {
+                // Nobody reads the connection now; one that is flushed looks after its end all the same.
+                return match Pin::new(&mut self.io).poll_flush(cx) {
+                    Poll::Ready(Err(_)) => Poll::Ready(Err(Torn::Connection)),
+                    _ => Poll::Pending,
+                };
+            };
+            flushed.map_err(Torn::Broken)?;
             match self.from_io {
                 Way::Ending => self.from_io = Way::Done,
                 Way::Open if !waits => {}

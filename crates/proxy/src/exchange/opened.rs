@@ -1,18 +1,23 @@
 //! A response that comes from a member, together with the rest of its request.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::header::{HeaderValue, TE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use ops::error_kind::ErrorKind;
+use ops::spawn::Spawner;
+use parking_lot::Mutex;
 use protocol::exchange::{Message, ResponseHead};
 use tokio::time::Instant;
 
 use super::answer::{AnswerBody, Cut};
-use super::outbox::WAITING_MAX;
+use super::outbox::{Frames, WAITING_MAX};
 use super::sending::Sending;
 use super::{Broken, Channel, Opened};
 use crate::access::Record;
@@ -22,17 +27,21 @@ use crate::headers::{content_length, restore_response, restore_trailers};
 use crate::ingress::Visiting;
 use transport::deadline::Deadline;
 
-/// A body that is read from the substream when the visitor takes it. The rest of the request is sent at the same time.
+/// A body that is read from the substream when the visitor takes it. The rest of the request is sent at the same time, and
+/// goes on while the visitor takes nothing.
 pub(crate) struct OpenedBody {
     /// None once it is complete or cut.
     channel: Option<Channel>,
     upload: Option<Sending>,
+    uploading: Uploading,
     record: Record,
     visiting: Option<Visiting>,
     /// What is left of the length that the head states.
     remaining: Option<u64>,
     /// Whether trailers can follow a body of a stated length: only in HTTP/2.
     multiplexed: bool,
+    /// Whether the visitor takes them at all.
+    takes_trailers: bool,
     /// What the head says of a body that does not follow: of a `HEAD` or a 304.
     stated: Option<u64>,
     /// The last piece, until it is known to be the last.
@@ -43,6 +52,16 @@ pub(crate) struct OpenedBody {
     silent_since: Option<Instant>,
     timeouts: Timeouts,
     deadline: Deadline,
+}
+
+/// Who sends the rest of the request.
+enum Uploading {
+    /// Whoever reads the response, by the way.
+    Reader(Spawner),
+    /// A task of its own, because the reader may be kept waiting by the visitor.
+    Task { task: Option<Waker>, reader: Option<Waker> },
+    /// The visitor has broken it off, which the reader is to say.
+    Broken,
 }
 
 impl Opened {
@@ -63,7 +82,7 @@ impl Opened {
         request: &Parts,
         mut record: Record,
         visiting: Visiting,
-        timeouts: Timeouts,
+        context: &crate::context::Context,
     ) -> Response<AnswerBody> {
         let Self { channel, head: ResponseHead { bodyless, .. }, upload, bytes, .. } = self;
         let length = content_length(response.headers());
@@ -74,23 +93,25 @@ impl Opened {
         let mut body = OpenedBody {
             channel: Some(channel),
             upload,
+            uploading: Uploading::Reader(context.spawner.clone()),
             record,
             visiting: Some(visiting),
             remaining: if no_body { None } else { length },
             multiplexed,
+            takes_trailers: takes_trailers(request),
             // Where an end is a flag of the head, nothing has to follow.
             stated: if bodyless && !multiplexed { length.filter(|length| *length > 0) } else { None },
             held: None,
             trailers: None,
             silent_since: None,
-            timeouts,
+            timeouts: context.timeouts(),
             deadline: Deadline::default(),
         };
         // hyper drops what may not be there in HTTP/1.1 only.
         if bodyless || (multiplexed && no_body) {
             body.finish();
         }
-        response.map(|()| AnswerBody::Opened(Box::new(body)))
+        response.map(|()| AnswerBody::Opened(Arc::new(Mutex::new(body))))
     }
 }
 
@@ -99,9 +120,49 @@ fn has_no_body(method: &Method, status: StatusCode) -> bool {
     *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
+/// Whether a visitor knows what to do with trailers: in HTTP/1.1 it says so (RFC 9110 section 10.1.4).
+fn takes_trailers(request: &Parts) -> bool {
+    let says = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    };
+    match request.version {
+        Version::HTTP_2 => true,
+        Version::HTTP_11 => request.headers.get_all(TE).iter().any(says),
+        _ => false,
+    }
+}
+
 impl OpenedBody {
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if self.poll_upload(cx).is_err() {
+    pub(super) fn poll_frame(
+        this: &Arc<Mutex<Self>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let mut body = this.lock();
+        let frame = body.poll_next(cx);
+        let uploads = body.uploads();
+        match &mut body.uploading {
+            Uploading::Reader(spawner) if uploads && frame.is_ready() => {
+                // Until the visitor has taken that, nobody may ask for more.
+                let upload = upload(Arc::downgrade(this));
+                spawner.spawn(spawner.here(), "upload", upload);
+                body.uploading = Uploading::Task { task: None, reader: None };
+            }
+            Uploading::Task { reader, .. } if frame.is_pending() => *reader = Some(cx.waker().clone()),
+            _ => {}
+        }
+        frame
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let broken = match &self.uploading {
+            Uploading::Reader(_) => self.poll_upload(cx).is_err(),
+            Uploading::Task { .. } => false,
+            Uploading::Broken => true,
+        };
+        if broken && self.channel.is_some() {
             return Poll::Ready(Some(Err(self.cut(None))));
         }
         loop {
@@ -117,9 +178,15 @@ impl OpenedBody {
                     Err(cut) => return Poll::Ready(Some(Err(cut))),
                 },
                 // With a stated length there is no room for them.
-                Ok(Message::Trailers(_)) if self.remaining.is_some() && !self.multiplexed => {}
+                Ok(Message::Trailers(_))
+                    if !self.takes_trailers || (self.remaining.is_some() && !self.multiplexed) => {}
                 Ok(Message::Trailers(fields)) => self.trailers = Some(restore_trailers(&fields)),
                 Ok(Message::End) if self.remaining.is_none_or(|remaining| remaining == 0) => {
+                    // Not by hyper, which drops what was not announced.
+                    let trailing = |trailers: &mut HeaderMap| {
+                        self.visiting.as_ref().is_some_and(|visiting| visiting.trail(trailers))
+                    };
+                    drop(self.trailers.take_if(trailing));
                     self.finish();
                     let last = self.held.take().map(Frame::data);
                     return Poll::Ready(last.or_else(|| self.trailers.take().map(Frame::trailers)).map(Ok));
@@ -128,6 +195,7 @@ impl OpenedBody {
                     if let Some(upload) = &mut self.upload {
                         upload.stop();
                     }
+                    self.wake_upload();
                 }
                 Ok(Message::Reset { code, .. }) => {
                     return Poll::Ready(Some(Err(self.cut(Some(kind_of(code))))));
@@ -164,6 +232,39 @@ impl OpenedBody {
         }
         self.held = Some(data);
         Ok(None)
+    }
+
+    /// Whether there is something of the request to send.
+    fn uploads(&self) -> bool {
+        let rest = self.upload.as_ref().is_some_and(|upload| !upload.is_over());
+        self.channel.as_ref().is_some_and(|channel| rest || channel.out.waiting() > 0)
+    }
+
+    /// The task that sends the request looks what is left to do.
+    fn wake_upload(&mut self) {
+        if let Uploading::Task { task, .. } = &mut self.uploading
+            && let Some(task) = task.take()
+        {
+            task.wake();
+        }
+    }
+
+    /// Ready when all of the request is sent, or nobody wants it.
+    fn poll_task(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let sent = self.poll_upload(cx);
+        let uploads = self.uploads();
+        let Uploading::Task { task, reader } = &mut self.uploading else { return Poll::Ready(()) };
+        if sent.is_err() {
+            let reader = reader.take();
+            self.uploading = Uploading::Broken;
+            reader.into_iter().for_each(Waker::wake);
+            return Poll::Ready(());
+        }
+        if !uploads {
+            return Poll::Ready(());
+        }
+        *task = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Sends what is ready of the request; an error if the visitor broke it off.
@@ -209,6 +310,7 @@ impl OpenedBody {
     fn finish(&mut self) {
         let unread = self.upload.as_ref().is_some_and(|upload| !upload.is_ended());
         self.upload = None;
+        self.wake_upload();
         if let Some(mut channel) = self.channel.take()
             && !unread
         {
@@ -222,6 +324,7 @@ impl OpenedBody {
 
     fn cut(&mut self, kind: Option<ErrorKind>) -> Cut {
         self.channel = None;
+        self.wake_upload();
         self.held = None;
         self.trailers = None;
         if let Some(kind) = kind {
@@ -245,6 +348,21 @@ impl OpenedBody {
             (None, None) => SizeHint::default(),
         }
     }
+}
+
+impl Drop for OpenedBody {
+    fn drop(&mut self) {
+        self.wake_upload();
+    }
+}
+
+/// Sends the rest of the request.
+async fn upload(body: Weak<Mutex<OpenedBody>>) {
+    poll_fn(|cx| match body.upgrade() {
+        Some(body) => body.lock().poll_task(cx),
+        None => Poll::Ready(()),
+    })
+    .await;
 }
 
 impl fmt::Debug for OpenedBody {

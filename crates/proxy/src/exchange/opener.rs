@@ -25,7 +25,7 @@ use crate::directory::Target;
 use crate::dispatch::kind_of_open;
 use crate::error::{Failure, Fault};
 use crate::grpc;
-use crate::headers::{FacingVisitor, Facts};
+use crate::headers::{FacingVisitor, Facts, content_length};
 use crate::incoming::IncomingBody;
 use crate::ingress::Interim;
 use crate::plugin::{Chain, Plugged, RequestHead};
@@ -97,6 +97,7 @@ impl From<BodyFailed> for Unanswered {
                 Self::Failed { failure: Fault::Chunks.into(), known: Knowledge::Answered }
             }
             BodyFailed::Unfit => Self::Failed { failure: Fault::Fields.into(), known: Knowledge::Answered },
+            BodyFailed::TooLong => Self::Failed { failure: Fault::Body.into(), known: Knowledge::Answered },
         }
     }
 }
@@ -150,6 +151,19 @@ impl<'a> Opener<'a> {
     pub(super) fn limit(&self) -> Duration {
         let of_rule = self.treatment.as_ref().and_then(|treatment| treatment.timeout);
         of_rule.unwrap_or(self.timeouts.request)
+    }
+
+    /// Its body may have `most` bytes.
+    ///
+    /// # Errors
+    /// It says that it has more.
+    pub(crate) fn limit_body(&mut self, most: u64) -> Result<(), Fault> {
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        upload.limit(most);
+        if content_length(&self.parts.headers).is_some_and(|length| length > most) {
+            return Err(Fault::Body);
+        }
+        Ok(())
     }
 
     /// Whether the request can be sent again.

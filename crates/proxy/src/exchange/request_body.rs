@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
 use super::replay::{Reader, Replay};
+use crate::last_chunk::LastChunk;
 
 /// Pieces that wait for the connection. What is further back stays in the window of the substream.
 const WAITING: usize = 2;
@@ -33,6 +34,9 @@ pub(crate) struct RequestBody {
     /// None if there is no body, or it has ended.
     pieces: Option<Pieces>,
     length: Option<u64>,
+    /// Who writes what stands behind it, on a connection of HTTP/1.1.
+    last_chunk: Option<LastChunk>,
+    trailers: Option<HeaderMap>,
 }
 
 #[derive(Debug)]
@@ -48,13 +52,16 @@ pub(crate) struct BodyFeed(PollSender<Piece>);
 impl RequestBody {
     /// No body.
     pub(crate) const fn empty() -> Self {
-        Self { pieces: None, length: None }
+        Self { pieces: None, length: None, last_chunk: None, trailers: None }
     }
 
     /// A body that is still to come; `length` is what the head says of it.
     pub(crate) fn streamed(length: Option<u64>) -> (BodyFeed, Self) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (BodyFeed(PollSender::new(sender)), Self { pieces: Some(Pieces::Once(receiver)), length })
+        (
+            BodyFeed(PollSender::new(sender)),
+            Self { pieces: Some(Pieces::Once(receiver)), length, ..Self::empty() },
+        )
     }
 
     /// As [`Self::streamed`], and it may be sent again.
@@ -66,7 +73,12 @@ impl RequestBody {
 
     /// A body that is sent again.
     pub(super) const fn again(reader: Reader, length: Option<u64>) -> Self {
-        Self { pieces: Some(Pieces::Again(reader)), length }
+        Self { pieces: Some(Pieces::Again(reader)), length, last_chunk: None, trailers: None }
+    }
+
+    /// It is sent on a connection of HTTP/1.1, where `last` writes what stands behind it. hyper drops what was not announced.
+    pub(crate) fn on_http1(&mut self, last: LastChunk) {
+        self.last_chunk = Some(last);
     }
 }
 
@@ -75,23 +87,36 @@ impl Body for RequestBody {
     type Error = Cut;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let Some(pieces) = &mut self.pieces else { return Poll::Ready(None) };
-        let frame = match pieces {
-            Pieces::Once(pieces) => match ready!(pieces.poll_recv(cx)) {
-                Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
-                Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
-                Some(Piece::End) => None,
-                None => Some(Err(Cut)),
-            },
-            Pieces::Again(reader) => ready!(reader.poll(cx)),
+        let this = &mut *self;
+        let frame = loop {
+            let Some(pieces) = &mut this.pieces else { return Poll::Ready(None) };
+            let frame = match pieces {
+                Pieces::Once(pieces) => match ready!(pieces.poll_recv(cx)) {
+                    Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+                    Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
+                    Some(Piece::End) => None,
+                    None => Some(Err(Cut)),
+                },
+                Pieces::Again(reader) => ready!(reader.poll(cx)),
+            };
+            match frame {
+                Some(Ok(frame)) if frame.is_trailers() && this.last_chunk.is_some() => {
+                    // A body of a stated length has no room for them.
+                    this.trailers = frame.into_trailers().ok().filter(|_| this.length.is_none());
+                }
+                frame => break frame,
+            }
         };
+        if let (None, Some(last), Some(trailers)) = (&frame, &this.last_chunk, &this.trailers) {
+            last.set(trailers);
+        }
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(length), Some(data)) = (&mut self.length, frame.data_ref()) {
+                if let (Some(length), Some(data)) = (&mut this.length, frame.data_ref()) {
                     *length = length.saturating_sub(u64::try_from(data.len()).unwrap_or(u64::MAX));
                 }
             }
-            Some(Err(_)) | None => self.pieces = None,
+            Some(Err(_)) | None => this.pieces = None,
         }
         Poll::Ready(frame)
     }

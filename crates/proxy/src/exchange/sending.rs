@@ -29,6 +29,9 @@ pub(crate) enum BodyFailed {
     /// It holds what the wire can not carry.
     #[error("the trailers can not be passed on")]
     Unfit,
+    /// It is longer than it may be.
+    #[error("the body is longer than it may be")]
+    TooLong,
 }
 
 impl From<IncomingError> for BodyFailed {
@@ -45,6 +48,8 @@ pub(crate) struct Sending {
     /// Whether `end` was encoded.
     ended: bool,
     bytes: u64,
+    /// How much more may come.
+    room: u64,
     silence: Duration,
     moved: Option<Instant>,
     deadline: Deadline,
@@ -53,7 +58,13 @@ pub(crate) struct Sending {
 impl Sending {
     /// Sends `body`, which may be silent for `silence`.
     pub(crate) fn new(body: IncomingBody, silence: Duration) -> Self {
-        Self { body: Some(body), ended: false, bytes: 0, silence, moved: None, deadline: Deadline::default() }
+        let (body, deadline) = (Some(body), Deadline::default());
+        Self { body, ended: false, bytes: 0, room: u64::MAX, silence, moved: None, deadline }
+    }
+
+    /// No more than `most` bytes may come from now on.
+    pub(crate) const fn limit(&mut self, most: u64) {
+        self.room = most;
     }
 
     /// Encodes what is ready while `out` is below `limit`. Ready when there is nothing more to do; pending when the body
@@ -101,6 +112,7 @@ impl Sending {
 
     fn encode(&mut self, data: Bytes, out: &mut impl Frames) -> Result<(), BodyFailed> {
         let length = u64::try_from(data.len()).unwrap_or(0);
+        self.room = self.room.checked_sub(length).ok_or(BodyFailed::TooLong)?;
         self.bytes = self.bytes.saturating_add(length);
         out.data(data).map_err(|_| BodyFailed::Unfit)
     }

@@ -64,6 +64,8 @@ pub(super) struct Serving<'a> {
     replay: Option<Replay>,
     /// Whether an idempotent request may be sent again though the service may have seen it.
     retry: bool,
+    /// Whether a server may have seen it in an attempt before.
+    seen: bool,
     /// Until when what there is to say waits for the answer; none once it has waited.
     hold: Option<Instant>,
     deadline: Deadline,
@@ -117,6 +119,7 @@ impl<'a> Serving<'a> {
             plugged: None,
             stage: Stage::Waiting(Waiting::start(request.map(|()| body), head.expect_continue, attempt)),
             retry: head.bodyless && is_idempotent(&head.method),
+            seen: false,
             head,
             service,
             visitor,
@@ -230,7 +233,9 @@ impl<'a> Serving<'a> {
                         Err((Code::SERVICE_CUT, "the service broke its response off"))
                     }
                     Err(BodyFailed::Silent) => Err((Code::IDLE_TIMEOUT, "the response did not go on")),
-                    Err(BodyFailed::Unfit) => Err((Code::SERVICE_CUT, "the trailers can not be passed on")),
+                    Err(BodyFailed::Unfit | BodyFailed::TooLong) => {
+                        Err((Code::SERVICE_CUT, "the response can not be passed on"))
+                    }
                 };
                 if let Err((code, text)) = end {
                     return Poll::Ready(Err(Outcome::Failed(code, text)));
@@ -299,6 +304,7 @@ impl<'a> Serving<'a> {
     fn retry(&mut self, unanswered: Unanswered) -> Result<(), Outcome<'a>> {
         let Stage::Waiting(waiting) = &self.stage else { return Ok(()) };
         let (servers, server) = (self.service.servers(), waiting.attempt.server().0);
+        let unanswered = if self.seen { unanswered.after_another() } else { unanswered };
         let failed = Err(Outcome::Failed(unanswered.code, unanswered.text));
         match unanswered.progress {
             Progress::NotConnected => {
@@ -306,7 +312,7 @@ impl<'a> Serving<'a> {
                 self.tried.push(server);
             }
             Progress::NotProcessed => self.tried.push(server),
-            Progress::Closed if std::mem::take(&mut self.retry) => {}
+            Progress::Closed if std::mem::take(&mut self.retry) => self.seen = true,
             Progress::Closed | Progress::Unknown => return failed,
         }
         if self.tried.count() >= TRIES_MAX {

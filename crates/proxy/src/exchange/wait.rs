@@ -139,6 +139,8 @@ impl Wait {
         let known = match code {
             Code::SERVICE_REFUSED
             | Code::SERVICE_TLS
+            | Code::SERVICE_UNREACHABLE
+            | Code::NOT_PROCESSED
             | Code::DRAINING
             | Code::OVER_LIMIT
             | Code::SESSION_FULL => Knowledge::FailedBeforeAnyByte,

@@ -13,6 +13,7 @@ use ops::spawn::Spawner;
 use policy::retry::is_idempotent;
 use policy::rule::{Asked, Fields, normal_path};
 use protocol::request::TraceContext;
+use protocol::service_name::ServiceName;
 
 use super::entrance::{Entrance, Gate};
 use super::guard::FIELDS_MAX;
@@ -87,6 +88,10 @@ struct FieldsOf<'a>(&'a HeaderMap);
 impl Fields for FieldsOf<'_> {
     fn any(&self, name: &str, is: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         self.0.get_all(name).iter().any(|value| is(value.as_bytes()))
+    }
+
+    fn each(&self, tell: &mut dyn FnMut(&str, &[u8])) {
+        self.0.iter().for_each(|(name, value)| tell(name.as_str(), value.as_bytes()));
     }
 }
 
@@ -263,10 +268,21 @@ async fn attempt(
             }
         };
         record.routed(&route.labels);
+        if round == 0 {
+            route.labels.metrics.routed();
+        }
         if !route.admits(opener.visitor.ip()) {
             return Err(ErrorKind::NotAllowed.into());
         }
-        concurrency.routed(&mut place, &route.labels.route, &route.labels.group).await?;
+        let treatment = route.treatment.as_deref();
+        let places = treatment.and_then(|treatment| treatment.max_requests);
+        let labels = &route.labels;
+        if let Some(most) = concurrency.max_body(treatment.and_then(|treatment| treatment.max_body))
+            && round == 0
+        {
+            opener.limit_body(most)?;
+        }
+        concurrency.routed(&mut place, &labels.route, &labels.group, places).await?;
         if round == 0 {
             plug(&route.plugins, spawner, opener, record).await?;
             opener.take_ready().await.map_err(stopped)?;
@@ -275,9 +291,18 @@ async fn attempt(
             }
         }
         opener.treatment.clone_from(&route.treatment);
+        let mut others = route.targets.len();
         for target in &route.targets {
+            others = others.saturating_sub(1);
             if let Some(labels) = &target.labels {
                 record.routed(labels);
+            }
+            // What is next to the server is no client's.
+            if !matches!(*target.service, ServiceName::Plain(_))
+                && let Err(kind) = concurrency.sent(&mut place, target.member, others > 0).await
+            {
+                last = Failure::of(kind);
+                continue;
             }
             record.line.member = Some(target.member_name.clone());
             record.opened();
@@ -290,8 +315,8 @@ async fn attempt(
                 }
                 Err(Unanswered::Failed { failure, known }) => {
                     last = failure;
-                    target.fitness.failed(failure.kind, route.targets.len() > 1, Instant::now());
-                    if !tries.another(known, idempotent, opener.is_replayable()) {
+                    target.fitness.failed(failure.kind, known, route.targets.len() > 1, Instant::now());
+                    if !tries.another(&route.labels, known, idempotent, opener.is_replayable()) {
                         return Err(failure.into());
                     }
                     tries.pause(failure.kind, known).await;
@@ -401,7 +426,7 @@ async fn respond(
     }
     // A visitor that was not asked for its body may send it or not: nobody could tell what comes next.
     let last = visiting.is_last() || (opened.unasked && parts.version < Version::HTTP_2);
-    let mut response = opened.into_body(head, parts, record, visiting, context.timeouts());
+    let mut response = opened.into_body(head, parts, record, visiting, context);
     if last {
         // Whoever wanted to speak another protocol may do so all the same.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

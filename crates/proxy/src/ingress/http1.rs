@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::dispatch::Dispatch;
 use crate::exchange::{AnswerBody, carry_upgraded};
 use crate::incoming::IncomingBody;
+use crate::last_chunk::Trailing;
 
 /// What hyper reads ahead of a visitor, in bytes; a request head is no longer.
 const READ_AHEAD: usize = 64 * 1024;
@@ -35,6 +36,7 @@ pub(super) async fn serve<S: VisitorStream>(
     let interims = Arc::new(InterimQueue::default());
     let io = Guarded::new(io, state.clone(), context.metrics.clone());
     let io = Interposed::new(io, interims.clone());
+    let io = Trailing::new(io, state.last_chunk());
     let drain = context.drain.apart();
     let service = service_fn(|request| {
         // Now, not when the future is polled: hyper may look for the visitor's end before.

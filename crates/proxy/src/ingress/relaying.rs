@@ -133,6 +133,7 @@ impl Relaying {
             None => wait(&tries, &Connecting { to: &to, client: peer.ip() }, record).await?,
         };
         record.routed(&route.labels);
+        route.labels.metrics.routed();
         let mut last = ErrorKind::NoMember;
         if !route.admits(peer.ip()) {
             return Err(ErrorKind::NotAllowed);
@@ -156,8 +157,8 @@ impl Relaying {
                 Ok(Err(VisitorGone)) => return Ok(None),
                 Err(Unconnected { kind, known }) => {
                     last = kind;
-                    target.fitness.failed(kind, route.targets.len() > 1, Instant::now());
-                    if !tries.another(known, false, true) {
+                    target.fitness.failed(kind, known, route.targets.len() > 1, Instant::now());
+                    if !tries.another(&route.labels, known, false, true) {
                         break;
                     }
                     tries.pause(kind, known).await;

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use http::HeaderMap;
 use ops::metrics::{GuardReason, Metrics};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -18,6 +19,7 @@ use transport::socket;
 use super::protocol::{PREFACE, Protocol};
 use crate::context::Waits;
 use crate::error::Fault;
+use crate::last_chunk::LastChunk;
 use crate::poison::Poison;
 use transport::deadline::Deadline;
 
@@ -25,7 +27,7 @@ use transport::deadline::Deadline;
 /// is taken for gone when it has read nothing for so long. Below the second within which a service is to notice.
 const HALF_CLOSED: Duration = Duration::from_millis(700);
 
-/// How often a visitor is looked at whose connection nobody reads, because the service does not take the request's body.
+/// How often a visitor is looked at whose connection nobody reads, because the service does not take what it says.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Between requests.
@@ -62,6 +64,7 @@ pub(crate) struct VisitorState {
     last: AtomicU32,
     /// What is wrong with the last one, if it stands for one that was not let through.
     refused: OnceLock<Fault>,
+    last_chunk: LastChunk,
 }
 
 impl VisitorState {
@@ -80,6 +83,11 @@ impl VisitorState {
     /// The visitor may have sent what nobody will read.
     pub(super) fn leave_unread(&self) {
         self.unread.store(true, Ordering::Release);
+    }
+
+    /// What stands behind the response that is being written.
+    pub(super) fn last_chunk(&self) -> LastChunk {
+        self.last_chunk.clone()
     }
 
     /// Whether the connection was upgraded.
@@ -104,12 +112,21 @@ impl Visiting {
         state.mode.store(BUSY, Ordering::Release);
         state.unread.store(false, Ordering::Release);
         state.requests.fetch_add(1, Ordering::Release);
+        state.last_chunk.begin();
         Self(Some(state.clone()))
     }
 
     /// A request begins on a stream of its own, whose end says all there is to say.
     pub(crate) const fn stream() -> Self {
         Self(None)
+    }
+
+    /// The chunked response ends now, with these fields behind it. Whether somebody writes them: not on a stream.
+    pub(crate) fn trail(&self, trailers: &HeaderMap) -> bool {
+        if let Some(state) = &self.0 {
+            state.last_chunk.set(trailers);
+        }
+        self.0.is_some()
     }
 
     /// Whether the connection ends with this request.
@@ -297,7 +314,8 @@ impl<S: VisitorStream> VisitorIo<S> {
 
     /// Looks for a reset behind bytes that nobody reads.
     fn poll_look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while !self.heard && self.mode() == BUSY && self.look_timer.poll(self.next_look, cx).is_ready() {
+        let looks = matches!(self.mode(), BUSY | SWITCHED);
+        while looks && !self.heard && self.look_timer.poll(self.next_look, cx).is_ready() {
             if let Some(error) = self.stream.socket().take_error()? {
                 return Err(error);
             }

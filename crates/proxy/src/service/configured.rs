@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use policy::part::{HealthCheck, HealthKind, ServerBalance, ServerPart, ServicePart};
+use policy::server_health::Standing;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::link::Link;
@@ -155,6 +156,12 @@ impl Service {
     #[must_use]
     pub fn standings(&self) -> Vec<ServerStanding> {
         self.servers.standings()
+    }
+
+    /// How fit each of its servers is, by its address; nothing if nobody finds out.
+    #[must_use]
+    pub fn judged(&self) -> Vec<(String, Standing)> {
+        self.servers.judged()
     }
 
     /// The names of the plugins that its requests go through, in order.

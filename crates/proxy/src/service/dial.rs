@@ -41,7 +41,7 @@ impl DialError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Refused(_) | Self::Unresolved(_) => Code::SERVICE_REFUSED,
-            Self::Timeout => Code::SERVICE_TIMEOUT,
+            Self::Timeout => Code::SERVICE_UNREACHABLE,
             Self::NotAllowed(_) => Code::NOT_ALLOWED,
             Self::Tls(_) => Code::SERVICE_TLS,
             Self::NotHttp2 => Code::SERVICE_CUT,

@@ -19,6 +19,7 @@ use super::connection::ServiceIo;
 use super::pool::HttpPool;
 use super::unanswered::{Progress, Unanswered};
 use crate::exchange::RequestBody;
+use crate::last_chunk::{LastChunk, Trailing};
 use crate::poison::Poison;
 
 /// What hyper reads ahead of a connection, in bytes.
@@ -29,7 +30,8 @@ pub(super) struct Http1(Box<Inner>);
 
 struct Inner {
     sender: SendRequest<RequestBody>,
-    connection: Connection<TokioIo<ServiceIo>, RequestBody>,
+    connection: Connection<TokioIo<Trailing<ServiceIo>>, RequestBody>,
+    last_chunk: LastChunk,
     /// HTTP is spoken no more: it was closed, or has become one of its own.
     ended: bool,
     /// Whether nothing waits to be written.
@@ -43,9 +45,10 @@ impl Http1 {
         let (poison, flushed) = (io.poison(), io.flushed());
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ_AHEAD);
-        let shaken = builder.handshake(TokioIo::new(io)).await;
+        let last_chunk = LastChunk::default();
+        let shaken = builder.handshake(TokioIo::new(Trailing::new(io, last_chunk.clone()))).await;
         let (sender, connection) = shaken.map_err(|_| Unanswered::cut(Progress::NotConnected))?;
-        Ok(Self(Box::new(Inner { sender, connection, ended: false, flushed, poison })))
+        Ok(Self(Box::new(Inner { sender, connection, last_chunk, ended: false, flushed, poison })))
     }
 
     /// Reads and writes what can be read and written.
@@ -167,12 +170,14 @@ impl<'a> Http1Request<'a> {
         .await;
         let Inner { connection, poison, .. } = *http1.0;
         let http1::Parts { io, read_buf, .. } = connection.into_parts();
-        Some((io.into_inner(), read_buf, poison))
+        Some((io.into_inner().into_inner(), read_buf, poison))
     }
 }
 
 impl Stage<'_> {
-    fn sent(mut http1: Http1, request: Request<RequestBody>, reused: bool) -> Self {
+    fn sent(mut http1: Http1, mut request: Request<RequestBody>, reused: bool) -> Self {
+        http1.0.last_chunk.begin();
+        request.body_mut().on_http1(http1.0.last_chunk.clone());
         let answer = Box::pin(http1.0.sender.try_send_request(request));
         Self::Sent { http1, answer, reused }
     }

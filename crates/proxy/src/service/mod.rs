@@ -48,7 +48,7 @@ pub(crate) use pool::HttpPool;
 pub(crate) use server::{Carried, Carrier};
 pub(crate) use servers::{TRIES_MAX, Tried};
 pub use standing::ServerStanding;
-pub use table::{Offered, ServiceTable};
+pub use table::{Judged, Offered, ServiceTable};
 pub use target::{ServiceTarget, Speech};
 pub use trust::TrustError;
 pub(crate) use unanswered::{Progress, Unanswered};

@@ -71,6 +71,8 @@ struct State {
     carried: AtomicUsize,
     /// Whether it was used since it was last looked at.
     used: AtomicBool,
+    /// The last request on it that was decided was not looked at.
+    refuses: AtomicBool,
 }
 
 /// What a server turned out to speak.
@@ -85,7 +87,6 @@ pub(super) enum Leased {
 #[derive(Debug)]
 pub(crate) struct Lease {
     shared: Shared,
-    set: Weak<Set>,
 }
 
 impl Multiplexed {
@@ -129,7 +130,7 @@ impl Multiplexed {
         let opened = timeout(self.link.limit(), open(Listened::new(io, heard.clone()))).await;
         let (sender, connection) = opened.unwrap_or(Err(DialError::Timeout))?;
         let shared = Shared { sender, state: Arc::default() };
-        let lease = Lease::new(shared.clone(), set.clone());
+        let lease = Lease::new(shared.clone());
         if let Some(set) = set.upgrade() {
             set.connections.lock().push(shared.clone());
         }
@@ -140,17 +141,18 @@ impl Multiplexed {
 }
 
 impl Set {
-    /// A place on the connection that carries the least; none if another one may be opened instead.
-    fn place(self: &Arc<Self>) -> Option<Lease> {
+    /// A place on the connection that carries the least, rather one that has not refused; none if another one may be opened
+    /// instead.
+    fn place(&self) -> Option<Lease> {
         let mut connections = self.connections.lock();
         connections.retain_mut(Shared::is_open);
         let (shared, has_room) = connections
             .iter()
-            .map(|shared| (shared, shared.room()))
-            .max_by_key(|(_, room)| *room)
-            .map(|(shared, room)| (shared.clone(), room > 0))?;
+            .map(|shared| (shared, (!shared.refuses(), shared.room())))
+            .max_by_key(|(_, fit)| *fit)
+            .map(|(shared, (takes, room))| (shared.clone(), takes && room > 0))?;
         let full = connections.len() >= CONNECTIONS_MAX;
-        (has_room || full).then(|| Lease::new(shared, Arc::downgrade(self)))
+        (has_room || full).then(|| Lease::new(shared))
     }
 
     fn remove(&self, state: &State) {
@@ -162,6 +164,11 @@ impl Shared {
     /// Whether it takes more requests: it does not once the service has said farewell.
     fn is_open(&mut self) -> bool {
         !matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+
+    /// Whether the service has not looked at what was asked last.
+    fn refuses(&self) -> bool {
+        self.state.refuses.load(Ordering::Relaxed)
     }
 
     /// How many more requests the service takes at once.
@@ -178,10 +185,10 @@ impl fmt::Debug for Shared {
 }
 
 impl Lease {
-    fn new(shared: Shared, set: Weak<Set>) -> Self {
+    fn new(shared: Shared) -> Self {
         shared.state.carried.fetch_add(1, Ordering::Relaxed);
         shared.state.used.store(true, Ordering::Relaxed);
-        Self { shared, set }
+        Self { shared }
     }
 
     /// What sends the request.
@@ -194,11 +201,10 @@ impl Lease {
         self.shared.sender.is_extended_connect_protocol_enabled()
     }
 
-    /// The connection takes no more requests; those that it carries go on.
-    pub(super) fn retire(&self) {
-        if let Some(set) = self.set.upgrade() {
-            set.remove(&self.shared.state);
-        }
+    /// Whether the service has looked at the request. Of a connection that refused one, only that request goes elsewhere; the
+    /// next ones prefer another connection until this one has answered again.
+    pub(super) fn was_taken(&self, taken: bool) {
+        self.shared.state.refuses.store(!taken, Ordering::Relaxed);
     }
 }
 

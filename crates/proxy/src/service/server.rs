@@ -21,6 +21,7 @@ use super::link::Link;
 use super::multiplexed::{Lease, Leased, Multiplexed};
 use super::pool::HttpPool;
 use super::stream::{ServiceStream, ask};
+use super::table::{Changes, tick};
 use super::unanswered::{Progress, Unanswered};
 use super::{DialError, Speech};
 use crate::exchange::{Interims, RequestBody};
@@ -54,6 +55,8 @@ struct Record {
     /// What the metrics say of it.
     shown: Standing,
     gauge: GaugeGuard,
+    /// Ticks when that changes, for the table that its service is in.
+    changes: Option<Changes>,
 }
 
 /// A request or a connection that a server carries, until it is dropped.
@@ -95,10 +98,16 @@ impl Server {
                 health: ServerHealth::default(),
                 shown,
                 gauge: metrics.server(state_of(shown)),
+                changes: None,
             }),
             failing: AtomicBool::new(false),
             link,
         }
+    }
+
+    /// `changes` ticks from now on when it is not as it was.
+    pub(super) fn told_to(&self, changes: &Changes) {
+        self.record.lock().changes = Some(changes.clone());
     }
 
     /// Counts a request or a connection.
@@ -196,6 +205,7 @@ impl Server {
         let upgrade = into_http2(&mut request, https).ok_or(Unanswered::unfit())?;
         match ask(&mut lease.sender(), request, &interims).await {
             Ok((mut response, stream)) => {
+                lease.was_taken(true);
                 if let Some(upgrade) = upgrade {
                     upgrade.answered(&mut response);
                 }
@@ -203,7 +213,7 @@ impl Server {
             }
             Err(unanswered) => {
                 if unanswered.progress == Progress::NotProcessed {
-                    lease.retire();
+                    lease.was_taken(false);
                 }
                 Err(unanswered)
             }
@@ -224,6 +234,9 @@ impl Record {
         if standing != self.shown {
             self.shown = standing;
             self.gauge = metrics.server(state_of(standing));
+            if let Some(changes) = &self.changes {
+                tick(changes);
+            }
         }
         standing
     }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use transport::relay::LocalStream;
 
 use super::server::{Carried, Server};
+use super::table::Changes;
 use super::{DialError, ServerStanding};
 
 /// Servers that are tried for one request or connection.
@@ -88,6 +89,22 @@ impl Servers {
     /// How each of them is.
     pub(super) fn standings(&self) -> Vec<ServerStanding> {
         self.iter().map(|server| server.shown(&self.metrics)).collect()
+    }
+
+    /// How fit each of them is, by its address; nothing if nobody finds out: of a single one that is not probed there is
+    /// nothing to say.
+    pub(super) fn judged(&self) -> Vec<(String, Standing)> {
+        if self.is_single() && self.unprobed.is_some() {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        let judged = |server: &Server| (server.link.target.to_string(), server.standing(now, &self.metrics));
+        self.iter().map(judged).collect()
+    }
+
+    /// `changes` ticks from now on when one of them is not as it was.
+    pub(super) fn told_to(&self, changes: &Changes) {
+        self.iter().for_each(|server| server.told_to(changes));
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Server> {

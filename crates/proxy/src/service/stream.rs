@@ -10,7 +10,7 @@ use h2::{Reason, SendStream};
 use http::{Method, Request, Response};
 use http_body::Body;
 
-use super::unanswered::{Progress, Unanswered};
+use super::unanswered::Unanswered;
 use crate::exchange::{Interims, RequestBody};
 use crate::http2::{Outgoing, StreamIo};
 use crate::incoming::IncomingBody;
@@ -56,7 +56,7 @@ pub(super) async fn ask(
     let ends = body.is_end_stream() && !upgrade;
     // What can not be opened never leaves.
     let opened = sender.send_request(Request::from_parts(head, ()), ends);
-    let (mut response, send) = opened.map_err(|_| Unanswered::cut(Progress::NotProcessed))?;
+    let (mut response, send) = opened.map_err(|_| Unanswered::not_processed())?;
     let mut stream = match (ends, upgrade) {
         (true, _) => ServiceStream::Sent,
         (_, true) => ServiceStream::Open(send),

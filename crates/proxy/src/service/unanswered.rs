@@ -32,6 +32,22 @@ pub(crate) enum Progress {
 }
 
 impl Unanswered {
+    /// The service has not looked at it.
+    pub(super) const fn not_processed() -> Self {
+        let text = "the service has not taken the request";
+        Self { code: Code::NOT_PROCESSED, text, progress: Progress::NotProcessed }
+    }
+
+    /// The same after an attempt that the service may have seen: nobody can say any more that none did.
+    pub(crate) fn after_another(self) -> Self {
+        match self.progress {
+            Progress::NotConnected | Progress::NotProcessed => {
+                Self { progress: self.progress, ..Self::cut(Progress::Unknown) }
+            }
+            Progress::Closed | Progress::Unknown => self,
+        }
+    }
+
     /// The service broke off.
     pub(super) const fn cut(progress: Progress) -> Self {
         let text = "the service ended the connection without a valid response";
@@ -64,7 +80,7 @@ impl From<&h2::Error> for Unanswered {
             return Self::cut(Progress::Closed);
         }
         let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        Self::cut(if farewell || refused { Progress::NotProcessed } else { Progress::Unknown })
+        if farewell || refused { Self::not_processed() } else { Self::cut(Progress::Unknown) }
     }
 }
 

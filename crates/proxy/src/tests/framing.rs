@@ -44,6 +44,39 @@ fn a_response_with_trailers_is_over_after_them() {
 }
 
 #[test]
+fn trailers_that_nobody_announced_pass_both_ways() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        let mut visitor = Peer::connect(world.http).await;
+        visitor
+            .say(
+                "POST / HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 3\r\nabc\r\n0\r\nX-Up: 1\r\nContent-Length: 9\r\nX-Up: 2\r\n\r\n",
+            )
+            .await;
+        let mut connection = Peer::accept(&service).await;
+        connection.head().await;
+        assert_eq!(connection.hear("2\r\n\r\n").await, "3\r\nabc\r\n0\r\nx-up: 1\r\nx-up: 2\r\n\r\n");
+        connection
+            .say(
+                "HTTP/1.1 200 OK\r\nTrailer: x-known\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 5\r\n0\r\n\r\n\r\n0\r\nX-Down: 3\r\nSet-Cookie: a=b\r\nX-Known: 4\r\n\r\n",
+            )
+            .await;
+        visitor.head().await;
+        assert_eq!(visitor.hear("4\r\n\r\n").await, "5\r\n0\r\n\r\n\r\n0\r\nx-down: 3\r\nx-known: 4\r\n\r\n");
+        // The next ones on these connections have none.
+        visitor.say(format!("{CHUNKED}1\r\na\r\n0\r\n\r\n")).await;
+        connection.head().await;
+        assert_eq!(connection.hear("0\r\n\r\n").await, "1\r\na\r\n0\r\n\r\n");
+        connection.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n0\r\n\r\n").await;
+        visitor.head().await;
+        assert_eq!(visitor.hear("0\r\n\r\n").await, "1\r\nb\r\n0\r\n\r\n");
+    });
+}
+
+#[test]
 fn a_response_is_framed_in_one_way() {
     let service = ByHand::new();
     run(service.addr(), |world| async move {

@@ -96,8 +96,14 @@ fn an_answer_without_a_body_is_one_frame() {
     });
 }
 
+/// A connection that is done with: it hears a farewell that says ENHANCE_YOUR_CALM.
+async fn is_told_to_calm_down(visitor: &mut Framer) {
+    let (kind, _, farewell) = visitor.hear(u32::MAX).await.unwrap();
+    assert_eq!((kind, &farewell[4..8]), (GOAWAY, &[0, 0, 0, 11][..]));
+}
+
 #[test]
-fn floods_end_their_connection_and_nobody_else() {
+fn rapid_resets_and_continuations_without_end_end_their_connection_and_no_other() {
     let service = ByHand::new();
     run(service.addr(), |world| async move {
         let service = service.listen();
@@ -114,8 +120,7 @@ fn floods_end_their_connection_and_nobody_else() {
         };
         let flood: Vec<u8> = (0..2_000).flat_map(|index| pair(2 * index + 1).concat()).collect();
         rapid.0.say(&flood).await;
-        let (kind, _, farewell) = rapid.hear(u32::MAX).await.unwrap();
-        assert_eq!((kind, &farewell[4..8]), (GOAWAY, &[0, 0, 0, 11][..]));
+        is_told_to_calm_down(&mut rapid).await;
 
         // A head that never ends.
         let mut endless = Framer::connect(&world).await;
@@ -123,10 +128,64 @@ fn floods_end_their_connection_and_nobody_else() {
         let more = frame(CONTINUATION, 0, 1, &block(&[("x-a", "b")]));
         let flood: Vec<u8> = more.iter().copied().cycle().take(more.len() * 2_000).collect();
         endless.0.say(&flood).await;
-        let (kind, _, farewell) = endless.hear(u32::MAX).await.unwrap();
-        assert_eq!((kind, &farewell[4..8]), (GOAWAY, &[0, 0, 0, 11][..]));
+        is_told_to_calm_down(&mut endless).await;
 
         connection.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
         assert_eq!(whole(head(response).await.body_mut()).await.unwrap().0, b"ok");
+    });
+}
+
+#[test]
+fn made_you_reset_ends_its_connection_and_no_other() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        let mut other = Visitor::connect(&world).await;
+        let (response, _) = other.send(get("/"), true).await;
+        let mut connection = Peer::accept(&service).await;
+        connection.head().await;
+        // Heads that make this end reset their streams, none of which the visitor resets itself.
+        let mut visitor = Framer::connect(&world).await;
+        let request = block(&PSEUDO[..3]);
+        let flood: Vec<u8> = (0..2_000)
+            .flat_map(|index| frame(HEADERS, END_HEADERS | END_STREAM, 2 * index + 1, &request))
+            .collect();
+        visitor.0.say(&flood).await;
+        is_told_to_calm_down(&mut visitor).await;
+        // Requests that were taken in, and whose window is made to overflow (CVE-2025-8671).
+        let mut visitor = Framer::connect(&world).await;
+        let request = block(&PSEUDO);
+        let pair = |id| {
+            let overflow = frame(WINDOW_UPDATE, 0, id, &[0x7F, 0xFF, 0xFF, 0xFF]);
+            [frame(HEADERS, END_HEADERS | END_STREAM, id, &request), overflow].concat()
+        };
+        let flood: Vec<u8> = (0..2_000).flat_map(|index| pair(2 * index + 1)).collect();
+        visitor.0.say(&flood).await;
+        is_told_to_calm_down(&mut visitor).await;
+        connection.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        assert_eq!(whole(head(response).await.body_mut()).await.unwrap().0, b"ok");
+    });
+}
+
+#[test]
+fn a_flood_of_empty_data_passes_nothing_on_and_holds_nobody_up() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        let mut visitor = Framer::connect(&world).await;
+        visitor.0.say(frame(HEADERS, END_HEADERS, 1, &block(&PSEUDO))).await;
+        let mut connection = Peer::accept(&service).await;
+        connection.head().await;
+        let flood: Vec<u8> = frame(0, 0, 1, b"").into_iter().cycle().take(9 * 100_000).collect();
+        visitor.0.say(&flood).await;
+        let mut other = Visitor::connect(&world).await;
+        let (response, _) = other.send(get("/"), true).await;
+        let mut beside = Peer::accept(&service).await;
+        beside.head().await;
+        beside.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+        assert_eq!(head(response).await.status(), 204);
+        // In chunks an empty piece would be the end.
+        visitor.0.say(frame(0, END_STREAM, 1, b"abc")).await;
+        assert_eq!(connection.hear("0\r\n\r\n").await, "3\r\nabc\r\n0\r\n\r\n");
     });
 }

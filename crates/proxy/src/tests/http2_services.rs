@@ -9,6 +9,7 @@ use ops::error_kind::ErrorKind;
 use protocol::exchange::Message;
 use protocol::request::{Kind, Status};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::fixture::*;
@@ -130,6 +131,50 @@ fn a_refused_stream_is_sent_again_with_its_body() {
                 assert!(visitor.head().await.starts_with("HTTP/1.1 200"));
             })
             .await;
+    });
+}
+
+#[test]
+fn a_refused_stream_leaves_the_others_of_its_connection_alone() {
+    let service = ByHand::new();
+    run_part(h2c(&service), |world| async move {
+        let service = service.listen();
+        let mut kept = Peer::connect(world.http).await;
+        kept.say(GET).await;
+        let mut first = streams(&service).await;
+        let (_request, keep) = first.asked().await;
+        let mut refused = Peer::connect(world.http).await;
+        refused.say(POST).await;
+        let (_request, mut refuse) = first.asked().await;
+        refuse.send_reset(Reason::REFUSED_STREAM);
+        let mut second = first.during(streams(&service)).await;
+        let (_request, respond) = second.asked().await;
+        answer(respond, "elsewhere");
+        second.during(first.during(async { refused.hear("elsewhere\r\n0\r\n\r\n").await })).await;
+        // What was under way is answered, and then the connection is as good as the other.
+        answer(keep, "kept");
+        first.during(second.during(async { kept.hear("kept\r\n0\r\n\r\n").await })).await;
+        let more = timeout(Duration::from_millis(20), first.during(second.during(service.accept()))).await;
+        assert!(more.is_err());
+    });
+}
+
+#[test]
+fn a_stream_that_is_refused_everywhere_was_not_processed() {
+    let service = ByHand::new();
+    run_part(h2c(&service), |world| async move {
+        let service = service.listen();
+        let mut visitor = Peer::connect(world.http).await;
+        visitor.say(POST).await;
+        let mut before = JoinSet::new();
+        for _ in 0..crate::service::TRIES_MAX {
+            let mut connection = streams(&service).await;
+            let (_request, mut refuse) = connection.asked().await;
+            refuse.send_reset(Reason::REFUSED_STREAM);
+            before.spawn(async move { connection.during(std::future::pending::<()>()).await });
+        }
+        let head = visitor.head().await;
+        assert!(head.starts_with("HTTP/1.1 502") && head.contains("service-refused"), "{head}");
     });
 }
 

@@ -3,6 +3,8 @@
 mod answers;
 mod backend;
 mod bodies;
+mod both_ways;
+mod caps;
 mod fixture;
 mod framing;
 mod grpc;
@@ -14,6 +16,7 @@ mod http2_services;
 mod http2_upgrades;
 mod interim;
 mod mutations;
+mod mutations_h2;
 mod plugins;
 mod rules;
 mod servers;

@@ -107,6 +107,19 @@ fn the_death_of_a_session_ends_upgrades_that_nobody_reads() {
 }
 
 #[test]
+fn a_visitor_that_resets_what_nobody_takes_is_noticed() {
+    let service = ByHand::new();
+    run(service.addr(), |world| async move {
+        let service = service.listen();
+        let (visitor, unread) = upgraded(&world, &service).await;
+        fill(&visitor).await;
+        visitor.0.set_zero_linger().unwrap();
+        drop(visitor);
+        unread.broken().await;
+    });
+}
+
+#[test]
 fn a_service_may_decline() {
     let service = ByHand::new();
     run(service.addr(), |world| async move {

@@ -100,6 +100,7 @@ pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const GOAWAY: u8 = 7;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
@@ -137,15 +138,20 @@ impl Framer {
     /// The next frame for stream `id`, or the farewell: kind, flags, payload. None at the end of the connection.
     pub(super) async fn hear(&mut self, id: u32) -> Option<(u8, u8, Vec<u8>)> {
         loop {
-            let mut head = [0; 9];
-            timeout(LIMIT, self.0.0.read_exact(&mut head)).await.unwrap().ok()?;
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; usize::try_from(length).unwrap()];
-            timeout(LIMIT, self.0.0.read_exact(&mut payload)).await.unwrap().ok()?;
-            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            if stream == id || head[3] == GOAWAY {
-                return Some((head[3], head[4], payload));
+            let (kind, flags, stream, payload) = self.next().await?;
+            if stream == id || kind == GOAWAY {
+                return Some((kind, flags, payload));
             }
         }
+    }
+
+    /// The next frame: kind, flags, stream, payload. None at the end of the connection.
+    pub(super) async fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        timeout(LIMIT, self.0.0.read_exact(&mut head)).await.unwrap().ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        timeout(LIMIT, self.0.0.read_exact(&mut payload)).await.unwrap().ok()?;
+        Some((head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::SessionEnd;
 use super::shared::{Shared, Wakers};
+use super::sleep::Sleep;
 
 /// Reads in one turn, of one TLS record each, before those whose bytes they were get theirs.
 const READS: usize = 16;
@@ -26,6 +27,10 @@ pub(super) const BATCH: usize = 4 * 16 * 1024;
 const PARTS: usize = 64;
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// Heartbeats that have to be missed before a peer is dead.
+const BEATS: u32 = 3;
+/// What a heartbeat may be late after the machine has slept.
+const HEARTBEAT_LATE: Duration = Duration::from_secs(1);
 /// How long the last bytes may take at a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -38,6 +43,7 @@ pub(super) struct Driver<T> {
     /// Something was written and may still be above the socket.
     unflushed: bool,
     tick: Interval,
+    sleep: Sleep,
     close: Pin<Box<WaitForCancellationFutureOwned>>,
     wakers: Wakers,
 }
@@ -63,6 +69,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             batch: Batch::default(),
             unflushed: false,
             tick,
+            sleep: Sleep::new(),
             wakers: Wakers::default(),
         }
     }
@@ -116,6 +123,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if self.read.is_empty() {
                 // An idle session holds no buffer.
                 self.read = BytesMut::new();
+            }
+            if self.sleep.since() {
+                // Whoever is still there says so with its next heartbeat.
+                let patience = (self.dead_after / BEATS).saturating_add(HEARTBEAT_LATE);
+                self.shared.liveness.doubt(self.dead_after.saturating_sub(patience));
             }
             if self.shared.liveness.silent_for() >= self.dead_after {
                 return true;

@@ -30,6 +30,13 @@ impl Liveness {
         Duration::from_millis(self.age_ms().saturating_sub(last))
     }
 
+    /// The peer may be gone, though it does not seem so: from now on it counts as silent for at least so long.
+    pub(crate) fn doubt(&self, silent: Duration) {
+        let silent = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+        let heard = self.age_ms().saturating_sub(silent);
+        self.last_received_ms.fetch_min(heard, Ordering::Relaxed);
+    }
+
     fn age_ms(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -38,5 +45,23 @@ impl Liveness {
 impl Default for Liveness {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_doubt_counts_until_the_peer_speaks() {
+        let liveness = Liveness::new();
+        tokio::time::advance(Duration::from_secs(100)).await;
+        liveness.received();
+        liveness.doubt(Duration::from_secs(9));
+        assert_eq!(liveness.silent_for(), Duration::from_secs(9));
+        liveness.doubt(Duration::from_secs(1));
+        assert_eq!(liveness.silent_for(), Duration::from_secs(9));
+        liveness.received();
+        assert_eq!(liveness.silent_for(), Duration::ZERO);
     }
 }

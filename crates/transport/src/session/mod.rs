@@ -8,6 +8,7 @@ mod link;
 mod liveness;
 mod read_ahead;
 mod shared;
+mod sleep;
 mod substream;
 
 pub use end::SessionEnd;

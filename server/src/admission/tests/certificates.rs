@@ -194,3 +194,27 @@ fn a_ca_that_can_not_be_used_changes_nothing_and_names_its_file() {
     }
     assert!(server.enter("bob", 1).is_ok());
 }
+
+#[test]
+fn a_ca_that_changes_is_read_again_and_a_broken_file_is_told_once() {
+    let (first, second) = (Authority::new(), Authority::new());
+    let mut server = Server::asking(&first, Auth::Certificate);
+    let file = first.folder.path().join("ca.pem");
+    let (old, new) = (first.good("bob"), second.good("bob"));
+    assert!(server.door.look_again().is_none());
+    assert_eq!(alert(server.show(Some(&new), None)), AlertDescription::UnknownCA);
+
+    std::fs::write(&file, format!("{}{}", first.issuer.pem(), second.issuer.pem())).unwrap();
+    assert!(matches!(server.door.look_again(), Some(Ok(()))));
+    assert!(server.door.look_again().is_none());
+    assert!(server.show(Some(&old), None).is_ok() && server.show(Some(&new), None).is_ok());
+
+    std::fs::write(&file, "broken").unwrap();
+    assert!(matches!(server.door.look_again(), Some(Err(GateError::Empty(path))) if path == file));
+    assert!(server.door.look_again().is_none(), "it was told");
+    assert!(server.show(Some(&old), None).is_ok());
+
+    std::fs::write(&file, second.issuer.pem()).unwrap();
+    assert!(matches!(server.door.look_again(), Some(Ok(()))));
+    assert_eq!(alert(server.show(Some(&old), None)), AlertDescription::UnknownCA);
+}

@@ -8,7 +8,8 @@ use protocol::text::Text;
 
 use super::handed::Handed;
 use crate::registry::groups::Groups;
-use crate::registry::instance::{Instance, MemberState};
+use crate::registry::health::Reported;
+use crate::registry::instance::{Instance, MemberState, SICK};
 use crate::registry::names::Behind;
 
 /// What a member said to a part of its group.
@@ -84,10 +85,21 @@ impl Membership {
         match (&self.used, self.instance.state()) {
             (_, MemberState::Absent) => (MemberState::Absent.as_str(), None),
             (Answer::Taken, _) if self.instance.stands_by(group) => (MemberState::Disabled.as_str(), None),
+            (Answer::Taken, MemberState::Ready) if self.is_sick() => (SICK, None),
             (Answer::Taken, state) => (state.as_str(), None),
             (Answer::Awaited, _) => ("behind", None),
             (Answer::Refused(reason), _) => ("behind", Some(reason)),
         }
+    }
+
+    /// What it has said of the servers of the services that it is asked for.
+    pub(in crate::registry) fn reported(&self) -> impl Iterator<Item = (&Arc<ServiceName>, Arc<Reported>)> {
+        self.listed.values().filter_map(|service| Some((service, self.instance.reports.find(service)?)))
+    }
+
+    /// Whether one of the services that it is asked for has no healthy server there.
+    fn is_sick(&self) -> bool {
+        self.reported().any(|(_, reported)| reported.is_sick())
     }
 
     /// The services that it is asked for.

@@ -15,7 +15,7 @@ use ops::metrics::GroupMembers;
 use protocol::control::PartId;
 
 use super::groups::Groups;
-use super::instance::{Instance, InstanceKey};
+use super::instance::{Instance, InstanceKey, SICK};
 pub use group::Group;
 pub use handed::{GroupError, Handed};
 pub use member::{Answer, Membership};
@@ -81,12 +81,17 @@ impl Memberships {
         next.is_some_and(|next| Arc::ptr_eq(next, handed))
     }
 
+    /// Whether the instance is a member of the group `name`, and there is such a group.
+    pub(super) fn has(&self, name: &str, key: &InstanceKey) -> bool {
+        self.0.load().get(name).is_some_and(|group| group.has(key))
+    }
+
     /// How many members there are of each group in each state.
     #[must_use]
     pub fn counts(&self) -> Vec<GroupMembers> {
         let mut counts = Vec::new();
         for group in self.in_use() {
-            for state in ["ready", "draining", "disabled", "behind", "absent"] {
+            for state in ["ready", SICK, "draining", "disabled", "behind", "absent"] {
                 let members = group.memberships().iter();
                 let count = members.filter(|member| member.state(&group.name).0 == state).count();
                 counts.push(GroupMembers { group: group.name.to_string(), state, count });
