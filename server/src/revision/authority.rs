@@ -34,12 +34,15 @@ const UNDO_AGAIN: Duration = Duration::from_secs(30);
 
 /// What came of a look at the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Looked {
+pub(super) enum Looked {
     /// What it says was seen before.
     Old,
     /// It says something new, good or bad.
     News,
 }
+
+/// A file that could not be used is tried again after so long: what it needs may be there by then.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// Decides which configuration is in force.
 pub(crate) struct Authority<R> {
@@ -54,6 +57,8 @@ pub(crate) struct Authority<R> {
     deferred: bool,
     /// What the file said when it was tried last, good or bad.
     tried: Option<Digest>,
+    /// When it is tried again, unless another revision is in force by then.
+    pub(super) retry: Option<(Instant, u64)>,
     window: Window,
     /// How long a revision is watched.
     span: Duration,
@@ -74,6 +79,7 @@ impl<R: Runs> Authority<R> {
         let left =
             start.store.history().awaited().map(|awaited| awaited.left(unix_seconds(SystemTime::now())));
         let began = Instant::now();
+        let retry = board.pending().and_then(|_| Some((began.checked_add(RETRY)?, board.number())));
         Self {
             runs,
             span: start.document().timeouts.watch,
@@ -86,6 +92,7 @@ impl<R: Runs> Authority<R> {
             file: start.file,
             deferred: false,
             tried: start.tried,
+            retry,
             window: Window::default(),
             before: 0,
             began,
@@ -307,7 +314,7 @@ impl<R: Runs> Authority<R> {
     }
 
     /// Looks at the file, and puts it in force if it says something new.
-    async fn look(&mut self) -> Looked {
+    pub(super) async fn look(&mut self) -> Looked {
         let Some(path) = self.file.as_ref().map(|file| file.path().to_owned()) else { return Looked::Old };
         let looked_at = path.clone();
         let (text, digest) = match blocking(move || look(&looked_at)).await {
@@ -341,13 +348,17 @@ impl<R: Runs> Authority<R> {
         let applied = self.try_apply(apply).await;
         match applied {
             Ok(applied) => {
+                self.retry = None;
                 self.board.pend(None);
                 if !applied.unchanged {
                     self.metrics.reload(ReloadOutcome::Applied);
                 }
                 Looked::News
             }
-            Err(refusal) => self.pend(refusal.line()),
+            Err(refusal) => {
+                self.retry = Instant::now().checked_add(RETRY).map(|at| (at, self.board.number()));
+                self.pend(refusal.line())
+            }
         }
     }
 
@@ -362,7 +373,13 @@ impl<R: Runs> Authority<R> {
         Looked::News
     }
 
-    async fn tick(&mut self) {
+    pub(super) async fn tick(&mut self) {
+        if let Some((_, number)) = self.retry.take_if(|(at, _)| *at <= Instant::now())
+            && number == self.board.number()
+        {
+            self.tried = None;
+            self.look().await;
+        }
         let (now, counts) = (self.began.elapsed(), self.counts());
         let undo = match self.window.look(now, counts) {
             Some(failing) => Some((self.before, Author::Watch, failing.to_string())),

@@ -131,6 +131,10 @@ impl Store {
     pub(crate) fn commit(&mut self, next: History, text: Option<&str>) -> Result<(), StoreError> {
         let file = text.map(|text| (text_file(next.number()), text));
         if let Some((file, text)) = &file {
+            if self.folder.file(file).exists() {
+                // Of a process that took over and did not come up: its index must not lead to another text.
+                self.write(&self.history)?;
+            }
             self.folder.write_atomic(file, text.as_bytes())?;
         }
         if let Err(error) = self.write(&next) {

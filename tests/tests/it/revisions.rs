@@ -338,11 +338,20 @@ impl OnSmallDisk {
         Path::new(&root).join(self.home.path().join("state").strip_prefix("/").unwrap())
     }
 
-    fn remount(&self, how: &str) {
+    /// Nothing can be written among the revisions, or everything again.
+    fn protect(&self, protect: bool) {
         let pid = self.program.pid().as_raw_nonzero().to_string();
-        let mut nsenter = std::process::Command::new("nsenter");
-        nsenter.args(["--target", &pid, "--mount", "mount", "-o", &format!("remount,{how}")]);
-        assert!(nsenter.arg(self.home.path().join("state")).status().unwrap().success());
+        let folder = self.home.path().join("state/revisions").display().to_string();
+        // A disk that somebody writes to can not be made read-only: a mount of its own can.
+        let steps: &[&[&str]] = match protect {
+            true => &[&["mount", "--bind", &folder, &folder], &["mount", "-o", "remount,bind,ro", &folder]],
+            false => &[&["umount", &folder]],
+        };
+        for step in steps {
+            let mut nsenter = std::process::Command::new("nsenter");
+            nsenter.args(["--target", &pid, "--mount"]).args(*step);
+            assert!(nsenter.status().unwrap().success(), "{step:?}");
+        }
     }
 
     async fn admin(&self, words: &[&str]) -> Finished {
@@ -372,9 +381,9 @@ async fn a_full_or_read_only_disk_changes_nothing_and_says_so() {
     std::fs::write(&filler, vec![0; 1024 * 1024]).expect_err("the disk is small");
     refused("No space left").await;
     std::fs::remove_file(&filler).unwrap();
-    server.remount("ro");
+    server.protect(true);
     refused("Read-only file system").await;
-    server.remount("rw");
+    server.protect(false);
     let done = server.admin(&apply).await;
     assert_eq!(done.code, Some(0), "{}", done.text());
     assert_eq!(visitor::get(door, HOST, "/").await.text(), "2");

@@ -247,6 +247,43 @@ fn a_revision_that_fails_its_visitors_is_undone_by_itself() {
 }
 
 #[test]
+fn a_file_that_could_not_be_used_is_tried_again_unless_somebody_has_changed_something() {
+    in_runtime(async |_| {
+        let place = Place::new();
+        place.write(&domain("a"));
+        let mut server = place.up();
+        let soon = |server: &mut Server| {
+            let (at, _) = server.authority.retry.as_mut().expect("it is tried again");
+            *at = std::time::Instant::now();
+        };
+        let said = |server: &Server| server.metrics.encode().unwrap().matches("\"failed\"} 1\n").count();
+        *server.runs.broken.lock() = Some("the port is taken".to_owned());
+        place.write(&domain("b"));
+        server.authority.look().await;
+        for _ in 0..3 {
+            soon(&mut server);
+            server.authority.tick().await;
+            assert_eq!((server.board.number(), said(&server)), (1, 1), "the reason is said once");
+        }
+        *server.runs.broken.lock() = None;
+        soon(&mut server);
+        server.authority.tick().await;
+        assert_eq!(server.runs.last(), Some((2, "b.example.com".to_owned())));
+        assert!(server.board.pending().is_none());
+
+        *server.runs.broken.lock() = Some("the port is taken".to_owned());
+        place.write(&domain("c"));
+        server.authority.look().await;
+        *server.runs.broken.lock() = None;
+        server.authority.apply(apply(&domain("d"))).await.unwrap();
+        soon(&mut server);
+        server.authority.tick().await;
+        assert_eq!(server.runs.last(), Some((3, "d.example.com".to_owned())), "the operator knows better");
+        assert!(server.board.pending().is_some());
+    });
+}
+
+#[test]
 fn a_hangup_reads_the_file_at_once_and_what_it_refers_to() {
     in_runtime(async |spawner| {
         let place = Place::new();

@@ -111,6 +111,16 @@ fn what_a_crash_leaves_behind_means_nothing() {
 }
 
 #[test]
+fn what_a_process_kept_that_did_not_come_up_gives_way() {
+    let place = two();
+    let mut store = place.store().unwrap();
+    put(&mut place.store().unwrap(), "domain = \"c\"\n").unwrap();
+    assert_eq!(put(&mut store, "domain = \"d\"\n").unwrap(), 3);
+    let store = place.store().unwrap();
+    assert_eq!((store.history().number(), store.text(3).unwrap()), (3, "domain = \"d\"\n".to_owned()));
+}
+
+#[test]
 fn what_can_not_be_kept_changes_nothing() {
     let place = two();
     let mut store = place.store().unwrap();
