@@ -9,6 +9,7 @@ mod gate;
 pub mod going;
 mod handlers;
 mod meaning;
+mod order_api;
 mod orders;
 mod route_info;
 mod tokens;
