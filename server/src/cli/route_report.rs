@@ -86,6 +86,10 @@ fn target_lines(target: &TargetInfo, kind: &str, weighted: bool) -> String {
         [word("    -"), principal.clone(), word("absent"), word("-"), word("0")]
     });
     text.push_str(&table(["    MEMBER", "PRINCIPAL", "STATE", "RTT", "SESSIONS"], rows.chain(gone)));
+    for GroupMemberInfo { member, .. } in members.iter().filter(|it| !it.member.servers.is_empty()) {
+        let servers: Vec<_> = member.servers.iter().map(|it| format!("{} {}", it.server, it.state)).collect();
+        text.push_str(&format!("    {}: {}\n", member.name, servers.join(", ")));
+    }
     // Not in the table: it has a line to paste, whole.
     for GroupMemberInfo { member, reason, .. } in members {
         if let Some(reason) = reason {

@@ -151,6 +151,8 @@ impl Registry {
     /// Those who serve it, and those who are in the group and do not.
     fn members_of(&self, group: &str, service: &str, info: Option<&GroupInfo>) -> Vec<GroupMemberInfo> {
         let mut members = info.map_or_else(Vec::new, |info| info.members.clone());
+        // The group's list has those of all its services.
+        members.iter_mut().for_each(|it| it.member.servers.retain(|server| server.service == service));
         let serving = self.groups().look(group, service, |served| {
             let known = |behind: &Behind| (behind.instance.key.principal.to_string(), seen(behind));
             served.behind.iter().map(known).collect::<Vec<_>>()

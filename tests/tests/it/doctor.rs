@@ -12,13 +12,14 @@ use tests::wait::{SOON, until};
 
 use crate::stage::{Web, nobody};
 
-/// (verdict, what it says, what to do) of the last finding of `check`.
+/// (verdict, what it says, what to do) of the worst finding of `check`.
 #[track_caller]
 fn finding(done: &Finished, check: &str) -> (String, String, String) {
     let json: Value =
         serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", done.text()));
     let all = json["findings"].as_array().unwrap();
-    let found = all.iter().rev().filter(|it| it["check"] == check).max_by_key(|it| it["verdict"] == "failed");
+    let rank = |it: &&Value| ["ok", "skipped", "warning", "failed"].iter().position(|word| it["verdict"] == *word);
+    let found = all.iter().filter(|it| it["check"] == check).max_by_key(rank);
     let found = found.unwrap_or_else(|| panic!("nothing of {check}: {}", done.text()));
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
     (text("verdict"), text("says"), text("todo"))
