@@ -44,7 +44,6 @@ pub use operator::{NameHeld, NamesWanted};
 pub use ports::{NoRoom, OpenError, Ports, Serve};
 pub use push::{PreparedParts, Refusal, TooFew, TooFewAcks, Unprepared, WantedPart, WantedParts};
 pub use relays::{Relay, Relays};
-pub use reservations::NamesError;
 pub use routing::Routing;
 pub use usage::Usage;
 

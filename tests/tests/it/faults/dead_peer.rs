@@ -80,8 +80,8 @@ async fn over_a_relay(downloads: usize) {
     let frozen = Instant::now();
     let server_notices = async { server.has_sessions(0, LIMIT).await };
     let client_notices = async {
-        let dials_again = async || (link.connections() > connections).then_some(());
-        until("the client dials again", LIMIT, dials_again).await.1
+        let dial_again = async || (link.connections() >= connections + SESSIONS as usize).then_some(());
+        until("all slots of the client dial again", LIMIT, dial_again).await.1
     };
     let (there, here, cut) = tokio::join!(server_notices, client_notices, visitors.join_all());
     in_time("the server noticed", there);

@@ -61,8 +61,8 @@ async fn storm(clients: usize, spread: bool) {
     let everybody = async || (fleet.attempts() >= refused + 2 * clients).then_some(());
     until("everybody has found the server gone", SOON, everybody).await;
     assert_eq!(fleet.up(), 0);
-    server.start_again().await;
     let (began, before) = (Instant::now(), fleet.attempts());
+    server.start_again().await;
     let door = server.listen().http;
     let visits = async {
         let (mut ticks, mut running, mut took) = (interval(EVERY), JoinSet::new(), Vec::new());
