@@ -10,11 +10,11 @@ use ops::cli::Exit;
 use ops::drain::Drain;
 use ops::log::{LogFormat, LogGuard, LogOptions};
 use ops::metrics::Metrics;
-use ops::service_manager::{self, News};
 use ops::signals::{Hangups, Shutdown, Upgrades};
 use ops::sockets::{Activation, Sockets};
 use ops::spawn::{Placement, Spawner, Task};
 use ops::state_dir::{self, LockError, Locked, StateDir};
+use ops::systemd::{self, News};
 use proxy::access::LogSink;
 use proxy::context::{Context as DataPlane, Waits};
 use proxy::dispatch::Dispatch;
@@ -372,7 +372,7 @@ impl Parts {
             }
         }
 
-        service_manager::tell(News::Ready);
+        systemd::tell(News::Ready);
 
         let handing = Handing {
             program: origin.program,
@@ -396,7 +396,7 @@ impl Parts {
             let hear = upkeep::hear_of_revocations(registry.clone(), identity.clone());
             spawner.spawn(here, "revocations", hear);
         } else {
-            service_manager::tell(News::Stopping);
+            systemd::tell(News::Stopping);
         }
         running.end_listening();
         shutdown::finish(&registry, &drain, running.settings().document.timeouts.drain).await;

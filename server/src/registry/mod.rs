@@ -11,6 +11,7 @@ mod expiry;
 mod groups;
 mod health;
 mod instance;
+mod leaving;
 mod memberships;
 mod moving;
 mod name;
@@ -52,7 +53,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
-use ops::metrics::{Metrics, ReplacedReason};
+use ops::metrics::Metrics;
 use parking_lot::Mutex;
 use policy::disabled::Installation;
 use policy::host::Host;
@@ -66,7 +67,7 @@ use proxy::directory::RouteLabels;
 
 use crate::identity::{StateKey, Store, Which};
 use crate::nearby::Nearby;
-use crate::session::{DrainCause, Live, Login};
+use crate::session::{Live, Login};
 use crate::settings::PublicUrl;
 use configured::OperatorNames;
 use disabling::Disabling;
@@ -76,9 +77,6 @@ use register::Held;
 
 /// How long a session whose client drains may finish its work.
 pub const DRAIN: Duration = Duration::from_secs(30);
-/// The same for one whose client has put another one in its place because it has served its time: what it carries may take
-/// as long as sessions last.
-pub const ROTATED: Duration = Duration::from_secs(24 * 3600);
 /// How often what has run out is looked for.
 pub const SWEEP: Duration = Duration::from_secs(1);
 
@@ -397,60 +395,6 @@ impl Registry {
     fn labels(&self, tunnel: &str, group: &str) -> RouteLabels {
         let metrics = self.metrics.route(tunnel, group, tunnel);
         RouteLabels { route: tunnel.into(), group: group.into(), service: tunnel.into(), metrics }
-    }
-
-    /// The older instance of a client whose newer one has logged in.
-    fn supersede(&self, state: &mut State, key: &InstanceKey, now: Instant) {
-        let Some(held) = state.instances.remove(key) else { return };
-        self.memberships.leave(key, &self.groups);
-        for old in held.instance.slots.all().iter() {
-            state.end(old.id);
-            old.cut(CloseReason::SUPERSEDED, "another process of this client has logged in");
-            self.metrics.session_replaced(ReplacedReason::Superseded);
-        }
-        self.give_back(state, &held, Leaving::Lost, now);
-    }
-
-    /// The older session of a slot.
-    fn replace(&self, state: &mut State, instance: &Instance, old: &Live, new: &Live) {
-        if old.is_draining() && !old.is_over() {
-            return;
-        }
-        if new.login.replaces == Some(old.id) {
-            old.drain(ROTATED, DrainCause::Replaced);
-            self.metrics.session_replaced(ReplacedReason::Replaces);
-            return;
-        }
-        instance.slots.remove(old.id);
-        state.end(old.id);
-        old.cut(CloseReason::REPLACED, "this slot has logged in anew");
-        self.metrics.session_replaced(ReplacedReason::Reconnected);
-    }
-
-    fn remove(&self, state: &mut State, live: &Live, how: Leaving, now: Instant) {
-        let key = InstanceKey::of(live);
-        if !state.end(live.id) {
-            return;
-        }
-        let Some(held) = state.instances.get(&key) else { return };
-        held.instance.slots.remove(live.id);
-        if held.instance.slots.is_empty()
-            && let Some(held) = state.instances.remove(&key)
-        {
-            self.memberships.leave(&key, &self.groups);
-            self.give_back(state, &held, how, now);
-        }
-    }
-
-    fn give_back(&self, state: &mut State, held: &Held, how: Leaving, now: Instant) {
-        if held.instance.usage.leave(&held.instance) {
-            state.usages.remove(&held.instance.key.principal);
-        }
-        let member = held.instance.member();
-        for registered in held.registered() {
-            self.names.leave(&registered.name, &member, how, now);
-            self.leave_group(&held.instance, registered);
-        }
     }
 }
 

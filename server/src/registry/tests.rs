@@ -15,6 +15,7 @@ use proxy::directory::{Connecting, Directory, Lookup, Public};
 use super::*;
 use crate::fakes::{World, cut, grouped, http, tcp};
 use crate::identity::Which;
+use crate::session::DrainCause;
 
 const HOST: &str = "app.t.example.com";
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 use ops::admin::PassOn;
 use ops::drain::Drain;
 use ops::handover::{AsyncLine, DESCRIPTORS, Line};
-use ops::service_manager::{self, News};
 use ops::signals::Upgrades;
 use ops::sockets::Sockets;
 use ops::spawn::Spawner;
 use ops::state_dir::{Locked, StateDir};
+use ops::systemd::{self, News};
 use protocol::id::SessionId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -205,7 +205,7 @@ impl Handing<'_> {
         // From here on it is not ours to end.
         let process = candidate.child.take().map_or(0, |child| child.id());
         self.admin.done();
-        service_manager::tell(News::Successor(process));
+        systemd::tell(News::Successor(process));
         Ok(Upgrade { process, moved })
     }
 
