@@ -281,7 +281,7 @@ speak = []
         let source = r#"plugin = [{ name = "few", kind = "rate-limit", rate = "20/s" }]
 tunnel = [{ name = "t", kind = "http", to = "3000", plugins = ["few"] }]"#;
         assert_eq!(good(source).tunnels[0].plugins, ["few"]);
-        assert_eq!(wrong(&source.replace("[\"few\"]", "[\"fewer\"]")), ["2:65 there is no plugin \"fewer\""]);
+        assert_eq!(wrong(&source.replace("[\"few\"]", "[\"fewer\"]")), ["2:64 there is no plugin \"fewer\""]);
         assert_eq!(
             wrong(&source.replace("\"http\"", "\"tcp\"")),
             ["2:63 `plugins` is for tunnels of kind \"http\""]

@@ -218,7 +218,9 @@ fn tunnels_that_change_are_told_on_the_session_until_it_steps_back() {
         let moved = Tunnel { to: "5000".parse().unwrap(), ..other.clone() };
         scene.instance.tunnels.replace(vec![other]);
         assert!(matches!(scene.hears().await, Control::Unregister(it) if it.ids == [0]));
-        assert!(matches!(scene.hears().await, Control::Register(it) if it.items.len() == 1 && it.items[0].id == 1));
+        assert!(
+            matches!(scene.hears().await, Control::Register(it) if it.items.len() == 1 && it.items[0].id == 1)
+        );
         // The server does not care where its service is.
         scene.instance.tunnels.replace(vec![moved]);
         scene.live.retire.cancel();
