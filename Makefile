@@ -30,7 +30,7 @@ faults: peers nextest ## the fault cases in their long forms, on release builds
 	TUNNEL_FULL=1 cargo nextest run --release -p tests --profile faults
 
 # Debian's names of what the tests speak to, each behind the program that it brings.
-PEERS = curl:curl nginx:nginx-light chromium-headless-shell:chromium-headless-shell python3:python3-venv ip:iproute2
+PEERS = curl:curl faketime:faketime nginx:nginx-light chromium-headless-shell:chromium-headless-shell python3:python3-venv ip:iproute2
 
 peers: target/peers/complete ## other people's clients and servers, for the tests: Python's into target/, the rest must be there
 	@missing=; for peer in $(PEERS); do \

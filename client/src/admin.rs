@@ -1,12 +1,14 @@
-//! What `tunnelc status` and `reload` ask: `GET /v1/status` and `POST /v1/reload` on the admin socket.
+//! What commands ask of the running `tunnelc` on its admin socket.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::response::Json;
 use axum::routing::{get, post};
+use ops::drain::{Drain, Drained};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::groups::GroupState;
 use crate::reload::{Reloaded, Running};
@@ -20,12 +22,30 @@ pub(crate) const STATUS: &str = "/v1/status";
 /// Where a reload is asked for.
 pub(crate) const RELOAD: &str = "/v1/reload";
 
+/// Where the end is asked for.
+pub(crate) const DRAIN: &str = "/v1/drain";
+/// How long its answer may take: after a while it says that the drain goes on.
+pub(crate) const DRAIN_ANSWER: Duration = Duration::from_secs(30);
+/// How long the answer waits for the end.
+const DRAIN_WAIT: Duration = Duration::from_secs(20);
+
 /// The pages of the admin socket.
 pub(crate) fn router(running: Arc<Running>) -> Router {
-    let asked = running.clone();
+    let (asked, drain) = (running.clone(), running.instance.drain().clone());
     Router::new()
+        .route(DRAIN, post(async move |Json(asked): Json<Value>| Json(drained(&drain, &asked).await)))
         .route(STATUS, get(async move || Json(status(&running))))
         .route(RELOAD, post(async move || Json(reloaded(&asked.reload_for("tunnelc reload").await))))
+}
+
+/// Starts the drain, and says how it went if that is known soon.
+async fn drained(drain: &Drain, asked: &Value) -> Value {
+    drain.ask(asked["deadline_ms"].as_u64().map(Duration::from_millis));
+    match timeout(DRAIN_WAIT, drain.ended()).await {
+        Err(_) => json!({ "state": "draining", "in_progress": drain.in_progress(), "cut": 0 }),
+        Ok(Drained::Clean) => json!({ "state": "drained", "in_progress": 0, "cut": 0 }),
+        Ok(Drained::Cut(cut)) => json!({ "state": "drained", "in_progress": 0, "cut": cut }),
+    }
 }
 
 fn reloaded(reloaded: &Reloaded) -> Value {

@@ -137,6 +137,7 @@ async fn serve(
         id: InstanceId(rand::random()),
         login: ArcSwap::from_pointee(Login::of(&settings).map_err(Exit::usage)?),
         mode: settings.mode,
+        rotation: Mutex::new(settings.rotation),
         services,
         groups,
         tunnels,
@@ -202,6 +203,7 @@ async fn end(instance: &Instance) {
     instance.registered.close();
     let _ = drain.now.run_until_cancelled(timeout(UNREGISTER, instance.registered.wait())).await;
     let deadline = if instance.mode == Mode::AdHoc { AD_HOC_DRAIN } else { SERVICE_DRAIN };
+    let deadline = drain.patience(deadline);
     let in_progress = drain.in_progress();
     if in_progress > 0 {
         instance.events.tell(Event::Ending { in_progress, limit: deadline });

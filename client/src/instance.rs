@@ -18,6 +18,7 @@ use transport::session::ProcessBudget;
 use crate::events::Events;
 use crate::groups::Groups;
 use crate::login::Login;
+use crate::rotation::Rotation;
 use crate::sessions::Sessions;
 use crate::settings::Mode;
 use crate::tunnels::Tunnels;
@@ -33,6 +34,8 @@ pub struct Instance {
     pub login: ArcSwap<Login>,
     /// How to take refusals.
     pub mode: Mode,
+    /// When a session is replaced by another one.
+    pub rotation: Mutex<Rotation>,
     /// What is public.
     pub tunnels: Tunnels,
     /// What the server may open substreams to.

@@ -33,6 +33,7 @@ mod own;
 mod probe;
 mod reload;
 mod requests;
+pub mod rotation;
 mod session;
 mod slots;
 mod supervisor;

@@ -11,6 +11,7 @@ use proxy::plugin::Kinds;
 use transport::tls::{ClientCertificate, Trust};
 
 use crate::forward::Forward;
+use crate::rotation::Rotation;
 use crate::source::Source;
 use crate::tunnel::Tunnel;
 
@@ -33,6 +34,8 @@ pub struct Settings {
     pub name: Option<String>,
     /// Parallel sessions, from 1.
     pub connections: u16,
+    /// When a session is replaced by another one.
+    pub rotation: Rotation,
     /// Where the ops listener listens; off without.
     pub ops: Option<SocketAddr>,
     /// What to make public.

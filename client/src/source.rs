@@ -87,6 +87,7 @@ impl Source {
             servers,
             name: file.name,
             connections: file.connections,
+            rotation: file.rotation,
             ops: file.ops,
             tunnels: file.tunnels,
             forwards: file.forwards,

@@ -7,7 +7,7 @@ use ops::spawn::Task;
 use protocol::id::{SessionId, Slot};
 use protocol::join::HostPort;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use transport::handshake::Place;
 
 use crate::course::{Course, Next, Setback};
@@ -15,9 +15,13 @@ use crate::dial::{DialError, dial};
 use crate::events::{Connected, Event};
 use crate::instance::Instance;
 use crate::login::Login;
+use crate::rotation::Due;
 use crate::session::{self, Live, Over};
 use crate::sessions::{SlotState, Up};
 use crate::slots::{Order, Proof};
+
+/// How often it is looked at whether a session has served its time.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Starts the supervisor of a slot. It ends when the process drains, or when it is told to, after its session has.
 pub(crate) fn start(slot: Slot, instance: Arc<Instance>, orders: mpsc::Receiver<Order>) -> Task<()> {
@@ -161,28 +165,33 @@ impl Supervisor {
     }
 
     async fn watch(&mut self, live: &mut Live, server: HostPort, replaced: bool) -> Watched {
-        let (session, link, since) = (live.id, live.link.clone(), Instant::now());
-        let up = Up { server: server.clone(), session, since, rtt: None, link };
-        self.set(SlotState::Up(up));
+        self.show(live, &server);
         self.instance.forget_news();
         let how = match (replaced, self.course.was_up()) {
             (true, _) => Connected::InPlace,
             (false, true) => Connected::Again,
             (false, false) => Connected::First,
         };
-        self.instance.events.tell(Event::Connected { slot: self.slot, server, how });
+        self.instance.events.tell(Event::Connected { slot: self.slot, server: server.clone(), how });
         self.course.up();
+        let mut due = self.begin();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let order = tokio::select! {
                 over = &mut live.task => {
                     return Watched::Over(over.unwrap_or_else(|end| Over::Broken(end.to_string())));
                 }
                 // The old session ends by its own deadline, with nobody watching.
-                Ok(()) = &mut live.draining => return Watched::Draining,
+                Ok(()) = &mut live.draining, if !live.draining.is_terminated() => return Watched::Draining,
                 Some(order) = self.orders.recv() => order,
+                _ = look.tick() => {
+                    self.rotate(live, &server, &mut due).await;
+                    continue;
+                }
             };
             match order {
-                Order::Prove(login, answer) => match self.prove(&login, session).await {
+                Order::Prove(login, answer) => match self.prove(&login, live.id).await {
                     Ok((new, server)) => {
                         let _ = answer.send(Proof::LoggedIn);
                         return Watched::Replaced(new, server);
@@ -192,6 +201,47 @@ impl Supervisor {
                 Order::Renew => return Watched::Outdated,
                 Order::End => return Watched::Unwanted,
             }
+        }
+    }
+
+    /// A session begins now: when it is to be replaced.
+    fn begin(&self) -> Due {
+        self.instance.rotation.lock().begin(Instant::now(), &mut rand::rng())
+    }
+
+    /// This is the session of the slot.
+    fn show(&self, live: &Live, server: &HostPort) {
+        let (session, link, since) = (live.id, live.link.clone(), Instant::now());
+        self.set(SlotState::Up(Up { server: server.clone(), session, since, rtt: None, link }));
+    }
+
+    /// Puts another session at the same server in the place of one that has served its time. If there can be none, it goes
+    /// on for a while.
+    async fn rotate(&self, live: &mut Live, server: &HostPort, due: &mut Due) {
+        let substreams = live.link.substreams_ever();
+        if !due.is_due(Instant::now(), substreams) {
+            return;
+        }
+        let (login, drain) = (self.instance.login.load_full(), self.instance.drain().start.clone());
+        match drain.run_until_cancelled(self.dial(&login, server, Some(live.id))).await {
+            Some(Ok(next)) => {
+                tracing::debug!(
+                    slot = self.slot.0,
+                    old = live.id.0,
+                    new = next.id.0,
+                    "a session is replaced"
+                );
+                // The server drains the old one, which nobody has to watch.
+                *live = next;
+                self.show(live, server);
+                *due = self.begin();
+            }
+            Some(Err(error)) => {
+                tracing::debug!(slot = self.slot.0, %error, "the session is not replaced yet");
+                due.postpone(Instant::now(), substreams);
+            }
+            // It ends with the process.
+            None => due.postpone(Instant::now(), substreams),
         }
     }
 

@@ -10,14 +10,18 @@ use ops::cli::Exit;
 use ops::drain::Drain;
 use ops::log::{LogFormat, LogGuard, LogOptions};
 use ops::metrics::Metrics;
-use ops::signals::{Hangups, Shutdown};
+use ops::service_manager::{self, News};
+use ops::signals::{Hangups, Shutdown, Upgrades};
+use ops::sockets::{Activation, Sockets};
 use ops::spawn::{Placement, Spawner, Task};
-use ops::state_dir::{LockError, Program, StateDir};
+use ops::state_dir::{self, LockError, Locked, StateDir};
 use proxy::access::LogSink;
 use proxy::context::{Context as DataPlane, Waits};
 use proxy::dispatch::Dispatch;
 use proxy::plugin::Kinds;
 use proxy::service::KnownServers;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use transport::session::ProcessBudget;
 
@@ -32,6 +36,7 @@ use crate::registry::{Naming, Ports, Registry};
 use crate::revision::{Authority, Reader, Start, StartError, desk};
 use crate::session::{Context as Sessions, Pulse};
 use crate::settings::{Flags, PublicUrl, Settings};
+use crate::upgrade::{Handing, Inheritance, Program};
 use crate::visitors::Visitors;
 use crate::{announce, shutdown, upkeep};
 
@@ -40,11 +45,14 @@ const USUAL_DESCRIPTORS: u64 = 1024;
 /// How long tasks may take to end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Runs the server until a signal ends it.
+/// Runs the server until a signal ends it, or another process has taken over. It takes over itself from the process of
+/// which it has an `inheritance`; that is taken when nothing can go wrong any more.
 ///
 /// # Errors
 /// What keeps it from starting, each with what to do about it.
-pub fn run(flags: Flags, kinds: &Kinds) -> Result<Exit, Exit> {
+pub(crate) fn run(flags: Flags, kinds: &Kinds, inheritance: &mut Option<Inheritance>) -> Result<Exit, Exit> {
+    let program = Program::of_process().map_err(Exit::failed)?;
+    let activation = Activation::of_process().map_err(Exit::usage)?;
     let format = flags.log.as_deref().map_or(Ok(LogFormat::Auto), str::parse).map_err(Exit::usage)?;
     let logs = LogOptions { format, default_filter: "info".to_owned() };
     let logs = ops::log::init(&logs).map_err(Exit::failed)?;
@@ -52,19 +60,29 @@ pub fn run(flags: Flags, kinds: &Kinds) -> Result<Exit, Exit> {
         tracing::warn!(%error, "the limit of open files stays as it is");
         Some(USUAL_DESCRIPTORS)
     });
-    let state = StateDir::resolve(Program::Tunneld, flags.state.clone(), |name| std::env::var_os(name));
+    let state =
+        StateDir::resolve(state_dir::Program::Tunneld, flags.state.clone(), |name| std::env::var_os(name));
     let state = state.map_err(Exit::usage)?;
     state.create().map_err(Exit::failed)?;
-    let _locked = state.lock().map_err(|error| in_use(&state, &error))?;
+    let locked = match inheritance.as_mut().and_then(|inheritance| inheritance.lock.take()) {
+        Some(lock) => state.take_over(lock),
+        None => state.lock(),
+    };
+    let locked = locked.map_err(|error| in_use(&state, &error))?;
+    let sockets = match inheritance {
+        Some(inheritance) => inheritance.sockets(),
+        None => activation.into_sockets().map_err(Exit::usage)?,
+    };
     let reader = Reader::new(flags.clone(), kinds.clone());
     let start = Start::read(&state, reader.clone(), flags.config.as_deref(), SystemTime::now())
         .map_err(|error| not_started(&error))?;
     let settings = reader.settings(start.document().clone()).map_err(Exit::usage)?;
-    let parts = Parts::prepare(settings, start.number(), state, descriptors)?;
+    let parts = Parts::prepare(settings, start.number(), state, Arc::new(sockets), descriptors)?;
     let workers = available_parallelism().map_or(1, usize::from);
     let placement = Placement::from_env().map_err(Exit::usage)?;
     let (spawner, threads) = Spawner::start(workers, placement).map_err(Exit::failed)?;
-    let ended = threads.block_on(parts.serve(start, &spawner, &logs, kinds));
+    let origin = Origin { program: &program, locked: &locked, inheritance };
+    let ended = threads.block_on(parts.serve(start, &spawner, &logs, kinds, origin));
     if !threads.shutdown(FAREWELL) {
         tracing::warn!("a worker did not end in time");
     }
@@ -85,8 +103,15 @@ fn in_use(state: &StateDir, error: &LockError) -> Exit {
             state.path().display(),
             state.origin()
         )),
-        LockError::Io { .. } => Exit::failed(error),
+        LockError::Io { .. } | LockError::Elsewhere { .. } => Exit::failed(error),
     }
+}
+
+/// Where this process comes from, and with what it can start the next one.
+struct Origin<'a> {
+    program: &'a Program,
+    locked: &'a Locked,
+    inheritance: &'a mut Option<Inheritance>,
 }
 
 /// What is there before anything runs: the configuration to begin with, and identity on disk.
@@ -95,6 +120,7 @@ pub(crate) struct Parts {
     /// The number of the configuration.
     revision: u64,
     state: StateDir,
+    sockets: Arc<Sockets>,
     identity: Arc<Store>,
     key: ServerKey,
     state_key: StateKey,
@@ -111,6 +137,9 @@ pub(crate) struct Ready {
     identity: Arc<Store>,
     state: StateDir,
     metrics: Metrics,
+    sockets: Arc<Sockets>,
+    /// Cancelled when visitors and operators may come.
+    pub(crate) open: CancellationToken,
     /// Cancelled when operators see nothing more.
     quiet: CancellationToken,
     key: Arc<ServerKey>,
@@ -121,6 +150,7 @@ impl Parts {
         settings: Settings,
         revision: u64,
         state: StateDir,
+        sockets: Arc<Sockets>,
         descriptors: Option<u64>,
     ) -> Result<Self, Exit> {
         let identity = Store::load(state.clone()).map_err(Exit::failed)?;
@@ -128,7 +158,8 @@ impl Parts {
         identity.configure(configured.map(|granting| (granting.name.clone(), granting.grants.clone())));
         let state_key = StateKey::load_or_create(&state).map_err(Exit::failed)?;
         let key = ServerKey::load_or_create(&state, &key_names(&settings)).map_err(Exit::failed)?;
-        Ok(Self { settings, revision, state, identity: Arc::new(identity), key, state_key, descriptors })
+        let identity = Arc::new(identity);
+        Ok(Self { settings, revision, state, sockets, identity, key, state_key, descriptors })
     }
 
     /// Makes everything that is shared, and proves the first configuration.
@@ -139,7 +170,8 @@ impl Parts {
         metrics: Metrics,
         kinds: &Kinds,
     ) -> Result<Ready, Exit> {
-        let Self { settings, revision, state, identity, key, state_key, descriptors } = self;
+        let Self { settings, revision, state, sockets, identity, key, state_key, descriptors } = self;
+        let open = CancellationToken::new();
         let context = DataPlane {
             spawner: spawner.clone(),
             metrics: metrics.clone(),
@@ -151,8 +183,8 @@ impl Parts {
         };
         let budget = ProcessBudget::of_memory(ops::memory::available());
         let nearby = Arc::new(Nearby::new(context.clone(), budget.clone()));
-        let visitors = Visitors::new(context.clone(), descriptors);
-        let ports = Ports::new(Vec::new(), drain.start.clone(), visitors.ports());
+        let visitors = Visitors::new(context.clone(), descriptors, open.clone());
+        let ports = Ports::new(sockets.clone(), Vec::new(), drain.start.clone(), visitors.ports());
         let naming = Naming {
             domain: settings.domain.clone(),
             public_url: PublicUrl::plain(settings.http.port()),
@@ -181,6 +213,8 @@ impl Parts {
         let serving = Serving {
             door: Arc::new(door),
             visitors: visitors.clone(),
+            sockets: sockets.clone(),
+            open: open.clone(),
             pages: OnceLock::new(),
             commands: OnceLock::new(),
             quiet: quiet.clone(),
@@ -215,6 +249,8 @@ impl Parts {
             identity,
             state,
             metrics,
+            sockets,
+            open,
             quiet,
             key: Arc::new(key),
         })
@@ -226,6 +262,7 @@ impl Parts {
         spawner: &Spawner,
         logs: &LogGuard,
         kinds: &Kinds,
+        origin: Origin<'_>,
     ) -> Result<(), Exit> {
         let started = Instant::now();
         let signals = Shutdown::on_signals(spawner).await.map_err(Exit::failed)?;
@@ -236,11 +273,29 @@ impl Parts {
         metrics.certificate_expires(self.key.expires);
         let is_local = self.settings.is_local();
         let ready = self.make(spawner, &drain, metrics.clone(), kinds).await?;
+        let (mut handed, mut successor) = (None, None);
+        match origin.inheritance.take() {
+            Some(mut inheritance) => {
+                handed = inheritance.admin.take();
+                let taking_over = inheritance.into_successor().await.map_err(Exit::failed)?;
+                taking_over.ready().await.map_err(Exit::failed)?;
+                successor = Some(taking_over);
+            }
+            None => Activation::is_used_up(&ready.sockets).map_err(Exit::usage)?,
+        }
         start.keep().map_err(Exit::failed)?;
         let board = start.board(metrics.clone());
-        tracing::info!(revision = start.number(), "the configuration was read");
-        let Ready { running, first, registry, identity, state, quiet, .. } = ready;
-        let socket = AdminSocket::bind(&state.file(SOCKET)).await.map_err(Exit::failed)?;
+        start.tell();
+        let Ready { running, first, registry, identity, state, sockets, open, quiet, .. } = ready;
+        let at = state.file(SOCKET);
+        let socket = match handed {
+            Some(listener) => AdminSocket::take_over(&at, listener).await,
+            None => AdminSocket::bind(&at).await,
+        };
+        let socket = socket.map_err(Exit::failed)?;
+        let pass_on = socket.pass_on().map_err(Exit::failed)?;
+        let mut upgrades = Upgrades::listen().await.map_err(Exit::failed)?;
+        let (ask_for_upgrade, mut asked_for) = mpsc::channel(1);
         let (desk, asked) = desk();
         let commands = Arc::new(Admin {
             running: running.clone(),
@@ -251,7 +306,8 @@ impl Parts {
             started,
             board: board.clone(),
             desk,
-            drain: drain.start.clone(),
+            drain: drain.clone(),
+            upgrade: ask_for_upgrade,
         });
 
         let hangups = Hangups::listen().await.map_err(Exit::failed)?;
@@ -275,10 +331,21 @@ impl Parts {
         let commands = audited(router(commands), Arc::new(Audit::of(&state).map_err(Exit::failed)?));
         running.show(pages(&registry, &board, metrics, started, &drain), commands.clone());
         running.switch(first);
-        let (ended, at_socket) = (quiet.clone(), spawner.clone());
-        spawner.spawn(here, "admin", async move {
-            admin::serve(socket, commands, &at_socket, &ended).await;
+        let (begin, end, at_socket) = (open.clone(), quiet.clone(), spawner.clone());
+        let admin = spawner.spawn(here, "admin", async move {
+            if end.run_until_cancelled(begin.cancelled()).await.is_some() {
+                admin::serve(socket, commands, &at_socket, &end).await;
+            }
         });
+        let takes_over = successor.is_some();
+        match successor {
+            Some(successor) => {
+                let door = running.door().clone();
+                let follow = successor.follow(registry.clone(), door, sockets.clone(), open);
+                spawner.spawn(here, "take over", follow);
+            }
+            None => open.cancel(),
+        }
 
         let bound = running.bound();
         tracing::info!(
@@ -293,17 +360,44 @@ impl Parts {
             domain = %registry.naming().domain,
             "tunneld is ready"
         );
-        if let Some(join) = &default_join {
+        if let Some(join) = default_join.as_ref().filter(|_| !takes_over) {
             announce::quick_start(join, &state);
             if !is_local {
                 announce::warn_of_default(registry.naming().domain.as_str(), &state);
             }
         }
 
-        drain.start.cancelled().await;
+        service_manager::tell(News::Ready);
+
+        let handing = Handing {
+            program: origin.program,
+            sockets: &sockets,
+            lock: origin.locked,
+            admin: &pass_on,
+            state: &state,
+            running: &running,
+            registry: &registry,
+            identity: &identity,
+            drain: &drain,
+            spawner,
+        };
+        if handing.wanted(&mut upgrades, &mut asked_for).await {
+            drain.linger(shutdown::LINGER);
+            drain.ask(None);
+            quiet.cancel();
+            // What changes from now on changes there.
+            background.iter().for_each(Task::abort);
+            let hear = upkeep::hear_of_revocations(registry.clone(), identity.clone());
+            spawner.spawn(here, "revocations", hear);
+        } else {
+            service_manager::tell(News::Stopping);
+        }
+        running.end_listening();
         shutdown::finish(&registry, &drain, running.settings().document.timeouts.drain).await;
         background.iter().for_each(Task::abort);
         quiet.cancel();
+        // Whoever has asked for the end hears how it went.
+        drop(timeout(FAREWELL, admin).await);
         registry.save(&state);
         if let Err(error) = identity.keep_used() {
             tracing::warn!(%error, "the last use of credentials can not be kept");

@@ -83,8 +83,12 @@ impl World {
         let identity = Arc::new(Store::load(state.clone()).unwrap());
         let key = StateKey::load_or_create(&state).unwrap();
         let naming = Naming { domain: domain(), public_url: PublicUrl::plain(8080), key };
-        let ports =
-            Ports::new(vec![IpAddr::from([127, 0, 0, 1])], CancellationToken::new(), Box::new(hold_port));
+        let ports = Ports::new(
+            Arc::default(),
+            vec![IpAddr::from([127, 0, 0, 1])],
+            CancellationToken::new(),
+            Box::new(hold_port),
+        );
         let metrics = Metrics::new("0");
         let registry = Arc::new(Registry::new(
             naming,
@@ -281,7 +285,11 @@ fn config(role: Role) -> SessionConfig {
 }
 
 /// Keeps the sockets of a port open until it is given back.
-fn hold_port(_: u16, sockets: Vec<std::net::TcpListener>, closed: CancellationToken) -> Result<(), NoRoom> {
+fn hold_port(
+    _: u16,
+    sockets: Vec<Arc<std::net::TcpListener>>,
+    closed: CancellationToken,
+) -> Result<(), NoRoom> {
     std::thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(closed.cancelled());
         drop(sockets);

@@ -12,6 +12,7 @@
 //! | [`registry`] | sessions, and who holds which name | 6 |
 //! | [`session`] | the task of one session and its control substream | 4.4 |
 //! | [`nearby`] | services next to the server | 6, "The other direction" |
+//! | `upgrade` | another process of the program takes over | 6, "Drain and upgrade" |
 //! | [`admin`] | what commands ask of the running server | INTERFACE |
 
 pub mod admin;
@@ -21,6 +22,7 @@ pub mod app;
 pub mod certificates;
 pub mod cli;
 pub mod config;
+mod doctor;
 mod entrances;
 #[cfg(test)]
 mod fakes;
@@ -34,6 +36,7 @@ pub mod revision;
 pub mod session;
 pub mod settings;
 mod shutdown;
+mod upgrade;
 mod upkeep;
 mod visitors;
 

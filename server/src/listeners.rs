@@ -1,8 +1,10 @@
 //! Listening sockets, bound before anything else is promised.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 
+use ops::sockets::Sockets;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::settings::Listen;
@@ -17,8 +19,8 @@ const EAFNOSUPPORT: i32 = 97;
 /// The sockets of one flag, all on one port.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    /// Non-blocking, ready for a runtime.
-    pub(crate) sockets: Vec<TcpListener>,
+    /// Non-blocking, ready for a runtime. A process that takes over gets those that are not dropped.
+    pub(crate) sockets: Vec<Arc<TcpListener>>,
     /// Where they listen, in the order of the flag.
     pub(crate) addresses: Vec<SocketAddr>,
 }
@@ -51,29 +53,75 @@ impl BindError {
 }
 
 impl Listeners {
-    /// Binds all addresses of `listen`, which came by `flag`.
+    /// Listens on all addresses of `listen`, which came by `flag`, for `role`: with the sockets that this process was given,
+    /// or else with new ones.
     ///
     /// # Errors
     /// The first address that can not be bound. A machine without IPv6 does without it where nobody asked for it.
-    pub(crate) fn bind(flag: &'static str, listen: &Listen) -> Result<Self, BindError> {
+    pub(crate) fn bind(
+        sockets: &Sockets,
+        role: &'static str,
+        flag: &'static str,
+        listen: &Listen,
+    ) -> Result<Self, BindError> {
+        if let Some(given) = Self::named(sockets, role, flag, listen)? {
+            return Ok(given);
+        }
         let any = listen.port() == 0 && listen.addresses().len() > 1;
         for _ in 1..PORTS_TRIED {
-            match Self::bind_all(flag, listen) {
+            match Self::bind_all(sockets, role, flag, listen) {
                 // The port that was free on the first address is taken on another one.
                 Err(BindError { error, .. }) if any && error.kind() == io::ErrorKind::AddrInUse => {}
                 result => return result,
             }
         }
-        Self::bind_all(flag, listen)
+        Self::bind_all(sockets, role, flag, listen)
     }
 
-    fn bind_all(flag: &'static str, listen: &Listen) -> Result<Self, BindError> {
+    /// Those that the service manager has opened for `role`, if it has opened any: they are all of them.
+    fn named(
+        sockets: &Sockets,
+        role: &'static str,
+        flag: &'static str,
+        listen: &Listen,
+    ) -> Result<Option<Self>, BindError> {
+        let written = SocketAddr::new(
+            listen.addresses().first().copied().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            listen.port(),
+        );
+        let failed = |error| BindError { flag, address: written, error };
+        let sockets = sockets.named(role).map_err(failed)?;
+        if sockets.is_empty() {
+            return Ok(None);
+        }
+        let addresses = sockets.iter().map(|socket| socket.local_addr()).collect::<io::Result<Vec<_>>>();
+        let addresses = addresses.map_err(failed)?;
+        match addresses.iter().find(|address| !listen.agrees_with(**address)) {
+            None => Ok(Some(Self { sockets, addresses })),
+            Some(other) => Err(failed(io::Error::other(format!(
+                "the service manager has opened {other} for it; write the same address in both places, or none here"
+            )))),
+        }
+    }
+
+    fn bind_all(
+        sockets: &Sockets,
+        role: &'static str,
+        flag: &'static str,
+        listen: &Listen,
+    ) -> Result<Self, BindError> {
         let mut bound = Self { sockets: Vec::new(), addresses: Vec::new() };
         for &ip in listen.addresses() {
+            let asked = SocketAddr::new(ip, listen.port());
             let address = SocketAddr::new(ip, bound.port().unwrap_or(listen.port()));
-            match bound.add(address) {
+            match bound.add(sockets, role, asked, address) {
                 Err(error) if no_ipv6(&error) => match listen.without_ipv6(ip) {
-                    Some(ip) => bound.add(SocketAddr::new(ip, address.port())),
+                    Some(ip) => bound.add(
+                        sockets,
+                        role,
+                        SocketAddr::new(ip, asked.port()),
+                        SocketAddr::new(ip, address.port()),
+                    ),
                     None if listen.may_lack(ip) => Ok(()),
                     None => Err(error),
                 },
@@ -90,20 +138,28 @@ impl Listeners {
         self.addresses.first().map(SocketAddr::port)
     }
 
-    fn add(&mut self, address: SocketAddr) -> io::Result<()> {
-        let socket = bind_one(address)?;
+    /// Listens at `address`, which stands for the one that was `asked` for.
+    fn add(
+        &mut self,
+        sockets: &Sockets,
+        role: &'static str,
+        asked: SocketAddr,
+        address: SocketAddr,
+    ) -> io::Result<()> {
+        let socket = sockets.listen(role, asked, || bind_one(address))?;
         self.addresses.push(socket.local_addr()?);
         self.sockets.push(socket);
         Ok(())
     }
 }
 
-/// Binds `port` on each of `ips`, all or nothing.
+/// Listens at `port` on each of `ips`, all or nothing.
 ///
 /// # Errors
 /// The kernel's, for the first address that it refuses.
-pub(crate) fn bind_port(ips: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
-    ips.iter().map(|&ip| bind_one(SocketAddr::new(ip, port))).collect()
+pub(crate) fn bind_port(sockets: &Sockets, ips: &[IpAddr], port: u16) -> io::Result<Vec<Arc<TcpListener>>> {
+    let addresses = ips.iter().map(|&ip| SocketAddr::new(ip, port));
+    addresses.map(|address| sockets.listen("port", address, || bind_one(address))).collect()
 }
 
 /// Binds one address; `[::]` takes IPv4 as well, whatever the machine's default is.
@@ -127,6 +183,8 @@ fn no_ipv6(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ops::sockets::Label;
+
     use super::*;
 
     fn listen(text: &str) -> Listen {
@@ -135,7 +193,7 @@ mod tests {
 
     #[test]
     fn all_addresses_get_one_port() {
-        let bound = Listeners::bind("--http", &listen("0")).unwrap();
+        let bound = Listeners::bind(&Sockets::default(), "http", "--http", &listen("0")).unwrap();
         let port = bound.port().unwrap();
         assert_ne!(port, 0);
         assert!(bound.addresses.iter().all(|address| address.port() == port));
@@ -143,18 +201,52 @@ mod tests {
 
     #[test]
     fn a_port_in_use_names_the_flag() {
-        let taken = Listeners::bind("--http", &listen("127.0.0.1:0")).unwrap();
+        let taken = Listeners::bind(&Sockets::default(), "http", "--http", &listen("127.0.0.1:0")).unwrap();
         let text = taken.addresses[0].to_string();
-        let error = Listeners::bind("--ops", &listen(&text)).unwrap_err().to_string();
+        let error =
+            Listeners::bind(&Sockets::default(), "ops", "--ops", &listen(&text)).unwrap_err().to_string();
         assert!(error.starts_with("--ops: cannot listen on 127.0.0.1:"), "{error}");
         assert!(error.contains("--ops ADDR"), "{error}");
     }
 
     #[test]
     fn a_port_of_any_address_conflicts_with_one_on_all() {
-        let taken = Listeners::bind("--http", &listen("127.0.0.1:0")).unwrap();
+        let taken = Listeners::bind(&Sockets::default(), "http", "--http", &listen("127.0.0.1:0")).unwrap();
         let all = ["::".parse().unwrap()];
-        let error = bind_port(&all, taken.port().unwrap()).unwrap_err();
+        let error = bind_port(&Sockets::default(), &all, taken.port().unwrap()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_process_that_takes_over_has_the_same_ports_for_the_same_words() {
+        let before = Sockets::default();
+        let first = Listeners::bind(&before, "http", "--http", &listen("0")).unwrap();
+        let port = bind_port(&before, &["127.0.0.1".parse().unwrap()], 0).unwrap();
+        let after = Sockets::inherited(before.all().unwrap());
+        let second = Listeners::bind(&after, "http", "--http", &listen("0")).unwrap();
+        assert_eq!(second.addresses, first.addresses);
+        let at = port[0].local_addr().unwrap();
+        let claimed = bind_port(&after, &[at.ip()], at.port()).unwrap();
+        assert_eq!(claimed[0].local_addr().unwrap(), at);
+    }
+
+    #[test]
+    fn what_the_service_manager_opened_is_the_listener_unless_the_operator_says_otherwise() {
+        let opened = || {
+            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+            let asked = socket.local_addr().unwrap();
+            let label = Label { role: "http".to_owned(), asked, named: true };
+            (asked, Sockets::inherited(vec![(label, socket)]))
+        };
+        let implied = Listen::standard(&["::".parse().unwrap()], 8080);
+        let (at, sockets) = opened();
+        assert_eq!(Listeners::bind(&sockets, "http", "--http", &implied).unwrap().addresses, [at]);
+        let (at, sockets) = opened();
+        let same = listen(&at.to_string());
+        assert_eq!(Listeners::bind(&sockets, "http", "--http", &same).unwrap().addresses, [at]);
+        let (at, sockets) = opened();
+        let error =
+            Listeners::bind(&sockets, "http", "--http", &listen("127.0.0.1:1")).unwrap_err().to_string();
+        assert!(error.contains("127.0.0.1:1") && error.contains(&at.to_string()), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ops::drain::{Drain, Drained};
 use protocol::control::CloseReason;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::registry::Registry;
 use crate::session::DrainCause;
@@ -12,12 +12,23 @@ use crate::session::DrainCause;
 /// How long sessions may take to say goodbye.
 const FAREWELL: Duration = Duration::from_millis(800);
 
+/// How long connections of visitors without a request are kept when another process has taken over: a request may be on its
+/// way, and one that finds its connection closed is lost.
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
+
 /// The end: clients are told, work in progress finishes or is cut after `patience`, and every session hears goodbye.
 pub(crate) async fn finish(registry: &Registry, drain: &Drain, patience: Duration) {
+    let patience = drain.patience(patience);
     for live in registry.sessions() {
         live.drain(patience, DrainCause::Shutdown);
     }
-    match drain.finish(patience).await {
+    let mut rest = patience;
+    if drain.lingers() {
+        // Those that were taken in a moment ago count only once it is known what they want.
+        drain.now.run_until_cancelled(sleep(LINGER.min(patience))).await;
+        rest = patience.saturating_sub(LINGER);
+    }
+    match drain.finish(rest).await {
         Drained::Clean => tracing::info!("all work is finished"),
         Drained::Cut(left) => tracing::warn!(left, "work in progress was cut"),
     }

@@ -10,6 +10,8 @@ use crate::registry::{Registry, SWEEP};
 
 /// How often it is written down which credentials were used.
 const KEEP_USED: Duration = Duration::from_secs(60);
+/// How often it is looked up what another process has revoked.
+const REVOCATIONS: Duration = Duration::from_millis(500);
 /// How often the certificate is looked at.
 const CERTIFICATE: Duration = Duration::from_secs(24 * 3600);
 
@@ -31,6 +33,20 @@ pub(crate) async fn keep_used(identity: Arc<Store>) {
         let identity = identity.clone();
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || identity.keep_used()).await {
             tracing::warn!(%error, "the last use of credentials can not be kept");
+        }
+    }
+}
+
+/// Ends the sessions whose credential the process that has taken over has revoked, for ever.
+pub(crate) async fn hear_of_revocations(registry: Arc<Registry>, identity: Arc<Store>) {
+    let mut ticks = interval(REVOCATIONS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let identity = identity.clone();
+        match tokio::task::spawn_blocking(move || identity.reload()).await {
+            Ok(Err(error)) => tracing::warn!(%error, "what was revoked is not known here"),
+            _ => registry.dismiss_revoked(),
         }
     }
 }

@@ -33,12 +33,14 @@ pub(crate) struct Visitors {
     room: Arc<Room>,
     /// Asks the registry, which has to be there first: it is what opens ports.
     dispatch: Arc<OnceLock<Arc<Dispatch>>>,
+    /// Cancelled when they may come: before that they are another process's.
+    open: CancellationToken,
 }
 
 impl Visitors {
-    /// As many as `descriptors` allow.
-    pub(crate) fn new(context: Context, descriptors: Option<u64>) -> Self {
-        Self { context, room: Arc::new(Room::new(descriptors)), dispatch: Arc::default() }
+    /// As many as `descriptors` allow, as soon as `open` is cancelled.
+    pub(crate) fn new(context: Context, descriptors: Option<u64>, open: CancellationToken) -> Self {
+        Self { context, room: Arc::new(Room::new(descriptors)), dispatch: Arc::default(), open }
     }
 
     /// Who finds members for visitors, from now on.
@@ -130,18 +132,23 @@ impl Visitors {
     fn serve_tcp(
         &self,
         port: u16,
-        sockets: Vec<StdListener>,
+        sockets: Vec<Arc<StdListener>>,
         closed: &CancellationToken,
     ) -> Result<(), NoRoom> {
         let Some(dispatch) = self.dispatch.get() else { return Ok(()) };
-        let permits = self.room.port(sockets.len(), closed.clone()).ok_or(NoRoom)?;
+        // One descriptor to accept with, and one for the process that takes over.
+        let descriptors = sockets.len().saturating_mul(2);
+        let permits = self.room.port(descriptors, closed.clone()).ok_or(NoRoom)?;
         for socket in sockets {
+            // What the system says if there are no descriptors.
+            let once_more = socket.try_clone().map_err(|_| NoRoom)?;
             let name = format!("tcp:{port}");
             let public = Public::Port(port);
             let ingress = TcpIngress::new(&name, public, dispatch.clone(), self.context.clone());
             let (permits, stop) = (permits.clone(), closed.clone());
-            self.accept("tcp ingress", socket, |listener| async move {
+            self.accept("tcp ingress", once_more, |listener| async move {
                 ingress.run(listener, permits, stop).await;
+                drop(socket);
             });
         }
         Ok(())
@@ -156,7 +163,11 @@ impl Visitors {
         R: Future<Output = ()> + Send,
     {
         let spawner = &self.context.spawner;
+        let (open, drain) = (self.open.clone(), self.context.drain.start.clone());
         spawner.spawn(spawner.next_worker(), name, async move {
+            if drain.run_until_cancelled(open.cancelled()).await.is_none() {
+                return;
+            }
             match TcpListener::from_std(socket) {
                 Ok(listener) => run(listener).await,
                 Err(error) => tracing::error!(%error, "a listener for visitors is lost"),

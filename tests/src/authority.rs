@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd,
+};
 use rustls::pki_types::CertificateDer;
 
 /// An authority, with its certificate in a file.
@@ -31,6 +33,10 @@ impl Authority {
     /// A new one, whose certificate is at `file`.
     pub fn at(file: &Path) -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        // Another one is told by its name already.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("authority {:016x}", rand::random::<u64>()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         std::fs::write(file, issuer.pem()).unwrap();

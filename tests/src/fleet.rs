@@ -230,6 +230,7 @@ impl Shared {
             instance,
             slot: Slot(0),
             replaces: None,
+            takes_parts: false,
             credential: join.credential.clone(),
             name: format!("c{number}"),
             agent: "tests/fleet".to_owned(),
@@ -311,10 +312,9 @@ impl Shared {
                     _ => {}
                 }
             }
-            if waiting > 0 || counted.is_some() {
-                if control.read_buf(&mut read).await? == 0 {
-                    return Ok(());
-                }
+            let heard = waiting > 0 || counted.is_some();
+            if heard && control.read_buf(&mut read).await? == 0 {
+                return Ok(());
             }
         }
     }

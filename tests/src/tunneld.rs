@@ -1,10 +1,12 @@
 //! A real `tunneld` with a state directory of its own, on ports of its own.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,6 +15,8 @@ use crate::visitor;
 use crate::wait::{SOON, until};
 
 const TUNNELD: &str = "tunneld";
+/// All steps of an upgrade.
+const UPGRADE: Duration = Duration::from_secs(40);
 
 /// Where the server listens.
 #[derive(Debug, Clone, Copy)]
@@ -36,14 +40,30 @@ pub struct Tunneld {
     home: TempDir,
     listen: Listen,
     manner: Manner,
+    /// Those that have taken over from it, and from each other.
+    heirs: Vec<Heir>,
 }
+
+/// A process that was not started by the test. Dropping it kills it.
+#[derive(Debug)]
+struct Heir(Pid);
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = kill_process(self.0, Signal::KILL);
+    }
+}
+
+/// Variables with their values.
+type Environment = Vec<(&'static str, OsString)>;
 
 /// How a server is started.
 #[derive(Debug, Default)]
 struct Manner {
     flags: Vec<String>,
-    /// Whether its log says all that there is to say.
-    traced: bool,
+    /// What is in its environment besides.
+    environment: Environment,
     /// What runs it; nothing: nothing does.
     wrapper: Vec<String>,
 }
@@ -62,7 +82,12 @@ impl Tunneld {
 
     /// Starts a server whose log says all that there is to say.
     pub async fn traced() -> Self {
-        let manner = Manner { traced: true, ..Manner::default() };
+        Self::within(vec![("RUST_LOG", "trace".into())]).await
+    }
+
+    /// Starts a server with more in its environment.
+    pub async fn within(environment: Environment) -> Self {
+        let manner = Manner { environment, ..Manner::default() };
         Self::launched(TUNNELD, tempfile::tempdir().unwrap(), any(), manner).await
     }
 
@@ -111,7 +136,19 @@ impl Tunneld {
         let listen = Listen { tunnel, http: any(), https: None, ops: any() };
         let program = launch(name, home.path(), listen, &manner);
         let listen = announced(home.path(), &manner.wrapper).await;
-        Self { name, program, home, listen, manner }
+        Self { name, program, home, listen, manner, heirs: Vec::new() }
+    }
+
+    /// Starts another server with a copy of its state: the same key, the same credentials, other ports.
+    pub async fn twin(&self) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(state(home.path())).unwrap();
+        for entry in std::fs::read_dir(self.state()).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_file() && entry.file_name() != "lock" {
+                std::fs::copy(entry.path(), state(home.path()).join(entry.file_name())).unwrap();
+            }
+        }
+        Self::called(self.name, home, self.manner.flags.clone()).await
     }
 
     /// Starts it again on the same state and the same addresses; the old process must be gone.
@@ -146,6 +183,36 @@ impl Tunneld {
     /// Runs a `tunneld` command against this server.
     pub async fn admin(&self, arguments: &[&str]) -> Finished {
         admin(self.home.path(), arguments, &self.manner.wrapper).await
+    }
+
+    /// Has another process take over, with `upgrade --json`, and returns what it says.
+    ///
+    /// # Panics
+    ///
+    /// When the command fails.
+    pub async fn upgrade(&mut self) -> Value {
+        let mut tunneld = command(TUNNELD, self.home.path());
+        tunneld.arg("--state").arg(self.state()).args(["upgrade", "--json"]);
+        let done = start(tunneld, &self.manner.wrapper).finished(UPGRADE).await;
+        assert_eq!(done.code, Some(0), "{}", done.text());
+        let upgraded: Value = serde_json::from_str(&done.stdout).unwrap();
+        self.adopt(upgraded["process"].as_u64().unwrap());
+        upgraded
+    }
+
+    /// Kills the process with this number, which has taken over, at the end of the test.
+    ///
+    /// # Panics
+    ///
+    /// When it is no number of a process.
+    pub fn adopt(&mut self, process: u64) {
+        self.heirs.push(Heir(Pid::from_raw(i32::try_from(process).unwrap()).unwrap()));
+    }
+
+    /// The process that has taken over last.
+    #[must_use]
+    pub fn heir(&self) -> Option<Pid> {
+        self.heirs.last().map(|heir| heir.0)
     }
 
     /// Makes a principal with grants and returns its join string.
@@ -229,9 +296,7 @@ fn any() -> SocketAddr {
 
 fn launch(program: &str, home: &Path, listen: Listen, manner: &Manner) -> Program {
     let mut tunneld = command(program, home);
-    if manner.traced {
-        tunneld.env("RUST_LOG", "trace");
-    }
+    tunneld.envs(manner.environment.iter().map(|(name, value)| (name, value)));
     tunneld.arg("--state").arg(state(home));
     tunneld.args(["--tunnel", &listen.tunnel.to_string(), "--http", &listen.http.to_string()]);
     tunneld.args(["--ops", &listen.ops.to_string()]).args(&manner.flags);

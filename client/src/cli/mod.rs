@@ -2,6 +2,7 @@
 
 mod check;
 mod doctor;
+mod drain;
 mod forward;
 mod globals;
 mod http;
@@ -21,7 +22,7 @@ use proxy::plugin::Kinds;
 use globals::Globals;
 
 /// Commands and options of INTERFACE that come later.
-const LATER: [&str; 2] = ["drain", "--inspect"];
+const LATER: [&str; 1] = ["--inspect"];
 
 /// Puts services that the world cannot reach behind a server that it can.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -70,6 +71,7 @@ enum Command {
     Check(check::Check),
     Reload(reload::Reload),
     Join(join::Join),
+    Drain(drain::Drain),
     Status(status::Status),
     Doctor(doctor::Doctor),
     Version(version::Version),
@@ -104,6 +106,7 @@ impl Tunnelc {
             Command::Check(command) => command.run(&globals),
             Command::Reload(command) => command.run(&globals),
             Command::Join(command) => command.run(&globals),
+            Command::Drain(command) => command.run(&globals),
             Command::Status(command) => command.run(&globals),
             Command::Doctor(command) => command.run(&globals),
             Command::Version(command) => Ok(command.run()),
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_refused_as_such() {
-        for line in ["tunnelc drain", "tunnelc http 3000 --inspect 127.0.0.1:4040"] {
+        for line in ["tunnelc http 3000 --inspect 127.0.0.1:4040"] {
             let exit = exit(line);
             assert_eq!(exit.code, ExitCode::Usage, "{line}");
             assert!(exit.text.contains("not in this version"), "{line}: {}", exit.text);

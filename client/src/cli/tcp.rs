@@ -9,6 +9,7 @@ use super::globals::Globals;
 use super::wrong;
 use crate::app;
 use crate::forward::Forward;
+use crate::rotation::Rotation;
 use crate::settings::{CONNECTIONS, Mode, Settings};
 use crate::trust;
 use crate::tunnel::{Tunnel, TunnelKind, parse_allow, parse_group, parse_port};
@@ -73,6 +74,7 @@ pub(super) fn run_ad_hoc(
         certificate: None,
         name: None,
         connections: CONNECTIONS,
+        rotation: Rotation::default(),
         ops: None,
         tunnels,
         forwards,

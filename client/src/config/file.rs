@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ops::config::{self, ConfigError, Problems, Section};
 use policy::consent::Consent;
@@ -15,11 +17,15 @@ use super::forward::{allow, forward};
 use super::plugin::plugins;
 use super::tunnel::tunnel;
 use crate::forward::Forward;
+use crate::rotation::Rotation;
 use crate::settings;
 use crate::tunnel::Tunnel;
 
 /// Parallel sessions at most: more help no link.
 const CONNECTIONS_MAX: u16 = 32;
+/// What a session may serve: less is no use, more is no rotation.
+const ROTATION_AFTER: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
 /// Listeners that lead to services next to the server, at most.
 const FORWARDS_MAX: usize = 256;
 
@@ -38,6 +44,8 @@ pub struct FileConfig {
     pub servers: Vec<HostPort>,
     /// `connections`, from 1.
     pub connections: u16,
+    /// `rotation`.
+    pub rotation: Rotation,
     /// `ops`.
     pub ops: Option<SocketAddr>,
     /// `tunnel`.
@@ -73,6 +81,8 @@ fn document(mut top: Section<'_>, kinds: &Kinds, problems: &mut Problems) -> Opt
     let connections = top
         .number("connections", 1..=CONNECTIONS_MAX, problems)
         .map_or(settings::CONNECTIONS, |connections| connections.value);
+    let rotation =
+        top.section("rotation", problems).map_or_else(Rotation::default, |it| rotation(it, problems));
     let ops = top.text("ops", problems).and_then(|text| {
         let address = |text: &str| text.parse().map_err(|_| "write ADDRESS:PORT, for example 127.0.0.1:7481");
         text.parse(address, problems)
@@ -102,6 +112,7 @@ fn document(mut top: Section<'_>, kinds: &Kinds, problems: &mut Problems) -> Opt
         name,
         servers,
         connections,
+        rotation,
         ops,
         tunnels,
         forwards,
@@ -124,6 +135,17 @@ fn certificate(top: &mut Section<'_>, problems: &mut Problems) -> Option<(PathBu
             None
         }
         (None, None) => None,
+    }
+}
+
+fn rotation(mut section: Section<'_>, problems: &mut Problems) -> Rotation {
+    let usual = Rotation::default();
+    let after = section.duration("after", ROTATION_AFTER, problems);
+    let substreams = section.number("substreams", 1_000..=usual.substreams, problems);
+    section.finish(&[], problems);
+    Rotation {
+        after: after.map_or(usual.after, |after| after.value),
+        substreams: substreams.map_or(usual.substreams, |substreams| substreams.value),
     }
 }
 
@@ -173,6 +195,7 @@ mod tests {
             name        = "edge-1"
             servers     = ["tunnel.t.example.com:7443"]
             connections = 2
+            rotation    = { after = "12h", substreams = 5000 }
             ops         = "127.0.0.1:7481"
             tunnel = [
               { name = "wiki", kind = "http", host = "wiki", to = "http://127.0.0.1:8081", set_host = "wiki.lan" },
@@ -197,6 +220,7 @@ mod tests {
         assert_eq!(config.join_file.as_deref(), Some(Path::new("/run/credentials/join")));
         assert_eq!(config.ca_file.as_deref(), Some(Path::new("/etc/tunnel/ca.pem")));
         assert_eq!((config.name.as_deref(), config.connections), (Some("edge-1"), 2));
+        assert_eq!(config.rotation, Rotation { after: Duration::from_secs(12 * 3600), substreams: 5_000 });
         assert_eq!(config.servers, ["tunnel.t.example.com:7443".parse().unwrap()]);
         assert_eq!(config.tunnels.len(), 2);
         assert_eq!(config.tunnels[1].name, "ssh");
@@ -323,6 +347,7 @@ forward = [{ name = "f", kind = "http", listen = "9000", to = "billing", plugins
 tunnel = [{ name = "t", kind = "tcp", to = "1", zz = 1 }]
 forward = [{ name = "f", kind = "tcp", listen = "1", to = "s", zz = 1 }]
 allow = { zz = 1 }
+rotation = { zz = 1 }
 "#;
         let found = config::read(Path::new("t.toml"), source, &env, read).unwrap_err().found;
         let keys = found.iter().filter_map(|it| it.help.as_ref()?.strip_prefix("keys here: "));
@@ -360,5 +385,17 @@ allow = { zz = 1 }
         }
         let error = load(&dir.path().join("not.toml"), &Kinds::built_in(), &env).unwrap_err().to_string();
         assert!(error.starts_with("cannot read the configuration"), "{error}");
+    }
+
+    const EXAMPLE: &str = include_str!("../../../docs/examples/tunnelc.toml");
+
+    #[test]
+    fn the_reference_example_of_the_documents_is_good() {
+        let config = good(EXAMPLE);
+        assert_eq!(
+            (config.tunnels.len(), config.forwards.len(), config.name.as_deref()),
+            (2, 1, Some("edge-1"))
+        );
+        assert_eq!((config.allow.dial.len(), config.ops.map(|ops| ops.port())), (2, Some(7481)));
     }
 }

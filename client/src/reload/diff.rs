@@ -17,6 +17,7 @@ pub(super) fn diff(old: &Settings, new: &Settings) -> Vec<String> {
         ("whom it trusts", old.trust != new.trust && old.join == new.join),
         ("the certificate", old.certificate != new.certificate),
         ("connections", old.connections != new.connections),
+        ("rotation", old.rotation != new.rotation),
         ("ops", old.ops != new.ops),
     ];
     let changed = simple.iter().filter(|(_, changed)| *changed);

@@ -151,6 +151,8 @@ impl Running {
                 events.tell(Event::Warning(text));
             }
         }
+        // Of the sessions from now on.
+        *self.instance.rotation.lock() = settings.rotation;
         if current.settings.ops != settings.ops {
             if let Some(before) = current.ops.take() {
                 before.cancel();

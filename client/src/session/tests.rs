@@ -35,6 +35,7 @@ use super::*;
 use crate::events::{Event, Events, Watched};
 use crate::groups::Groups;
 use crate::login::Login;
+use crate::rotation::Rotation;
 use crate::sessions::Sessions;
 use crate::settings::Mode;
 use crate::tunnel::{Tunnel, TunnelKind};
@@ -75,6 +76,7 @@ fn instance(spawner: &Spawner, mode: Mode) -> (Arc<Instance>, Watched, mpsc::Rec
         servers: KnownServers::default(),
     };
     let instance = Arc::new(Instance {
+        rotation: parking_lot::Mutex::new(Rotation::default()),
         client: ClientId([1; 16]),
         id: InstanceId([2; 16]),
         login: ArcSwap::from_pointee(Login {

@@ -1,8 +1,10 @@
 //! Drain: no new work, finish old work, with a deadline.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::sync::SetOnce;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -20,6 +22,15 @@ pub struct Drain {
     /// Cancelled when work in progress must end as well.
     pub now: CancellationToken,
     work: TaskTracker,
+    course: Arc<Course>,
+}
+
+/// How a drain goes, where that differs from the usual.
+#[derive(Debug, Default)]
+struct Course {
+    patience: OnceLock<Duration>,
+    linger: OnceLock<Duration>,
+    ended: SetOnce<Drained>,
 }
 
 /// A piece of work that a drain waits for, for as long as this lives.
@@ -44,19 +55,58 @@ impl Drain {
 
     /// A drain that `shutdown` starts and cuts short.
     pub fn of(shutdown: &Shutdown) -> Self {
-        Self { start: shutdown.drain.clone(), now: shutdown.now.clone(), work: TaskTracker::new() }
+        Self { start: shutdown.drain.clone(), now: shutdown.now.clone(), ..Self::default() }
     }
 
     /// The same drain for one listener of many, who looks often: it asks nobody else's lock.
     #[must_use]
     pub fn apart(&self) -> Self {
-        Self { start: self.start.child_token(), now: self.now.child_token(), work: self.work.clone() }
+        Self {
+            start: self.start.child_token(),
+            now: self.now.child_token(),
+            work: self.work.clone(),
+            course: self.course.clone(),
+        }
+    }
+
+    /// Starts the drain; where nobody has said so before, work is given [this long](Self::patience), and not as long as
+    /// usual.
+    pub fn ask(&self, patience: Option<Duration>) {
+        if let Some(patience) = patience {
+            // The first word counts.
+            let _ = self.course.patience.set(patience);
+        }
+        self.start.cancel();
+    }
+
+    /// Connections without a request are not closed when the drain starts, but this much later: a request may be on its
+    /// way, and somebody else takes the next connection. To be said before the start.
+    pub fn linger(&self, linger: Duration) {
+        let _ = self.course.linger.set(linger);
+    }
+
+    /// Whether connections without a request are kept for a while.
+    pub fn lingers(&self) -> bool {
+        self.course.linger.get().is_some()
+    }
+
+    /// Waits until connections without a request are to be closed.
+    pub async fn idle_ends(&self) {
+        self.start.cancelled().await;
+        if let Some(linger) = self.course.linger.get() {
+            sleep(*linger).await;
+        }
+    }
+
+    /// Waits until the drain is over.
+    pub async fn ended(&self) -> Drained {
+        *self.course.ended.wait().await
     }
 
     /// The same drain for a part that `start`, a child of this one's, may end before.
     #[must_use]
     pub fn begun_by(&self, start: CancellationToken) -> Self {
-        Self { start, now: self.now.clone(), work: self.work.clone() }
+        Self { start, ..self.clone() }
     }
 
     /// Counts a piece of work in progress. Work that starts during the drain is waited for too.
@@ -86,7 +136,15 @@ impl Drain {
         };
         let left = self.in_progress();
         self.now.cancel();
-        if cut && left > 0 { Drained::Cut(left) } else { Drained::Clean }
+        let ended = if cut && left > 0 { Drained::Cut(left) } else { Drained::Clean };
+        // There is no second drain.
+        let _ = self.course.ended.set(ended);
+        ended
+    }
+
+    /// How long work may go on: what was asked for, or else the `usual`.
+    pub fn patience(&self, usual: Duration) -> Duration {
+        self.course.patience.get().copied().unwrap_or(usual)
     }
 }
 
@@ -115,6 +173,31 @@ mod tests {
         let _work = (drain.work(), drain.work());
         assert_eq!(drain.finish(Duration::ZERO).await, Drained::Cut(2));
         assert!(drain.is_draining());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_first_says_how_long_it_may_take() {
+        let drain = Drain::new();
+        let _work = drain.work();
+        drain.ask(Some(Duration::from_secs(3)));
+        drain.ask(Some(LONG));
+        let (began, listener) = (tokio::time::Instant::now(), drain.apart());
+        let (ended, heard) = tokio::join!(drain.finish(drain.patience(LONG)), listener.ended());
+        assert_eq!((ended, heard), (Drained::Cut(1), Drained::Cut(1)));
+        assert_eq!(began.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_linger_where_somebody_else_goes_on() {
+        let (usual, handed) = (Drain::new(), Drain::new());
+        handed.linger(Duration::from_secs(5));
+        let began = tokio::time::Instant::now();
+        usual.ask(None);
+        handed.ask(None);
+        usual.idle_ends().await;
+        assert!(began.elapsed().is_zero());
+        handed.apart().idle_ends().await;
+        assert_eq!(began.elapsed().as_secs(), 5);
     }
 
     #[tokio::test]

@@ -60,6 +60,28 @@ impl Shutdown {
     }
 }
 
+/// SIGUSR2: let another process of the program take over.
+#[derive(Debug)]
+pub struct Upgrades(Signal);
+
+impl Upgrades {
+    /// Takes over SIGUSR2, which would end the process. To be called within a runtime.
+    ///
+    /// # Errors
+    /// The system refuses the signal handler.
+    pub async fn listen() -> io::Result<Self> {
+        signal(SignalKind::user_defined2()).map(Self)
+    }
+
+    /// Waits for the next SIGUSR2. Those that arrive while nobody waits count as one.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            // As with hangups.
+            std::future::pending().await
+        }
+    }
+}
+
 /// SIGHUP: read the configuration again.
 #[derive(Debug)]
 pub struct Hangups(Signal);

@@ -3,13 +3,13 @@
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
 use http::uri::PathAndQuery;
 use ops::drain::Work;
 use ops::error_kind::ErrorKind;
-use ops::metrics::{Direction, GaugeGuard, Metrics, RouteMetrics};
+use ops::metrics::{Direction, Failure, GaugeGuard, Metrics, RouteMetrics};
 use policy::host::Host;
 
 use crate::concurrency::Place;
@@ -226,7 +226,7 @@ impl Drop for Record {
             self.metrics.judge(self.line.error);
         }
         if let Some(kind) = self.line.error {
-            route.error(kind);
+            route.error(Failure { kind, at: SystemTime::now(), trace: self.line.trace });
         }
         self.sink.request(&self.line);
         if let Some(ending) = self.ending.take() {

@@ -104,6 +104,14 @@ impl Routes {
         &self.table
     }
 
+    /// Every rule, in the order of the file, and how its requests are called: once for each of its targets.
+    pub fn each(&self) -> impl Iterator<Item = (&Rule, Vec<&RouteLabels>)> {
+        self.table.rules().iter().zip(&self.outcomes).map(|(rule, outcome)| match outcome {
+            Outcome::Answer(labels, ..) => (rule, vec![labels]),
+            Outcome::Forward(forward) => (rule, forward.labels.iter().map(|labels| &**labels).collect()),
+        })
+    }
+
     /// What becomes of `asked`; none if no rule is for it. `members` says who serves a service.
     pub fn lookup(
         &self,

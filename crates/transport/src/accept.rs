@@ -37,7 +37,7 @@ pub struct Accepted {
 ///
 /// Cancel safe: a connection is either handed over or still in the listener's queue.
 pub async fn accept_loop(
-    listener: TcpListener,
+    listener: &TcpListener,
     permits: Arc<Semaphore>,
     shutdown: CancellationToken,
     mut on_connection: impl FnMut(Accepted) + Send,
@@ -112,7 +112,8 @@ mod tests {
             addresses.push(listener.local_addr().unwrap());
             let accepted = accepted.clone();
             let hand_over = move |connection| accepted.try_send(connection).unwrap();
-            loops.spawn(accept_loop(listener, permits.clone(), shutdown.clone(), hand_over, |_| {}));
+            let (permits, shutdown) = (permits.clone(), shutdown.clone());
+            loops.spawn(async move { accept_loop(&listener, permits, shutdown, hand_over, |_| {}).await });
         }
         for address in &addresses {
             let _visitor = TcpStream::connect(address).await.unwrap();

@@ -384,6 +384,12 @@ impl Mux {
         self.peer_went_away
     }
 
+    /// Substreams that there have been in all, opened by either end; from 2^32 on they are counted anew.
+    #[must_use]
+    pub fn substreams_ever(&self) -> u32 {
+        self.streams.ever()
+    }
+
     /// Substreams held here, both ways.
     #[must_use]
     pub fn substreams(&self) -> usize {

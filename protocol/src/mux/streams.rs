@@ -42,6 +42,11 @@ impl Streams {
         self.outbound
     }
 
+    /// Substreams so far, of both ends; from 2^32 on it counts anew.
+    pub(super) fn ever(&self) -> u32 {
+        self.generation
+    }
+
     /// An id for a new substream of this end. After the last of 2^31 it starts again with those that are free.
     pub(super) fn fresh_id(&mut self) -> u32 {
         loop {

@@ -452,6 +452,9 @@ pub struct ExplainedTarget {
 /// Answer of `POST /v1/explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
+    /// Number of the configuration that was asked; none for a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// The canonical host.
     pub host: String,
     /// The path as rules see it.

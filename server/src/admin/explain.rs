@@ -42,6 +42,9 @@ pub(super) async fn explain(
             explained.tunnel = Some(info.service);
         }
     }
+    let revision = admin.board.number();
+    explained.revision = Some(revision);
+    explained.text.push_str(&format!("asked of revision {revision}, which is in force\n"));
     Ok(Json(explained))
 }
 
@@ -64,6 +67,7 @@ pub(crate) fn explanation(
     let host = Host::from_authority(authority.as_str()).map_err(|error| format!("{authority}: {error}"))?;
     let path = normal_path(uri.path());
     let mut explained = Explained {
+        revision: None,
         host: host.to_string(),
         path: path.to_string(),
         rule: None,

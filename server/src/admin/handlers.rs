@@ -13,7 +13,7 @@ use policy::principal::Principal;
 use super::api::{
     CredentialInfo, Invite, Invited, ListenInfo, PrincipalInfo, Principals, Revoke, Revoked, Sessions, Status,
 };
-use super::{Admin, VERSION};
+use super::{Admin, Routes, VERSION};
 use crate::identity::{
     Book, BookError, Change, Credential, DEFAULT, JoinMaker, NewGrants, Which, is_default, unix_seconds,
 };
@@ -32,7 +32,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
     Json(Status {
         version: VERSION.to_owned(),
         uptime_seconds: admin.started.elapsed().as_secs(),
-        state: if admin.drain.is_cancelled() { "draining" } else { "ready" }.to_owned(),
+        state: if admin.drain.is_draining() { "draining" } else { "ready" }.to_owned(),
         domain: admin.registry.naming().domain.to_string(),
         listen: ListenInfo {
             tunnel: bound.tunnel.to_string(),
@@ -53,6 +53,10 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
 
 pub(super) async fn sessions(State(admin): State<Arc<Admin>>) -> Json<Sessions> {
     Json(Sessions { sessions: admin.registry.session_infos() })
+}
+
+pub(super) async fn routes(State(admin): State<Arc<Admin>>) -> Json<Routes> {
+    Json(Routes { revision: admin.board.number(), routes: admin.registry.route_infos() })
 }
 
 pub(super) async fn principals(State(admin): State<Arc<Admin>>) -> Json<Principals> {

@@ -33,6 +33,11 @@ pub(super) enum MeaningError {
         /// What it may mean, each as it is to be said.
         meanings: Vec<String>,
     },
+    /// A server of a service.
+    #[error(
+        "{0}: a single server of a service can not be disabled in this version; take it out with `tunneld config apply`, or disable a client, member or group"
+    )]
+    NotYet(String),
     /// The part behind the kind is none of it.
     #[error("{0}")]
     Wrong(String),
@@ -43,6 +48,10 @@ pub(super) type Meant = (What, Option<String>);
 
 /// What can be disabled by this word: a kind and a name, or a name that only one thing has.
 pub(super) fn of(registry: &Registry, book: &Book, word: &str) -> Result<Meant, MeaningError> {
+    let is_server = word.starts_with("server:") || word.starts_with("service:");
+    if is_server || word.split_once('@').is_some_and(|(it, _)| it.contains('/') && !it.contains(':')) {
+        return Err(MeaningError::NotYet(word.to_owned()));
+    }
     match word.split_once(':') {
         Some((kind, name)) => of_kind(registry, book, kind, name, word),
         None => only(all(registry, book, word), word),

@@ -6,14 +6,17 @@ mod audit;
 mod config;
 pub(crate) mod explain;
 mod gate;
+pub mod going;
 mod handlers;
 mod meaning;
 mod orders;
+mod route_info;
 mod tokens;
 
 pub use audit::{Audit, Deed, Entry, audited};
 pub use gate::Gate;
 pub use handlers::WRONG_USAGE;
+pub use route_info::{FailureInfo, RouteInfo, Routes, ServerInfo, TargetInfo};
 pub use tokens::{Tokens, TokensError};
 
 use std::net::SocketAddr;
@@ -23,14 +26,16 @@ use std::time::Instant;
 use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, get, post};
+use ops::drain::Drain;
 use ops::state_dir::StateDir;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
 use crate::admission::Door;
 use crate::identity::Store;
 use crate::live::Running;
 use crate::registry::Registry;
 use crate::revision::{Board, Desk};
+use crate::upgrade::Answer;
 
 /// Where the server listens, as bound; of a listener with several addresses the first.
 #[derive(Debug, Clone, Copy)]
@@ -66,8 +71,10 @@ pub struct Admin {
     pub(crate) board: Arc<Board>,
     /// Where changes of the configuration are asked for.
     pub(crate) desk: Desk,
-    /// Cancelled when it drains.
-    pub drain: CancellationToken,
+    /// Its end.
+    pub drain: Drain,
+    /// Asks for an upgrade.
+    pub(crate) upgrade: mpsc::Sender<Answer>,
 }
 
 /// Version of the program.
@@ -97,6 +104,7 @@ fn pages() -> Vec<Page> {
     vec![
         shows("/v1/status", handlers::status),
         shows("/v1/sessions", handlers::sessions),
+        shows("/v1/routes", handlers::routes),
         shows("/v1/principals", handlers::principals),
         takes("/v1/invite", handlers::invite),
         takes("/v1/revoke", handlers::revoke),
@@ -105,6 +113,8 @@ fn pages() -> Vec<Page> {
         takes("/v1/enable", orders::enable),
         takes("/v1/kick", orders::kick),
         takes("/v1/unban", orders::unban),
+        takes("/v1/drain", going::drain),
+        takes("/v1/upgrade", going::upgrade),
     ]
 }
 

@@ -12,28 +12,50 @@ use transport::accept::{Accepted, accept_loop};
 use super::lobby::Entered;
 use super::{Door, login};
 
-/// Accepts clients on `listeners` until `stop`, which should be a child of the door's drain. Returns at once.
+/// Accepts clients on `listeners` while the door is open, until `stop`, which should be a child of the door's drain. Returns at once.
 pub fn listen(door: &Arc<Door>, listeners: Vec<TcpListener>, stop: &CancellationToken) {
     for listener in listeners {
-        let (door, permits) = (door.clone(), door.permits.clone());
-        let (spawner, stop) = (door.spawner.clone(), stop.clone());
+        let (door, spawner, stop) = (door.clone(), door.spawner.clone(), stop.clone());
         spawner.clone().spawn(spawner.next_worker(), "accept clients", async move {
             let listener = match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => listener,
                 Err(error) => return tracing::error!(%error, "the listener for clients is lost"),
             };
-            let on_error = |error: &std::io::Error| {
-                door.metrics.accept_error();
-                tracing::warn!(%error, "no client can be accepted");
-            };
-            accept_loop(listener, permits, stop, |accepted| enter(&door, accepted), on_error).await;
+            accept(&door, &listener, &stop).await;
         });
+    }
+}
+
+/// Accepts while the door is open.
+async fn accept(door: &Arc<Door>, listener: &tokio::net::TcpListener, stop: &CancellationToken) {
+    let (mut shuts, mut opens) = (door.elsewhere.subscribe(), door.elsewhere.subscribe());
+    while !stop.is_cancelled() {
+        let on_error = |error: &std::io::Error| {
+            door.metrics.accept_error();
+            tracing::warn!(%error, "no client can be accepted");
+        };
+        let (permits, until) = (door.permits.clone(), stop.clone());
+        tokio::select! {
+            biased;
+            // The door has the other end for as long as it is there.
+            _ = shuts.wait_for(Option::is_some) => {}
+            () = accept_loop(listener, permits, until, |accepted| enter(door, accepted), on_error) => return,
+        }
+        tokio::select! {
+            _ = opens.wait_for(Option::is_none) => {}
+            () = stop.cancelled() => return,
+        }
     }
 }
 
 /// Takes in a client that came to another listener, and of which nothing has been read. Returns at once; where too many are
 /// on their way in, the connection is closed.
 pub fn take(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
+    if let Some(elsewhere) = &*door.elsewhere.borrow() {
+        // Where too many are on their way already, it is closed.
+        drop(elsewhere.try_send((stream, peer)));
+        return;
+    }
     match door.permits.clone().try_acquire_owned() {
         Ok(permit) if !door.drain.is_cancelled() => admit(door, stream, peer, permit),
         _ => door.metrics.guard_closed(GuardReason::TooMany),

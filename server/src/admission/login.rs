@@ -139,7 +139,7 @@ async fn decide(
     peer: SocketAddr,
 ) -> Result<(Login, Admitted), Reject> {
     let hello = incoming.hello();
-    if door.drain.is_cancelled() {
+    if !door.is_open() {
         return Err(reject(RejectCode::DRAINING, "the server is about to stop", Some(RETRY)));
     }
     door.throttle.lock().check(Instant::now(), peer.ip(), &hello.credential).map_err(banned)?;

@@ -12,7 +12,7 @@ mod tests;
 pub use gate::{GateError, NewGate};
 pub use listener::{listen, take};
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use policy::admission::Admission;
 use policy::throttle::Throttle;
 use rustls::ServerConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use transport::session::ProcessBudget;
 
@@ -57,6 +57,8 @@ pub struct Door {
     spawner: Spawner,
     budget: Arc<ProcessBudget>,
     drain: CancellationToken,
+    /// Where clients go who come by a listener for visitors while the door is shut; none while it is open.
+    elsewhere: watch::Sender<Option<mpsc::Sender<(TcpStream, SocketAddr)>>>,
     lobby: Lobby,
     throttle: Mutex<Throttle>,
     admission: Mutex<Admission>,
@@ -87,6 +89,7 @@ impl Door {
             sessions,
             budget,
             drain,
+            elsewhere: watch::Sender::new(None),
             lobby: Lobby::new(UNAUTHENTICATED, UNAUTHENTICATED_PER_ADDRESS),
             throttle: Mutex::new(Throttle::new()),
             admission: Mutex::new(Admission::new(now)),
@@ -123,6 +126,23 @@ impl Door {
     #[must_use]
     pub fn pulse(&self) -> &Pulse {
         &self.sessions.pulse
+    }
+
+    /// Lets nobody in any more: clients stay in the queue of the listener, which another process may have as well. Those
+    /// that come by a listener for visitors go `elsewhere`.
+    pub fn shut(&self, elsewhere: mpsc::Sender<(TcpStream, SocketAddr)>) {
+        self.elsewhere.send_replace(Some(elsewhere));
+    }
+
+    /// Lets clients in again.
+    pub fn open(&self) {
+        self.elsewhere.send_replace(None);
+    }
+
+    /// Whether clients are let in.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.drain.is_cancelled() && self.elsewhere.borrow().is_none()
     }
 }
 

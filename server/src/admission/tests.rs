@@ -3,6 +3,7 @@ mod certificates;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use ops::sockets::Sockets;
 use ops::spawn::Worker;
 use protocol::handshake::{Reject, RejectCode};
 use protocol::id::{ClientId, CredentialId, InstanceId, Slot};
@@ -47,8 +48,9 @@ impl Server {
             CancellationToken::new(),
         );
         let door = Arc::new(door);
-        let sockets = bind_port(&["127.0.0.1".parse().unwrap()], 0).unwrap();
+        let sockets = bind_port(&Sockets::default(), &["127.0.0.1".parse().unwrap()], 0).unwrap();
         let address = sockets[0].local_addr().unwrap();
+        let sockets = sockets.iter().map(|socket| socket.try_clone().unwrap()).collect();
         listen(&door, sockets, &CancellationToken::new());
         let tls = client_config(&Trust::Pins(vec![key.pin])).unwrap();
         Self { world, door, address, tls, pin: key.pin }
@@ -208,4 +210,25 @@ fn silent_connections_keep_nobody_out() {
     let closed =
         server.world.workers.block_on(async { timeout(Duration::from_secs(3), silent[0].read_u8()).await });
     assert!(closed.is_ok());
+}
+
+#[test]
+fn a_shut_door_keeps_clients_waiting_and_sends_those_elsewhere_who_came_by_another_listener() {
+    let server = Server::start();
+    let (elsewhere, mut sent) = mpsc::channel(1);
+    server.door.shut(elsewhere);
+    server.world.with_key("bob", |key| {
+        server.world.workers.block_on(async {
+            let mut login = std::pin::pin!(server.log_in("bob", 1, key));
+            let waits = timeout(Duration::from_millis(200), &mut login).await;
+            assert!(waits.is_err(), "it is neither let in nor refused");
+            let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(other.local_addr().unwrap()).await.unwrap();
+            take(&server.door, other.accept().unwrap().0, client.local_addr().unwrap());
+            let (_, peer) = timeout(Duration::from_secs(5), sent.recv()).await.unwrap().unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+            server.door.open();
+            timeout(Duration::from_secs(5), login).await.unwrap().unwrap();
+        });
+    });
 }

@@ -62,6 +62,17 @@ impl Server {
         self.ask(Method::POST, uri, Some(&body), SLOW)
     }
 
+    /// The same for what takes its time, at most `limit`.
+    pub(super) fn post_within(
+        &self,
+        limit: Duration,
+        uri: &str,
+        body: &impl Serialize,
+    ) -> Result<Value, Exit> {
+        let body = serde_json::to_value(body).map_err(Exit::failed)?;
+        self.ask(Method::POST, uri, Some(&body), limit)
+    }
+
     /// The same, if there is somebody to ask.
     pub(super) fn post_if_up(&self, uri: &str, body: &impl Serialize) -> Result<Option<Value>, Exit> {
         let body = serde_json::to_value(body).map_err(Exit::failed)?;

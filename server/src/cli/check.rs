@@ -7,6 +7,7 @@ use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
 use ops::config::read_text;
 use ops::metrics::Metrics;
+use ops::sockets::Sockets;
 use proxy::plugin::{Kinds, Plugins};
 
 use super::ask::Server;
@@ -104,7 +105,7 @@ fn prove(settings: &Settings) -> Result<Vec<String>, Exit> {
     listens.extend(passed.into_iter().map(|address| ("tls.listen", Listen::at(address))));
     let (mut wrong, mut held) = (Vec::new(), Vec::new());
     for (flag, listen) in listens {
-        match Listeners::bind(flag, &listen) {
+        match Listeners::bind(&Sockets::default(), "proof", flag, &listen) {
             Ok(listeners) => held.push(listeners),
             Err(error) => wrong.push(error.to_string()),
         }

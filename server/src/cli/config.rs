@@ -10,7 +10,8 @@ use policy::revision::Revision;
 
 use super::ask::{self, Server};
 use super::duration;
-use super::report::{ago, table};
+use super::report::ago;
+use super::table::table;
 use crate::revision::api::{
     Applied, ApplyRequest, Confirmed, Difference, HistoryAnswer, RollbackRequest, Shown,
 };

@@ -9,6 +9,8 @@ mod audit;
 mod check;
 mod config;
 mod disable;
+mod doctor;
+mod drain;
 mod duration;
 mod enable;
 mod explain;
@@ -17,10 +19,14 @@ mod kick;
 mod principals;
 mod report;
 mod revoke;
+mod route_report;
+mod routes;
 mod run;
 mod sessions;
 mod status;
+mod table;
 mod unban;
+mod upgrade;
 mod version;
 
 use std::ffi::OsString;
@@ -35,9 +41,6 @@ use crate::settings::Flags;
 /// The program in messages.
 const PROGRAM: &str = "tunneld";
 
-/// What the interface has and this version has not.
-const LATER: &[&str] = &["drain", "upgrade", "doctor", "routes"];
-
 /// Lets services that the world can not reach be reached by the world: clients (tunnelc) log in here, visitors come here.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
@@ -45,7 +48,8 @@ const LATER: &[&str] = &["drain", "upgrade", "doctor", "routes"];
     example = "Start a server for the world, with names under t.example.com:\n$ tunneld --domain t.example.com --http '[::]:80'",
     example = "Start a server with a configuration, after a look at it:\n$ tunneld check tunneld.toml && tunneld --config tunneld.toml",
     example = "Let somebody in, with one name and one port:\n$ tunneld invite bob --host wiki --port 2222",
-    example = "What is behind a name:\n$ tunneld status wiki.t.example.com"
+    example = "What is behind a name:\n$ tunneld status wiki.t.example.com",
+    example = "What is wrong, and what to do:\n$ tunneld doctor"
 )]
 struct Tunneld {
     /// the configuration file (default /etc/tunnel/tunneld.toml, if it is there)
@@ -87,24 +91,28 @@ struct Tunneld {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Drain(drain::Drain),
     Explain(explain::Explain),
     Config(config::Config),
+    Doctor(doctor::Doctor),
     Invite(invite::Invite),
     Principals(principals::Principals),
     Revoke(revoke::Revoke),
     Status(status::Status),
+    Upgrade(upgrade::Upgrade),
     Sessions(sessions::Sessions),
     Disable(disable::Disable),
     Enable(enable::Enable),
     Kick(kick::Kick),
     Unban(unban::Unban),
     Audit(audit::AuditLog),
+    Routes(routes::Routes),
     Version(version::Version),
 }
 
 /// Does what `argv` says, in a program that knows these `kinds` of plugins.
 pub fn main(argv: impl IntoIterator<Item = OsString>, kinds: &Kinds) -> Exit {
-    match parse::<Tunneld>(PROGRAM, argv, LATER) {
+    match parse::<Tunneld>(PROGRAM, argv, &[]) {
         Ok(tunneld) => tunneld.execute(kinds).unwrap_or_else(|exit| exit),
         Err(exit) => exit,
     }
@@ -119,12 +127,16 @@ impl Tunneld {
             None | Some(Command::Run(run::Run {})) => return run::execute(flags, kinds),
             Some(Command::Check(check)) => return check.execute(&flags, kinds),
             Some(Command::Explain(explain)) => return explain.execute(flags, kinds),
+            Some(Command::Doctor(doctor)) => return doctor.execute(flags, kinds),
             Some(command) => command,
         };
         let server = ask::Server::new(flags)?;
         match command {
-            Command::Run(_) | Command::Check(_) | Command::Explain(_) => Ok(Exit::done("")),
+            Command::Run(_) | Command::Check(_) | Command::Explain(_) | Command::Doctor(_) => {
+                Ok(Exit::done(""))
+            }
             Command::Config(config) => config.execute(&server),
+            Command::Drain(drain) => drain.execute(&server),
             Command::Invite(invite) => invite.execute(&server),
             Command::Principals(principals) => principals.execute(&server),
             Command::Revoke(revoke) => revoke.execute(&server),
@@ -135,6 +147,8 @@ impl Tunneld {
             Command::Kick(kick) => kick.execute(&server),
             Command::Unban(unban) => unban.execute(&server),
             Command::Audit(audit) => audit.execute(&server),
+            Command::Routes(routes) => routes.execute(&server),
+            Command::Upgrade(upgrade) => upgrade.execute(&server),
             Command::Version(version) => Ok(version.execute()),
         }
     }
@@ -148,16 +162,6 @@ mod tests {
 
     fn said(line: &str) -> Exit {
         main(line.split_whitespace().map(OsString::from), &Kinds::built_in())
-    }
-
-    #[test]
-    fn what_is_not_built_yet_is_refused_as_such() {
-        let commands = ["drain", "upgrade", "doctor", "routes"];
-        for words in commands {
-            let exit = said(&format!("tunneld {words}"));
-            assert_eq!(exit.code, ExitCode::Usage, "{words}");
-            assert!(exit.text.contains("is not in this version"), "{words}: {}", exit.text);
-        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::table::table;
 use crate::admin::Entry;
 use crate::admin::api::{
     ConfigInfo, CredentialInfo, DisabledInfo, GroupInfo, GroupMemberInfo, IngressInfo, Invited, MemberInfo,
@@ -43,7 +44,7 @@ pub(super) fn status(status: &Status) -> String {
 }
 
 /// Which configuration is in force, and what is to be known of it.
-fn config(revision: u64, info: &ConfigInfo) -> String {
+pub(super) fn config(revision: u64, info: &ConfigInfo) -> String {
     if revision == 0 {
         return "no configuration\n".to_owned();
     }
@@ -66,29 +67,12 @@ fn disabled_line(info: &DisabledInfo) -> String {
     format!("  {what}{called}, {}\n", ago(*since, SystemTime::now()))
 }
 
-/// What one word means.
+/// The groups and sessions of one word; its routes say the rest.
 pub(super) fn matches(status: &Status) -> String {
-    let mut text: String =
-        status.names.iter().map(name).chain(status.ingresses.iter().map(ingress_lines)).collect();
-    status.groups.iter().for_each(|info| text.push_str(&group_lines(info)));
+    let mut text: String = status.groups.iter().map(group_lines).collect();
     if !status.sessions.is_empty() {
         text.push_str(&sessions(&status.sessions));
     }
-    text
-}
-
-/// What is behind one name.
-fn name(info: &NameInfo) -> String {
-    let NameInfo { name, kind, url, principal, group, service, state, members, failures } = info;
-    let mut text =
-        format!("{name} ({kind}) {state}, {url}\n  tunnel {service} of {principal}, group {group}\n");
-    if members.is_empty() {
-        text.push_str(
-            "  nobody is connected who serves it; visitors wait a moment, then get 503 no-member\n",
-        );
-    }
-    members.iter().for_each(|info| text.push_str(&member(info)));
-    text.push_str(&failure_line(failures));
     text
 }
 
@@ -108,7 +92,7 @@ fn ingress_lines(info: &IngressInfo) -> String {
     text
 }
 
-fn failure_line(failures: &BTreeMap<String, u64>) -> String {
+pub(super) fn failure_line(failures: &BTreeMap<String, u64>) -> String {
     if failures.is_empty() {
         return String::new();
     }
@@ -256,28 +240,6 @@ pub(super) fn audit(entries: &[Entry], now: SystemTime) -> String {
     }
 }
 
-/// Aligned columns; nothing at all without a row.
-pub(super) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
-    if rows.len() == 1 {
-        return String::new();
-    }
-    let mut widths = [0; N];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 /// A client's own group is as long as its id.
 fn group(group: &str) -> String {
     match group.strip_prefix('~') {
@@ -286,11 +248,11 @@ fn group(group: &str) -> String {
     }
 }
 
-fn short(id: &str) -> String {
+pub(super) fn short(id: &str) -> String {
     id.chars().take(SHORT_ID).collect()
 }
 
-fn milliseconds(time: Option<f64>) -> String {
+pub(super) fn milliseconds(time: Option<f64>) -> String {
     time.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"))
 }
 
@@ -305,7 +267,7 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
-fn since_epoch(now: SystemTime) -> u64 {
+pub(super) fn since_epoch(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
@@ -323,12 +285,6 @@ fn until(at: u64, now: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_are_as_wide_as_they_need_to_be() {
-        let rows = [["a".to_owned(), "long one".to_owned()], ["ää".to_owned(), "x".to_owned()]];
-        assert_eq!(table(["A", "B"], rows.into_iter()), "A   B\na   long one\nää  x\n");
-    }
 
     #[test]
     fn times_are_told_roughly() {

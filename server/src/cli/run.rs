@@ -10,16 +10,26 @@ use proxy::plugin::Kinds;
 use crate::app;
 use crate::config::{self, ConfigError, Document};
 use crate::settings::{Flags, Settings};
+use crate::upgrade::Inheritance;
 
 /// Used where `--config` is not given and this is present.
-const CONFIG: &str = "/etc/tunnel/tunneld.toml";
+pub(super) const CONFIG: &str = "/etc/tunnel/tunneld.toml";
 
 /// run the server (what tunneld does if no command is given)
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "run")]
 pub(super) struct Run {}
 
-pub(super) fn execute(mut flags: Flags, kinds: &Kinds) -> Result<Exit, Exit> {
+pub(super) fn execute(flags: Flags, kinds: &Kinds) -> Result<Exit, Exit> {
+    let mut inheritance = Inheritance::of_process().map_err(Exit::failed)?;
+    start(flags, kinds, &mut inheritance).inspect_err(|exit| {
+        if let Some(inheritance) = &inheritance {
+            inheritance.refuse(exit.text.trim());
+        }
+    })
+}
+
+fn start(mut flags: Flags, kinds: &Kinds, inheritance: &mut Option<Inheritance>) -> Result<Exit, Exit> {
     if flags.config.is_none() && Path::new(CONFIG).exists() {
         flags.config = Some(CONFIG.into());
     }
@@ -27,7 +37,7 @@ pub(super) fn execute(mut flags: Flags, kinds: &Kinds) -> Result<Exit, Exit> {
     // the configuration.
     let alone = Flags { https: None, ..flags.clone() };
     Settings::new(alone, Document::default()).map_err(Exit::usage)?;
-    app::run(flags, kinds)
+    app::run(flags, kinds, inheritance)
 }
 
 /// What the file at `path` says.

@@ -14,7 +14,7 @@ use proxy::plugin::Kinds;
 use super::*;
 use crate::settings::{Flags, Settings};
 
-const EXAMPLE: &str = include_str!("../../examples/tunneld.toml");
+const EXAMPLE: &str = include_str!("../../../docs/examples/tunneld.toml");
 
 fn env(name: &str) -> Option<String> {
     (name == "SECRET").then(|| "hunter2 hunter2".to_owned())

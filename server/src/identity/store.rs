@@ -60,11 +60,7 @@ impl Store {
     /// # Errors
     /// The file can not be read, or is damaged.
     pub fn load(state: StateDir) -> Result<Self, IdentityError> {
-        let book = match state.read_optional(FILE)? {
-            None => Book::default(),
-            Some(bytes) => Book::from_json(&bytes)
-                .map_err(|reason| IdentityError::Book { file: state.file(FILE), reason })?,
-        };
+        let book = read(&state)?;
         Ok(Self {
             state,
             book: ArcSwap::from_pointee(book),
@@ -72,6 +68,19 @@ impl Store {
             used: AtomicBool::new(false),
             nobody: LoginKey::from_seed(&rand::random())?.public()?,
         })
+    }
+
+    /// Reads the book anew, as another process has written it. Blocks for as long as the disk does.
+    ///
+    /// # Errors
+    /// As [`Store::load`]; the book is as it was.
+    pub fn reload(&self) -> Result<(), IdentityError> {
+        let _writing = self.writing.lock();
+        let mut book = read(&self.state)?;
+        let before = self.book.load();
+        book.configure(before.configured().map(|(name, grants)| (name.clone(), grants.clone())));
+        self.book.store(Arc::new(book));
+        Ok(())
     }
 
     /// Takes the principals of the configuration over.
@@ -132,7 +141,7 @@ impl Store {
     /// # Errors
     /// The disk's; it is tried again the next time.
     pub fn keep_used(&self) -> Result<(), Change> {
-        if !self.used.swap(false, Ordering::Relaxed) {
+        if self.state.is_handed_over() || !self.used.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
         let _writing = self.writing.lock();
@@ -142,5 +151,14 @@ impl Store {
     fn write(&self, book: &Book) -> Result<(), Change> {
         let bytes = book.to_json().map_err(Change::Document)?;
         Ok(self.state.write_atomic(FILE, &bytes)?)
+    }
+}
+
+fn read(state: &StateDir) -> Result<Book, IdentityError> {
+    match state.read_optional(FILE)? {
+        None => Ok(Book::default()),
+        Some(bytes) => {
+            Book::from_json(&bytes).map_err(|reason| IdentityError::Book { file: state.file(FILE), reason })
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use ops::sockets::Sockets;
 use parking_lot::Mutex;
 use proxy::ingress::Gate;
 use tokio_util::sync::CancellationToken;
@@ -65,9 +66,15 @@ impl Listener {
         }
     }
 
-    /// Binds what is not bound yet, besides `kept`.
-    pub(super) fn bind(&self, kept: Vec<Socket>, rest: Option<&Listen>) -> Result<(), BindError> {
-        let bound = rest.map(|listen| Ok((listen, Listeners::bind(self.key, listen)?))).transpose()?;
+    /// Listens at what is not listened at yet, besides `kept`; of `sockets`, where there is one to inherit.
+    pub(super) fn bind(
+        &self,
+        sockets: &Sockets,
+        kept: Vec<Socket>,
+        rest: Option<&Listen>,
+    ) -> Result<(), BindError> {
+        let bind = |listen| Listeners::bind(sockets, self.role.as_str(), self.key, listen);
+        let bound = rest.map(|listen| Ok((listen, bind(listen)?))).transpose()?;
         let mut state = self.state.lock();
         state.sockets = kept;
         if let Some((listen, Listeners { sockets, addresses })) = bound {
@@ -76,10 +83,12 @@ impl Listener {
                 ips if ips.contains(&bound.ip()) => SocketAddr::new(bound.ip(), listen.port()),
                 _ => bound,
             };
-            state.sockets.extend(sockets.into_iter().zip(addresses).map(|(socket, bound)| Socket {
-                place: Place { written: written(bound), bound },
-                socket: Arc::new(socket),
-            }));
+            state.sockets.extend(
+                sockets.into_iter().zip(addresses).map(|(socket, bound)| Socket {
+                    place: Place { written: written(bound), bound },
+                    socket,
+                }),
+            );
         }
         state.down = None;
         Ok(())

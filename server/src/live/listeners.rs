@@ -107,7 +107,7 @@ impl NextListeners {
                 sockets.into_iter().filter_map(|(listener, socket)| open.get(listener)?.socket(socket));
             let kept: Vec<_> = kept.collect();
             let listener = Listener::new(role, listen, key, serving.stop(role));
-            if let Err(error) = listener.bind(kept, bind.as_ref()) {
+            if let Err(error) = listener.bind(&serving.sockets, kept, bind.as_ref()) {
                 let port = listener.listen.port();
                 let given_up = error.kind() == io::ErrorKind::AddrInUse && is_given_up(port);
                 if !given_up && !may_wait(start, role, &error) {

@@ -37,6 +37,8 @@ pub struct Proven {
 /// What the server remembers of the configuration in use.
 #[derive(Debug)]
 pub(super) struct Next {
+    /// The server has not begun.
+    pub(super) is_nothing: bool,
     pub(super) revision: u64,
     pub(super) settings: Settings,
     pub(super) plugins: Arc<Plugins>,

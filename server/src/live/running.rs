@@ -83,6 +83,7 @@ impl Running {
     pub(crate) fn new(shared: Shared, settings: Settings, pin: Pin) -> Result<Self, Unproven> {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let first = Next {
+            is_nothing: true,
             revision: 0,
             joins: joins(&settings, nowhere, pin)?,
             plugins: Arc::new(Plugins::default()),
@@ -141,6 +142,12 @@ impl Running {
     pub fn down(&self, address: SocketAddr) -> Option<String> {
         let all = self.listeners.lock();
         all.iter().filter(|listener| listener.address() == Some(address)).find_map(|listener| listener.down())
+    }
+
+    /// Listens to nobody but operators any more, who come in on the last of it too.
+    pub(crate) fn end_listening(&self) {
+        let is_for_operators = |listener: &Arc<Listener>| matches!(listener.role, Role::Ops | Role::Admin);
+        self.listeners.lock().retain(is_for_operators);
     }
 
     /// Constructs and proves what is new of `document`, which gets the number `revision`: binds, resolves, asks the members
@@ -204,6 +211,7 @@ impl Running {
             names,
             listeners,
             next: Next {
+                is_nothing: false,
                 revision,
                 plugins: Arc::new(plugins),
                 joins: joins(&settings, bound.tunnel, pin)?,
@@ -266,7 +274,8 @@ impl Running {
         let now = self.current.load();
         let had = |next: &Next| next.settings.document.principals.is_empty();
         let same = now.joins.address == before.joins.address && had(&now) == had(before);
-        if same || before.revision == 0 {
+        // At the start it has to be there before the first client: that is not left to a task.
+        if same || before.is_nothing {
             return;
         }
         let (joins, state) = (now.joins.clone(), self.shared.state.clone());

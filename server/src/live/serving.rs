@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use ops::ops_listener;
+use ops::sockets::Sockets;
 use ops::spawn::Spawner;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,10 @@ pub(crate) struct Serving {
     pub(crate) door: Arc<Door>,
     /// Visitors.
     pub(crate) visitors: Visitors,
+    /// Those that were inherited, and all that are in use.
+    pub(crate) sockets: Arc<Sockets>,
+    /// Cancelled when operators are to be served: before that they are another process's.
+    pub(crate) open: CancellationToken,
     /// What operators see.
     pub(crate) pages: OnceLock<Router>,
     /// What they ask for over TCP.
@@ -120,7 +125,7 @@ impl Serving {
     /// Whether there is nothing more to do.
     fn bound(self: &Arc<Self>, listener: &Weak<Listener>) -> bool {
         let Some(listener) = listener.upgrade() else { return true };
-        if let Err(error) = listener.bind(Vec::new(), Some(&listener.listen)) {
+        if let Err(error) = listener.bind(&self.sockets, Vec::new(), Some(&listener.listen)) {
             listener.is_down(&error);
             return false;
         }
@@ -144,7 +149,11 @@ impl Serving {
     ) {
         for socket in sockets {
             let (at, stop, pages) = (self.spawner.clone(), stop.clone(), pages.clone());
+            let open = self.open.clone();
             self.spawner.spawn(self.spawner.next_worker(), name, async move {
+                if stop.run_until_cancelled(open.cancelled()).await.is_none() {
+                    return;
+                }
                 match tokio::net::TcpListener::from_std(socket) {
                     Ok(listener) => ops_listener::serve(listener, pages, &at, &stop).await,
                     Err(error) => tracing::error!(name, %error, "a listener for operators is lost"),

@@ -290,3 +290,31 @@ fn a_port_in_use_at_the_start_is_tried_again() {
         assert_eq!(get(address, "app.localhost").await, (200, "x".to_owned()));
     });
 }
+
+#[test]
+fn the_join_string_of_the_quick_start_comes_and_goes_with_principals() {
+    world(|world| async move {
+        let join = world.path("state").join("join");
+        let is_there = async |expected: bool| {
+            let changed = async {
+                while join.exists() != expected {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), changed).await.unwrap();
+        };
+        world.apply("principal = [{ name = \"bob\" }]\n").await.unwrap();
+        is_there(false).await;
+        world.apply("").await.unwrap();
+        is_there(true).await;
+        let before = std::fs::read_to_string(&join).unwrap();
+        world.apply("advertise = \"tunnel.example.com:7443\"\n").await.unwrap();
+        let changed = async {
+            while std::fs::read_to_string(&join).unwrap() == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), changed).await.unwrap();
+        assert!(std::fs::read_to_string(&join).unwrap().contains("@tunnel.example.com:7443"));
+    });
+}

@@ -1,6 +1,7 @@
 //! One running process of a client: the member behind names, with its sessions.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -42,6 +43,8 @@ pub struct Instance {
     pub usage: Arc<Usage>,
     /// How far the operator has taken it out of service.
     standby: ArcSwap<Standby>,
+    /// It has been answered what it has asked for.
+    pub(super) settled: AtomicBool,
     /// What consistent hashing tells it apart by: the installation, so that a restart moves nobody.
     identity: u64,
 }
@@ -82,6 +85,7 @@ impl Instance {
             slots: Slots::default(),
             usage,
             standby: ArcSwap::default(),
+            settled: AtomicBool::new(false),
             identity: identity(live),
         }
     }

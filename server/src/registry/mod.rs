@@ -10,6 +10,7 @@ mod expiry;
 mod groups;
 mod instance;
 mod memberships;
+mod moving;
 mod name;
 mod names;
 mod operator;
@@ -18,6 +19,7 @@ mod push;
 mod register;
 mod relays;
 mod reservations;
+mod routes_view;
 mod routing;
 mod slots;
 mod ungranted;
@@ -68,8 +70,11 @@ use expiry::tell_of_end;
 use push::Awaited;
 use register::Held;
 
-/// How long a session that was replaced on purpose may finish its work.
+/// How long a session whose client drains may finish its work.
 pub const DRAIN: Duration = Duration::from_secs(30);
+/// The same for one whose client has put another one in its place because it has served its time: what it carries may take
+/// as long as sessions last.
+pub const ROTATED: Duration = Duration::from_secs(24 * 3600);
 /// How often what has run out is looked for.
 pub const SWEEP: Duration = Duration::from_secs(1);
 
@@ -439,7 +444,7 @@ impl Registry {
             return;
         }
         if new.login.replaces == Some(old.id) {
-            old.drain(DRAIN, DrainCause::Replaced);
+            old.drain(ROTATED, DrainCause::Replaced);
             self.metrics.session_replaced(ReplacedReason::Replaces);
             return;
         }

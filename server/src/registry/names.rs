@@ -120,6 +120,11 @@ impl Entry {
 }
 
 impl Names {
+    /// Has them written down, though nothing may have changed.
+    pub fn write_down(&self) {
+        self.unsaved.notify_one();
+    }
+
     /// Looks at a name.
     pub fn look<T>(&self, name: &Name, at: impl FnOnce(&Entry) -> T) -> Option<T> {
         self.entries.get(name).map(|entry| at(&entry))

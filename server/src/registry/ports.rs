@@ -4,14 +4,17 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
 
+use ops::sockets::Sockets;
 use parking_lot::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::listeners::bind_port;
 
 /// Starts to serve a port that was bound, until it is given back; or has no room for one more.
-pub type Serve = Box<dyn Fn(u16, Vec<TcpListener>, CancellationToken) -> Result<(), NoRoom> + Send + Sync>;
+pub type Serve =
+    Box<dyn Fn(u16, Vec<Arc<TcpListener>>, CancellationToken) -> Result<(), NoRoom> + Send + Sync>;
 
 /// The descriptors of the process are too few for one more public port. The operator can raise the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +34,7 @@ pub enum OpenError {
 
 /// The ports that are bound.
 pub struct Ports {
+    sockets: Arc<Sockets>,
     addresses: Mutex<Vec<IpAddr>>,
     serve: Serve,
     drain: CancellationToken,
@@ -38,11 +42,17 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Ports on `addresses`, those of the listener for visitors; `serve` gets each that is bound. After `drain` all of
+    /// Ports of `sockets` on `addresses`, those of the listener for visitors; `serve` gets each that is bound. After `drain` all of
     /// them are given back.
     #[must_use]
-    pub fn new(addresses: Vec<IpAddr>, drain: CancellationToken, serve: Serve) -> Self {
-        Self { addresses: Mutex::new(addresses), serve, drain, open: Mutex::new(HashMap::new()) }
+    pub fn new(
+        sockets: Arc<Sockets>,
+        addresses: Vec<IpAddr>,
+        drain: CancellationToken,
+        serve: Serve,
+    ) -> Self {
+        let addresses = Mutex::new(addresses);
+        Self { sockets, addresses, serve, drain, open: Mutex::new(HashMap::new()) }
     }
 
     /// From now on ports are bound on `addresses`; those that are bound stay where they are.
@@ -70,7 +80,7 @@ impl Ports {
         if open.contains_key(&port) {
             return Ok(());
         }
-        let listeners = bind_port(&self.addresses.lock(), port)?;
+        let listeners = bind_port(&self.sockets, &self.addresses.lock(), port)?;
         let closed = self.drain.child_token();
         (self.serve)(port, listeners, closed.clone())?;
         open.insert(port, closed.drop_guard());
@@ -97,7 +107,8 @@ mod tests {
     #[test]
     fn a_port_without_room_is_not_kept() {
         let ip = IpAddr::from([127, 0, 0, 1]);
-        let ports = Ports::new(vec![ip], CancellationToken::new(), Box::new(|_, _, _| Err(NoRoom)));
+        let ports =
+            Ports::new(Arc::default(), vec![ip], CancellationToken::new(), Box::new(|_, _, _| Err(NoRoom)));
         let free = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port();
         for _ in 0..2 {
             assert!(matches!(ports.open(free), Err(OpenError::NoRoom(_))));

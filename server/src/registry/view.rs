@@ -115,7 +115,7 @@ impl Registry {
     }
 }
 
-fn failures(labels: &RouteLabels) -> BTreeMap<String, u64> {
+pub(super) fn failures(labels: &RouteLabels) -> BTreeMap<String, u64> {
     let count = |kind: &ErrorKind| (kind.as_str().to_owned(), labels.metrics.errors(*kind));
     ErrorKind::ALL.iter().map(count).filter(|(_, count)| *count > 0).collect()
 }
@@ -165,7 +165,7 @@ fn group_info(group: &Group, disabled: bool) -> Option<GroupInfo> {
     })
 }
 
-fn member_info(instance: &Instance) -> MemberInfo {
+pub(super) fn member_info(instance: &Instance) -> MemberInfo {
     MemberInfo {
         client: instance.key.client.to_string(),
         instance: instance.key.instance.to_string(),

@@ -162,6 +162,12 @@ impl Start {
         Ok(())
     }
 
+    /// Says which it is.
+    pub(crate) fn tell(&self) {
+        let file = self.file.as_ref().map(|file| tracing::field::display(file.path().display()));
+        tracing::info!(revision = self.number(), config = file, "the configuration was read");
+    }
+
     /// What everybody may see of it.
     pub(crate) fn board(&self, metrics: Metrics) -> Arc<Board> {
         Board::new(self.store.history().clone(), self.pending.clone(), metrics)

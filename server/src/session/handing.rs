@@ -52,6 +52,11 @@ impl Handing {
         self.look || !self.pieces.is_empty()
     }
 
+    /// Whether all is sent, and answered or overdue.
+    pub(super) fn is_done(&self) -> bool {
+        !self.has_more() && self.due().is_none()
+    }
+
     /// The next message; `to_hand` says what there is to hold.
     pub(super) fn next(&mut self, now: Instant, to_hand: impl FnOnce() -> ToHand) -> Option<Control> {
         if let Some(piece) = self.pieces.pop_front() {

@@ -136,6 +136,7 @@ async fn serve(context: &Context, live: &Arc<Live>, mut inbound: Inbound, orders
         beat: None,
         nonce: 0,
         handing: Handing::new(live.login.takes_parts),
+        settling: Settling::Asked,
     };
     let reach = Arc::new(Reach::new(live.clone(), context.registry.clone()));
     let worker = live.link().worker();
@@ -156,6 +157,19 @@ struct Driver<'a> {
     nonce: u64,
     /// Parts of the configuration on their way to the client.
     handing: Handing,
+    /// How far the beginning is, which the client's first heartbeat ends.
+    settling: Settling,
+}
+
+/// What the client has asked for at the beginning, and what becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settling {
+    /// More may come.
+    Asked,
+    /// That was all; parts of the configuration may be on their way.
+    Heard,
+    /// All of it is answered.
+    Done,
 }
 
 impl Driver<'_> {
@@ -201,6 +215,10 @@ impl Driver<'_> {
             if let Err(end) = step {
                 return end;
             }
+            if self.settling == Settling::Heard && self.handing.is_done() {
+                self.settling = Settling::Done;
+                self.context.registry.settle(self.live);
+            }
         }
     }
 
@@ -211,7 +229,12 @@ impl Driver<'_> {
                 self.context.registry.unregister(self.live, &unregister.ids, std::time::Instant::now());
                 Ok(())
             }
-            Control::Heartbeat(Heartbeat { nonce }) => self.send(HeartbeatAck { nonce }.into()).await,
+            Control::Heartbeat(Heartbeat { nonce }) => {
+                if self.settling == Settling::Asked {
+                    self.settling = Settling::Heard;
+                }
+                self.send(HeartbeatAck { nonce }.into()).await
+            }
             Control::HeartbeatAck(HeartbeatAck { nonce }) => {
                 if let Some((_, sent)) = self.beat.take_if(|(beat, _)| *beat == nonce) {
                     let rtt = sent.elapsed();

@@ -9,6 +9,8 @@ pub struct Listen {
     port: u16,
     /// Nobody asked for these very addresses: a machine without IPv6 does without its part.
     standard: bool,
+    /// Nobody asked for anything.
+    implied: bool,
 }
 
 /// Why a text is no address to listen on.
@@ -20,13 +22,13 @@ impl Listen {
     /// The addresses that are listened on if nobody says otherwise.
     #[must_use]
     pub fn standard(addresses: &[IpAddr], port: u16) -> Self {
-        Self { addresses: addresses.to_vec(), port, standard: true }
+        Self { addresses: addresses.to_vec(), port, standard: true, implied: true }
     }
 
     /// This very address.
     #[must_use]
     pub fn at(address: SocketAddr) -> Self {
-        Self { addresses: vec![address.ip()], port: address.port(), standard: false }
+        Self { addresses: vec![address.ip()], port: address.port(), standard: false, implied: false }
     }
 
     /// Reads `IP:PORT`, or `PORT` for that port on the standard addresses.
@@ -39,7 +41,7 @@ impl Listen {
         }
         match text.strip_prefix(':').unwrap_or(text).parse() {
             Ok(port) if text.bytes().all(|b| b.is_ascii_digit() || b == b':') => {
-                Ok(Self::standard(standard, port))
+                Ok(Self { implied: false, ..Self::standard(standard, port) })
             }
             _ => Err(ListenError(text.to_owned())),
         }
@@ -67,6 +69,13 @@ impl Listen {
     #[must_use]
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
+    }
+
+    /// Whether a socket that somebody else has opened at `address` is what was asked for.
+    #[must_use]
+    pub fn agrees_with(&self, address: SocketAddr) -> bool {
+        let port = self.port == 0 || self.port == address.port();
+        self.implied || port && (self.standard || self.addresses.contains(&address.ip()))
     }
 
     /// What to bind instead of `address` on a machine without IPv6: none if nothing may stand for it.

@@ -122,6 +122,7 @@ async fn explain_asks_the_running_server() {
     assert_eq!(done.code, Some(0), "{}", done.text());
     let answer: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!((&answer["rule"], &answer["host"]), (&"app".into(), &"app.localhost".into()));
+    assert_eq!(answer["revision"], server.status().await["revision"]);
     let to = serde_json::json!([{ "target": "billing", "weight": 1, "plugins": ["own"] }]);
     assert_eq!((&answer["treated"]["to"], &answer["path"]), (&to, &"/".into()));
     let round = server.admin(&["explain", "GET", "app.localhost//api/./x", "--header", "x-key=1"]).await;

@@ -192,7 +192,7 @@ async fn names_of_clients_are_asked_for_and_grants_that_are_lost_take_them() {
     let server = Tunneld::configured(|_| first, &[]).await;
     let (home, join) = (Home::new(), server.invite("edge", &[]).await);
     let target = format!("http://{}", service.addr());
-    let mut tunnel = home.start(&["http", &target, "--host", "wiki", "--join", &join]);
+    let tunnel = home.start(&["http", &target, "--host", "wiki", "--join", &join]);
     server.serves(WIKI, SOON).await;
 
     let ruled = config(&service, EDGE, "", "[[group]]\nname = \"x\"\n").replace(

@@ -2,13 +2,17 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping")]
 #![expect(clippy::print_stdout, reason = "figures are for whoever asks for them")]
 
+mod activation;
+mod admin;
 mod bad_input;
 mod browser;
 mod cli;
 mod client_reload;
 mod config;
+mod doctor;
 mod drain;
 mod ends;
+mod examples;
 mod faults;
 mod floods;
 mod front;
@@ -40,5 +44,6 @@ mod slow_streams;
 mod stage;
 mod state;
 mod tcp;
+mod upgrade;
 mod websocket;
 mod websocket_peers;

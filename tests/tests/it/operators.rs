@@ -89,6 +89,9 @@ principal = [{ name = "bob", groups = ["app"] }]
     let unknown = server.admin(&["disable", "nothing"]).await;
     assert_eq!(unknown.code, Some(1), "{}", unknown.text());
     assert!(unknown.text().contains("tunneld status"), "{}", unknown.text());
+    let server_of_a_service = server.admin(&["disable", "web/app@127.0.0.1:3000"]).await;
+    assert_eq!(server_of_a_service.code, Some(2), "{}", server_of_a_service.text());
+    assert!(server_of_a_service.text().contains("not be disabled in this version"));
     let wrong = server.admin(&["disable", "port:x"]).await;
     assert_eq!(wrong.code, Some(2), "{}", wrong.text());
     let json = order(&server, &["disable", "principal:bob", "--json"]).await;

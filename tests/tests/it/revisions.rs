@@ -304,3 +304,78 @@ async fn damaged_revisions_are_refused_with_the_remedy() {
     server.start_again().await;
     assert_eq!(version(&server).await, "1");
 }
+
+/// A server whose state directory is a small disk of its own, which nobody else sees.
+struct OnSmallDisk {
+    program: Program,
+    home: tempfile::TempDir,
+}
+
+impl OnSmallDisk {
+    /// None where that is not allowed.
+    fn start() -> Option<Self> {
+        let home = tempfile::tempdir().unwrap();
+        let (state, config_file) = (home.path().join("state"), home.path().join("tunneld.toml"));
+        std::fs::create_dir(&state).unwrap();
+        std::fs::write(&config_file, config("1")).unwrap();
+        let probe = std::process::Command::new("unshare").args(["--mount", "true"]).output();
+        if !probe.is_ok_and(|done| done.status.success()) {
+            println!("not run: this user has no mount namespaces");
+            return None;
+        }
+        let mut tunneld = command("tunneld", home.path());
+        tunneld.arg("--state").arg(&state).arg("--config").arg(&config_file);
+        tunneld.args(["--tunnel", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ops", "127.0.0.1:0"]);
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.args(["--mount", "sh", "-c", "mount -t tmpfs -o size=512k tmpfs \"$0\" && exec \"$@\""]);
+        unshare.arg(&state).arg(tunneld.get_program()).args(tunneld.get_args()).current_dir(home.path());
+        Some(Self { program: Program::start(unshare), home })
+    }
+
+    /// The disk, by way of the process that sees it.
+    fn disk(&self) -> std::path::PathBuf {
+        let root = format!("/proc/{}/root", self.program.pid().as_raw_nonzero());
+        Path::new(&root).join(self.home.path().join("state").strip_prefix("/").unwrap())
+    }
+
+    fn remount(&self, how: &str) {
+        let pid = self.program.pid().as_raw_nonzero().to_string();
+        let mut nsenter = std::process::Command::new("nsenter");
+        nsenter.args(["--target", &pid, "--mount", "mount", "-o", &format!("remount,{how}")]);
+        assert!(nsenter.arg(self.home.path().join("state")).status().unwrap().success());
+    }
+
+    async fn admin(&self, words: &[&str]) -> Finished {
+        let mut tunneld = command("tunneld", self.home.path());
+        tunneld.arg("--state").arg(self.disk()).args(words);
+        Program::start(tunneld).finished(SOON).await
+    }
+}
+
+#[tokio::test]
+async fn a_full_or_read_only_disk_changes_nothing_and_says_so() {
+    let Some(server) = OnSmallDisk::start() else { return };
+    server.program.says("tunneld is ready", SOON).await;
+    let status = json(&server.admin(&["status", "--json"]).await);
+    let door = status["listen"]["http"].as_str().unwrap().parse().unwrap();
+    let (second, filler) = (server.home.path().join("2.toml"), server.disk().join("filler"));
+    std::fs::write(&second, config("2")).unwrap();
+    let apply = ["config", "apply", second.to_str().unwrap()];
+    let refused = async |why: &str| {
+        let done = server.admin(&apply).await;
+        assert_eq!(done.code, Some(1), "{}", done.text());
+        assert!(done.stderr.contains(why) && done.stderr.contains("can not be kept"), "{}", done.stderr);
+        let status = json(&server.admin(&["status", "--json"]).await);
+        assert_eq!(status["revision"].as_u64(), Some(1), "{why}");
+        assert_eq!(visitor::get(door, HOST, "/").await.text(), "1", "{why}");
+    };
+    std::fs::write(&filler, vec![0; 1024 * 1024]).expect_err("the disk is small");
+    refused("No space left").await;
+    std::fs::remove_file(&filler).unwrap();
+    server.remount("ro");
+    refused("Read-only file system").await;
+    server.remount("rw");
+    let done = server.admin(&apply).await;
+    assert_eq!(done.code, Some(0), "{}", done.text());
+    assert_eq!(visitor::get(door, HOST, "/").await.text(), "2");
+}

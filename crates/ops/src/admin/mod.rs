@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 pub use call::{AdminError, call, call_within};
 pub use caller::Caller;
 pub use problem::Problem;
-pub use socket::{AdminSocket, BindError};
+pub use socket::{AdminSocket, BindError, PassOn};
 
 use crate::http_serve;
 use crate::spawn::Spawner;

@@ -2,8 +2,11 @@
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
@@ -20,6 +23,26 @@ pub struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
     identity: (u64, u64),
+    is_passed_on: Arc<AtomicBool>,
+}
+
+/// How the socket gets to the process that takes over.
+#[derive(Debug)]
+pub struct PassOn {
+    listener: OwnedFd,
+    is_passed_on: Arc<AtomicBool>,
+}
+
+impl PassOn {
+    /// The descriptor to pass on.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// The other process has it: the file stays when this one ends.
+    pub fn done(&self) {
+        self.is_passed_on.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Why the admin socket is not ours.
@@ -72,8 +95,34 @@ impl AdminSocket {
         }
         .map_err(failed)?;
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
-        let identity = identity(path).map_err(failed)?;
-        Ok(Self { listener, path: path.to_owned(), identity })
+        Self::at(path, listener).map_err(failed)
+    }
+
+    /// Listens at `path`, where the process that passed on this `listener` did. To be called within a runtime.
+    ///
+    /// # Errors
+    /// [`BindError::Io`].
+    pub async fn take_over(path: &Path, listener: OwnedFd) -> Result<Self, BindError> {
+        let take = || {
+            let listener = std::os::unix::net::UnixListener::from(listener);
+            listener.set_nonblocking(true)?;
+            Self::at(path, UnixListener::from_std(listener)?)
+        };
+        take().map_err(|error| BindError::Io { path: path.to_owned(), error })
+    }
+
+    fn at(path: &Path, listener: UnixListener) -> io::Result<Self> {
+        let identity = identity(path)?;
+        Ok(Self { listener, path: path.to_owned(), identity, is_passed_on: Arc::default() })
+    }
+
+    /// For the process that takes over.
+    ///
+    /// # Errors
+    /// The kernel's, for want of descriptors.
+    pub fn pass_on(&self) -> io::Result<PassOn> {
+        let listener = self.listener.as_fd().try_clone_to_owned()?;
+        Ok(PassOn { listener, is_passed_on: self.is_passed_on.clone() })
     }
 
     /// Where it listens.
@@ -88,8 +137,10 @@ impl AdminSocket {
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        // A newer process may have put its own socket there.
-        if identity(&self.path).is_ok_and(|it| it == self.identity) {
+        // A newer process may have put its own socket there, or have got this one.
+        if !self.is_passed_on.load(Ordering::Relaxed)
+            && identity(&self.path).is_ok_and(|it| it == self.identity)
+        {
             // One that stays is found stale by the next process.
             let _ = fs::remove_file(&self.path);
         }

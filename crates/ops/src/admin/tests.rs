@@ -15,21 +15,26 @@ use crate::spawn::{Placement, Task};
 struct Running {
     task: Task<()>,
     shutdown: CancellationToken,
+    pass_on: PassOn,
 }
 
 async fn start(path: &Path, spawner: &Spawner) -> Running {
+    serve_on(AdminSocket::bind(path).await.unwrap(), spawner)
+}
+
+fn serve_on(socket: AdminSocket, spawner: &Spawner) -> Running {
+    let pass_on = socket.pass_on().unwrap();
     let router = Router::new()
         .route("/echo", post(async |Json(body): Json<Value>| Json(json!({ "got": body }))))
         .route("/empty", get(async || StatusCode::NO_CONTENT))
         .route("/text", get(async || "not json"))
         .route("/who", get(async |caller: Caller| Json(json!({ "who": caller.to_string() }))))
         .route("/bad", get(async || Problem::new(StatusCode::CONFLICT, "name-in-use", "wiki is taken")));
-    let socket = AdminSocket::bind(path).await.unwrap();
     let shutdown = CancellationToken::new();
     let (served, stop) = (spawner.clone(), shutdown.clone());
     let task =
         spawner.spawn(spawner.here(), "admin", async move { serve(socket, router, &served, &stop).await });
-    Running { task, shutdown }
+    Running { task, shutdown, pass_on }
 }
 
 /// Runs `test` with a socket path in a fresh directory.
@@ -100,6 +105,22 @@ fn the_socket_of_a_successor_stays() {
         let _new = AdminSocket::bind(&path).await.unwrap();
         drop(old);
         assert!(path.exists());
+    });
+}
+
+#[test]
+fn a_socket_that_is_passed_on_answers_all_the_time() {
+    with_path(async |path, spawner| {
+        let running = start(&path, &spawner).await;
+        let passed = running.pass_on;
+        let next = AdminSocket::take_over(&path, passed.descriptor().try_clone_to_owned().unwrap()).await;
+        passed.done();
+        running.shutdown.cancel();
+        timeout(Duration::from_secs(5), running.task).await.unwrap().unwrap();
+        drop(passed);
+        assert!(path.exists(), "it is the next one's");
+        let _next = serve_on(next.unwrap(), &spawner);
+        assert!(call(&path, Method::GET, "/empty", None).await.is_ok());
     });
 }
 

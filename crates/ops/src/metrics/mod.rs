@@ -27,7 +27,7 @@ pub use labels::{
     Direction, GuardReason, PluginFailure, ReloadOutcome, ReplacedReason, RetryOutcome, ServerState,
 };
 pub use plugin::PluginMetrics;
-pub use route::RouteMetrics;
+pub use route::{Failure, RouteMetrics};
 pub use scraped::GroupMembers;
 pub use service::ServiceMetrics;
 pub use watched::WatchedCounts;

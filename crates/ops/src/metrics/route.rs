@@ -1,9 +1,10 @@
 //! The metrics of one route: what the hot path holds.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -15,6 +16,20 @@ use crate::error_kind::ErrorKind;
 /// Status codes counted apart per route. A service chooses its codes: 900 of them times every
 /// route would let it fill memory.
 const CODES_PER_ROUTE: usize = 32;
+
+/// The failures that are remembered one by one.
+const REMEMBERED: usize = 8;
+
+/// One failure, so that it is found in the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// What failed.
+    pub kind: ErrorKind,
+    /// When that was known.
+    pub at: SystemTime,
+    /// The trace id of the request or connection.
+    pub trace: [u8; 16],
+}
 
 /// The metrics of one (route, group, service), to be kept by whoever holds the route. A clone is
 /// the same metrics. There are none before something is counted: ten thousand names that nobody visits
@@ -41,9 +56,20 @@ impl RouteMetrics {
         self.series().request(status, took);
     }
 
-    /// Counts a failure of ours or of the service's.
-    pub fn error(&self, kind: ErrorKind) {
-        self.series().error(kind);
+    /// Counts a failure of ours or of the service's, and remembers it for a while.
+    pub fn error(&self, failure: Failure) {
+        self.series().error(failure);
+    }
+
+    /// The last failures, the oldest first.
+    pub fn failures(&self) -> Vec<Failure> {
+        // Looking must not begin to count; what was counted by another handle is here too.
+        let counted = || ErrorKind::ALL.iter().any(|kind| self.errors(*kind) > 0);
+        match self.inner.series.get() {
+            Some(series) => series.failures(),
+            None if counted() => self.series().failures(),
+            None => Vec::new(),
+        }
     }
 
     /// How many failures of `kind` this route and its group have had so far.
@@ -73,6 +99,8 @@ struct Counted {
     errors: Family<Error, Counter>,
     /// The counters of `requests` that this route has used. Few, so a scan is the fastest map.
     codes: RwLock<Vec<(Code, Counter)>>,
+    /// The last failures, the newest behind.
+    failures: Mutex<VecDeque<Failure>>,
 }
 
 impl Series {
@@ -82,8 +110,8 @@ impl Series {
         requests: Family<Request, Counter>,
         errors: Family<Error, Counter>,
     ) -> Self {
-        let codes = RwLock::new(Vec::new());
-        Self { inner: Arc::new(Counted { labels, duration, requests, errors, codes }) }
+        let (codes, failures) = (RwLock::new(Vec::new()), Mutex::new(VecDeque::new()));
+        Self { inner: Arc::new(Counted { labels, duration, requests, errors, codes, failures }) }
     }
 
     fn labels(&self) -> &Route {
@@ -95,10 +123,21 @@ impl Series {
         self.count(Code::Status(status));
     }
 
-    fn error(&self, kind: ErrorKind) {
+    fn error(&self, failure: Failure) {
+        let kind = failure.kind;
+        let mut failures = self.inner.failures.lock();
+        if failures.len() >= REMEMBERED {
+            failures.pop_front();
+        }
+        failures.push_back(failure);
+        drop(failures);
         let Route { route, group, .. } = &self.inner.labels;
         let labels = Error { kind, route: Arc::clone(route), group: Arc::clone(group) };
         self.inner.errors.get_or_create(&labels).inc();
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        self.inner.failures.lock().iter().copied().collect()
     }
 
     fn count(&self, code: Code) {

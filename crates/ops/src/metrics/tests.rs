@@ -14,14 +14,28 @@ fn assert_line(metrics: &Metrics, line: &str) {
     assert!(lines.iter().any(|have| have == line), "no {line:?} in\n{}", lines.join("\n"));
 }
 
+fn failure(kind: ErrorKind, number: u8) -> Failure {
+    Failure { kind, at: SystemTime::UNIX_EPOCH, trace: [number; 16] }
+}
+
+#[test]
+fn the_last_failures_are_remembered_and_all_are_counted() {
+    let route = Metrics::new("0").route("wiki", "", "wiki");
+    assert!(route.failures().is_empty());
+    (0..20).for_each(|number| route.error(failure(ErrorKind::ServiceRefused, number)));
+    let numbers: Vec<_> = route.clone().failures().iter().map(|failure| failure.trace[0]).collect();
+    assert_eq!(numbers, [12, 13, 14, 15, 16, 17, 18, 19]);
+    assert_eq!(route.errors(ErrorKind::ServiceRefused), 20);
+}
+
 #[test]
 fn names_and_labels_are_those_of_the_interface() {
     let metrics = Metrics::new("1.2.3");
     let wiki = metrics.route("wiki", "~c1", "wiki");
     wiki.request(200, Duration::from_millis(3));
     wiki.request(200, Duration::from_millis(4));
-    wiki.error(ErrorKind::ServiceRefused);
-    metrics.unrouted().error(ErrorKind::NoRoute);
+    wiki.error(failure(ErrorKind::ServiceRefused, 0));
+    metrics.unrouted().error(failure(ErrorKind::NoRoute, 0));
     metrics.bytes(Direction::Out, 5);
     metrics.session_replaced(ReplacedReason::Superseded);
     metrics.session_rtt(Duration::from_millis(20));
@@ -73,11 +87,11 @@ fn a_route_that_nobody_asked_for_is_not_counted() {
     let before = metrics.encode().unwrap();
     let idle: Vec<_> = (0..3 * LABEL_SETS).map(|n| metrics.route(&format!("idle{n}"), "g", "s")).collect();
     assert_eq!(metrics.encode().unwrap(), before);
-    metrics.route("busy", "g", "s").error(ErrorKind::NoMember);
+    metrics.route("busy", "g", "s").error(failure(ErrorKind::NoMember, 0));
     // Who comes to the same route by another handle counts on.
     let again = metrics.route("busy", "g", "s");
     assert_eq!(again.errors(ErrorKind::NoMember), 1);
-    again.error(ErrorKind::NoMember);
+    again.error(failure(ErrorKind::NoMember, 0));
     assert_line(&metrics, r#"tunnel_errors_total{kind="no-member",route="busy",group="g"} 2"#);
     assert_eq!(idle[0].errors(ErrorKind::NoMember), 0);
 }

@@ -40,6 +40,9 @@ pub enum StateDirError {
         #[source]
         error: io::Error,
     },
+    /// The process is about to end, and another one has taken the directory over.
+    #[error("this process is being upgraded: nothing is changed before that is done; try again in a moment")]
+    HandedOver,
     /// A fault of the caller: not the name of a file in the directory.
     #[error("{name:?} is not a plain file name")]
     BadName {

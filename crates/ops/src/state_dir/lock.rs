@@ -2,7 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use rustix::fs::{FlockOperation, flock};
@@ -13,7 +14,30 @@ use super::error::hint;
 /// The state directory is ours while this lives. The kernel releases it when the process ends,
 /// however it ends, so there are no stale locks; the file itself stays.
 #[derive(Debug)]
-pub struct Locked(#[expect(dead_code, reason = "the lock is held by the open file")] File);
+pub struct Locked(File);
+
+impl Locked {
+    /// The lock that another process had, of the file at `path`; it has passed with the open file.
+    pub(super) fn passed(file: OwnedFd, path: PathBuf) -> Result<Self, LockError> {
+        let file = File::from(file);
+        let same = || {
+            let (ours, there) = (file.metadata()?, std::fs::metadata(&path)?);
+            Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+        };
+        match same() {
+            Ok(true) => Ok(Self(file)),
+            Ok(false) => Err(LockError::Elsewhere { path }),
+            Err(error) => Err(LockError::Io { path, error }),
+        }
+    }
+}
+
+impl AsFd for Locked {
+    /// Who has it as well has the lock as well.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Why the state directory is not ours.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +46,12 @@ pub enum LockError {
     #[error("another process uses this state directory ({} is locked); use --state DIR for another", .path.display())]
     Busy {
         /// The lock file.
+        path: PathBuf,
+    },
+    /// What was passed on is the lock of another state directory.
+    #[error("the process before this one has another state directory than {}; start this one by itself", .path.display())]
+    Elsewhere {
+        /// The lock file of this one.
         path: PathBuf,
     },
     /// The lock file cannot be opened or locked.

@@ -11,8 +11,12 @@ mod resolve;
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 pub use error::StateDirError;
 pub use journal::Journal;
@@ -23,10 +27,12 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
 /// The state directory of one program. It need not exist yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct StateDir {
     path: PathBuf,
     origin: &'static str,
+    /// Held by those who write.
+    handed_over: Arc<RwLock<bool>>,
 }
 
 impl StateDir {
@@ -82,6 +88,31 @@ impl StateDir {
         lock::take(self.file("lock"))
     }
 
+    /// Takes the state directory over from the process that had it and has passed on its open lock file.
+    ///
+    /// # Errors
+    /// It is the lock of another state directory, or cannot be looked at.
+    pub fn take_over(&self, lock: OwnedFd) -> Result<Locked, LockError> {
+        Locked::passed(lock, self.file("lock"))
+    }
+
+    /// From now on another process writes here: nothing is written any more by this one, through no clone of this. What
+    /// is being written is waited for.
+    pub fn hand_over(&self) {
+        *self.handed_over.write() = true;
+    }
+
+    /// Nobody else writes here after all.
+    pub fn take_back(&self) {
+        *self.handed_over.write() = false;
+    }
+
+    /// Whether another process writes here.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        *self.handed_over.read()
+    }
+
     /// The content of the file `name`, or `None` if there is no such file.
     ///
     /// # Errors
@@ -102,6 +133,10 @@ impl StateDir {
     /// It cannot be written (the old content stays), or `name` is not a plain file name.
     pub fn write_atomic(&self, name: &str, bytes: &[u8]) -> Result<(), StateDirError> {
         let path = self.plain(name)?;
+        let handed_over = self.handed_over.read();
+        if *handed_over {
+            return Err(StateDirError::HandedOver);
+        }
         atomic::write(&self.path, name, bytes).map_err(|error| StateDirError::Write { path, error })
     }
 
@@ -111,6 +146,10 @@ impl StateDir {
     /// It is there and cannot be removed, or `name` is not a plain file name.
     pub fn remove(&self, name: &str) -> Result<(), StateDirError> {
         let path = self.plain(name)?;
+        let handed_over = self.handed_over.read();
+        if *handed_over {
+            return Err(StateDirError::HandedOver);
+        }
         match fs::remove_file(&path).and_then(|()| atomic::sync_directory(&self.path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StateDirError::Write { path, error })

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
@@ -76,7 +77,7 @@ impl StateDir {
             Program::Tunneld => path,
             Program::Tunnelc => path.join("tunnelc"),
         };
-        Ok(Self { path, origin })
+        Ok(Self { path, origin, handed_over: Arc::default() })
     }
 }
 

@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use super::resolve::Surroundings;
@@ -20,7 +21,7 @@ fn resolve(
 
 fn fresh() -> (tempfile::TempDir, StateDir) {
     let temp = tempfile::tempdir().unwrap();
-    let dir = StateDir { path: temp.path().join("a/state"), origin: "--state" };
+    let dir = StateDir { path: temp.path().join("a/state"), origin: "--state", handed_over: Arc::default() };
     dir.create().unwrap();
     (temp, dir)
 }
@@ -111,8 +112,38 @@ fn the_lock_is_exclusive_and_goes_with_its_holder() {
 #[test]
 fn a_file_in_its_place_is_an_error_that_says_so() {
     let temp = tempfile::tempdir().unwrap();
-    let dir = StateDir { path: temp.path().join("f"), origin: "$STATE_DIRECTORY" };
+    let dir =
+        StateDir { path: temp.path().join("f"), origin: "$STATE_DIRECTORY", handed_over: Arc::default() };
     fs::write(dir.path(), b"").unwrap();
     let error = dir.create().unwrap_err().to_string();
     assert!(error.contains("$STATE_DIRECTORY") && error.contains("--state"), "{error}");
+}
+
+#[test]
+fn the_lock_passes_with_its_open_file_and_only_of_the_same_directory() {
+    let (_temp, dir) = fresh();
+    let (_other_temp, other) = fresh();
+    let first = dir.lock().unwrap();
+    let passed = || first.as_fd().try_clone_to_owned().unwrap();
+    other.lock().unwrap();
+    assert!(matches!(other.take_over(passed()), Err(LockError::Elsewhere { .. })));
+    let second = dir.take_over(passed()).unwrap();
+    drop(first);
+    assert!(matches!(dir.lock(), Err(LockError::Busy { .. })), "the second has it");
+    drop(second);
+    assert!(dir.lock().is_ok());
+}
+
+#[test]
+fn who_has_handed_over_writes_nothing_until_it_takes_back() {
+    let (_temp, dir) = fresh();
+    let clone = dir.clone();
+    dir.write_atomic("id", b"one").unwrap();
+    dir.hand_over();
+    assert!(clone.is_handed_over());
+    assert!(matches!(clone.write_atomic("id", b"two"), Err(StateDirError::HandedOver)));
+    assert!(matches!(clone.remove("id"), Err(StateDirError::HandedOver)));
+    assert_eq!(clone.read_optional("id").unwrap().as_deref(), Some(&b"one"[..]));
+    dir.take_back();
+    clone.write_atomic("id", b"two").unwrap();
 }

@@ -65,7 +65,7 @@ impl HttpIngress {
             self.context.metrics.accept_error();
             tracing::warn!(%error, "accepting visitors fails");
         };
-        accept_loop(listener, permits, stop, accepted, failed).await;
+        accept_loop(&listener, permits, stop, accepted, failed).await;
     }
 
     async fn connection(self, stream: StdStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
@@ -105,7 +105,7 @@ impl HttpIngress {
                     // Too slow, or gone: there is nothing to answer.
                     Err(_) => return,
                 },
-                () = context.drain.start.cancelled() => return,
+                () = context.drain.idle_ends() => return,
             },
         };
         let address = SocketAddr::new(peer.ip().to_canonical(), peer.port());

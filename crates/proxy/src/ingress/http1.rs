@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use ops::drain::Drain;
 
 use super::connection::{Answered, Visitor, VisitorGone, answer};
 use super::guard::Guarded;
@@ -38,7 +40,7 @@ pub(super) async fn serve<S: VisitorStream>(
         // Now, not when the future is polled: hyper may look for the visitor's end before.
         let visiting = Visiting::begin(&state);
         interims.begin();
-        respond(&context, &dispatch, &visitor, visiting, &interims, request)
+        respond(&context, &drain, &dispatch, &visitor, visiting, &interims, request)
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -49,11 +51,13 @@ pub(super) async fn serve<S: VisitorStream>(
             .with_upgrades()
     );
     let mut draining = false;
+    // Behind a drain that lingers the response to the next request ends the connection.
+    let mut idle_ends = std::pin::pin!(drain.idle_ends());
     loop {
         tokio::select! {
             // Whatever ended it, the visitor was told as much as it can be told.
             _ = connection.as_mut() => return,
-            () = drain.start.cancelled(), if !draining => {
+            () = idle_ends.as_mut(), if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -64,6 +68,7 @@ pub(super) async fn serve<S: VisitorStream>(
 
 async fn respond(
     context: &Context,
+    drain: &Drain,
     dispatch: &Dispatch,
     visitor: &Visitor,
     visiting: Visiting,
@@ -79,7 +84,12 @@ async fn respond(
     let answered = answer(context, dispatch, visitor, visiting, interim, request).await;
     interims.answered();
     match answered? {
-        Answered::Response(response) => Ok(response),
+        Answered::Response(mut response) => {
+            if drain.is_draining() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
         Answered::Switched(switched) => {
             let (response, channel, record, poison) = *switched;
             // Without the connection there is nobody to tell: dropping the channel resets the other end.

@@ -60,7 +60,7 @@ impl TcpIngress {
             context.metrics.accept_error();
             tracing::warn!(%error, port = self.public.port(), "accepting visitors fails");
         };
-        accept_loop(listener, permits, stop, accepted, failed).await;
+        accept_loop(&listener, permits, stop, accepted, failed).await;
     }
 
     /// A visitor whose proxy says first who it is.

@@ -75,7 +75,7 @@ impl TlsIngress {
             context.metrics.accept_error();
             tracing::warn!(%error, listener = %self.listener, "accepting visitors fails");
         };
-        accept_loop(listener, permits, stop, accepted, failed).await;
+        accept_loop(&listener, permits, stop, accepted, failed).await;
     }
 
     async fn connection(self, stream: StdStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {

@@ -11,7 +11,7 @@ use super::probe::probe_for_ever;
 use super::server::Server;
 use super::servers::{Servers, Share};
 use super::trust::{ServerTls, TrustError};
-use super::{AddressError, ServiceTarget, Speech, grpc_health};
+use super::{AddressError, ServerStanding, ServiceTarget, Speech, grpc_health};
 use crate::context::Context;
 use crate::directory::RouteLabels;
 use crate::plugin::{Chain, PluginsError};
@@ -149,6 +149,12 @@ impl Service {
     /// Where its servers listen, and what they speak.
     pub fn targets(&self) -> impl Iterator<Item = &ServiceTarget> {
         self.servers.iter().map(|server| &server.link.target)
+    }
+
+    /// How each of its servers is, in order.
+    #[must_use]
+    pub fn standings(&self) -> Vec<ServerStanding> {
+        self.servers.standings()
     }
 
     /// The names of the plugins that its requests go through, in order.

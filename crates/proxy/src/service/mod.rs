@@ -10,6 +10,7 @@
 //! | `http1`, `pool` | connections of HTTP/1.1, and those that wait for another request |
 //! | `multiplexed`, `stream` | connections of HTTP/2, shared by many requests |
 //! | `probe`, `grpc_health` | active probes |
+//! | `standing` | how servers are, for those who ask by hand |
 //! | `table` | what the peer of a session may ask for |
 
 mod address;
@@ -28,6 +29,7 @@ mod probe;
 mod proxy_header;
 mod server;
 mod servers;
+mod standing;
 mod stream;
 mod table;
 mod target;
@@ -45,6 +47,7 @@ pub use of_part::{dialled, labels_of};
 pub(crate) use pool::HttpPool;
 pub(crate) use server::{Carried, Carrier};
 pub(crate) use servers::{TRIES_MAX, Tried};
+pub use standing::ServerStanding;
 pub use table::{Offered, ServiceTable};
 pub use target::{ServiceTarget, Speech};
 pub use trust::TrustError;

@@ -42,10 +42,10 @@ pub(crate) struct Server {
     multiplexed: Option<Multiplexed>,
     /// It agreed on HTTP/1.1 when it could have had HTTP/2.
     is_http1: AtomicBool,
-    carried: AtomicU32,
+    pub(super) carried: AtomicU32,
     record: Mutex<Record>,
     /// Whether the last connection to it failed.
-    failing: AtomicBool,
+    pub(super) failing: AtomicBool,
 }
 
 #[derive(Debug)]

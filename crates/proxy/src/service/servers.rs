@@ -14,8 +14,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use transport::relay::LocalStream;
 
-use super::DialError;
 use super::server::{Carried, Server};
+use super::{DialError, ServerStanding};
 
 /// Servers that are tried for one request or connection.
 pub(crate) const TRIES_MAX: usize = 3;
@@ -83,6 +83,11 @@ impl Servers {
 
     fn shares(&self) -> impl Iterator<Item = &Share> {
         std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// How each of them is.
+    pub(super) fn standings(&self) -> Vec<ServerStanding> {
+        self.iter().map(|server| server.shown(&self.metrics)).collect()
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Server> {

@@ -212,6 +212,7 @@ const fn is_of_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::BadCertificate
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::UnknownCA
+            | AlertDescription::DecryptError
     )
 }
 
@@ -224,7 +225,7 @@ const fn certificate_trouble(alert: AlertDescription) -> &'static str {
         AlertDescription::CertificateExpired => {
             "the client's certificate has expired, or is not valid yet; get a new one, and look at the clock"
         }
-        AlertDescription::UnknownCA => {
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
             "the client's certificate is not from the CA that the server trusts (`client_ca` of tunneld.toml)"
         }
         _ => "the client's certificate is not acceptable",

@@ -91,10 +91,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if self.close.as_mut().poll(cx).is_ready() {
             return Poll::Ready(SessionEnd::Closed);
         }
-        if self.poll_tick(cx) {
+        // Before the clock: a process that has stood still finds what came meanwhile.
+        let read = self.read_some(cx);
+        if read.is_ok() && self.poll_tick(cx) {
             return Poll::Ready(SessionEnd::Silent);
         }
-        let read = self.read_some(cx);
         let turn = read.and_then(|read| Ok((read, self.send_some(cx)?)));
         self.wakers.wake();
         match turn {

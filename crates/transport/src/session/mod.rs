@@ -177,6 +177,12 @@ impl Session {
         self.shared.with(|state| state.mux.substreams())
     }
 
+    /// Substreams that there have been in all, opened by either end; from 2^32 on they are counted anew.
+    #[must_use]
+    pub fn substreams_ever(&self) -> u32 {
+        self.shared.with(|state| state.mux.substreams_ever())
+    }
+
     /// Where the session runs, and where what it carries runs best.
     #[must_use]
     pub fn worker(&self) -> Worker {

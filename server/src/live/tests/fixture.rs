@@ -74,11 +74,13 @@ async fn begin(home: tempfile::TempDir, http: &str, spawner: &Spawner, drain: &D
     let settings = Settings::new(flags, Document::default()).unwrap();
     let state = StateDir::resolve(Program::Tunneld, Some(state), |_| None).unwrap();
     state.create().unwrap();
-    let parts = Parts::prepare(settings, 0, state, Some(4096)).unwrap_or_else(|exit| panic!("{}", exit.text));
+    let parts = Parts::prepare(settings, 0, state, Arc::default(), Some(4096))
+        .unwrap_or_else(|exit| panic!("{}", exit.text));
     let ready = parts.make(spawner, drain, Metrics::new("0"), &Kinds::built_in()).await;
     let ready = ready.unwrap_or_else(|exit| panic!("{}", exit.text));
     let (running, registry) = (ready.running, ready.registry);
     running.switch(ready.first);
+    ready.open.cancel();
     World { running, registry, stop: CancellationToken::new(), home }
 }
 

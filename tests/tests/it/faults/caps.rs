@@ -192,6 +192,7 @@ impl Client {
         let draft = HelloDraft {
             client: ClientId(rand::random()),
             instance: InstanceId(rand::random()),
+            takes_parts: false,
             slot: Slot(0),
             replaces: None,
             credential: join.credential.clone(),

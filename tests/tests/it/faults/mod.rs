@@ -3,10 +3,12 @@
 mod at_most_once;
 mod authorisation;
 mod caps;
+mod clocks;
 mod corpse;
 mod dead_peer;
 mod ends;
 mod expect;
+mod going;
 mod group;
 mod grpc;
 mod host;

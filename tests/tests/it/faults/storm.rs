@@ -84,7 +84,7 @@ async fn storm(clients: usize, spread: bool) {
     let (visits, ()) = tokio::join!(visits, all_up(&fleet, clients));
 
     let (welcomes, arrivals) = (fleet.welcomes(began), fleet.arrivals(began));
-    let last = arrivals.iter().nth(clients - 1).copied().unwrap();
+    let last = arrivals.get(clients - 1).copied().unwrap();
     let a_second = densest(&welcomes, Duration::from_secs(1));
     let failed = visits.iter().filter(|(served, _)| !served).count();
     let mut took: Vec<_> = visits.into_iter().map(|(_, took)| took).collect();

@@ -202,7 +202,8 @@ async fn d28_secrets_are_seen_nowhere() {
     let page = visitor::get(server.listen().http, "nowhere.localhost", "/").await;
     let metrics = visitor::get(server.listen().ops, "localhost", "/metrics").await;
     let mut seen: Vec<(String, Vec<u8>)> = vec![
-        ("the log of the server".into(), server.program.said().into()),
+        // The line to copy is on its standard output, as it has to be.
+        ("the log of the server".into(), server.program.stderr().join("\n").into()),
         ("the log of the client".into(), client.said().into()),
         ("what a failed login says".into(), failed.text().into()),
         ("an error page".into(), page.body.to_vec()),
@@ -220,7 +221,10 @@ async fn d28_secrets_are_seen_nowhere() {
     }
     seen.extend(files(&server.state()).into_iter().filter(|(name, _)| name != "join"));
     seen.extend(files(&home.state()));
-    assert!(server.program.said().contains("TRACE"), "it was as talkative as it can be");
+    assert!(
+        server.program.stderr().iter().any(|line| line.contains("TRACE")),
+        "it was as talkative as it can be"
+    );
     for join in [&join, &server.join(), &wrong(&join)] {
         let text = secret(join);
         let bytes = URL_SAFE_NO_PAD.decode(text).unwrap();

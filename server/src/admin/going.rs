@@ -1,0 +1,88 @@
+//! The end of the server, and its going on as another process: what is asked, and what is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Json;
+use ops::admin::Problem;
+use ops::drain::Drained as Ended;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::Admin;
+use crate::upgrade::Upgrade;
+
+/// How long the answer to a drain waits for its end.
+const DRAIN_WAIT: Duration = Duration::from_secs(20);
+
+/// How long the answer to a drain may take: the server says after a while that it goes on.
+pub const DRAIN_ANSWER: Duration = Duration::from_secs(30);
+/// How long the answer to an upgrade may take: more than all its steps.
+pub const UPGRADE_ANSWER: Duration = Duration::from_secs(50);
+/// [`Drained::state`] while it goes on.
+pub const DRAINING: &str = "draining";
+
+/// Body of `POST /v1/drain`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// What is left after it is cut; without it `timeouts.drain` counts.
+    #[serde(default)]
+    pub deadline_seconds: Option<u64>,
+}
+
+/// Answer of `POST /v1/drain`, after 20 s at the latest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// `draining` or `drained`.
+    pub state: String,
+    /// Requests and connections that are still there.
+    pub in_progress: usize,
+    /// Requests and connections that were cut.
+    pub cut: usize,
+}
+
+/// Answer of `POST /v1/upgrade`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The number of the process that has taken over.
+    pub process: u32,
+    /// Clients that had a session with the old one.
+    pub clients: usize,
+    /// Those of them that were at the new one before the first visitor.
+    pub moved: usize,
+}
+
+/// Starts the drain, and says how it went if that is known soon.
+pub(super) async fn drain(State(admin): State<Arc<Admin>>, Json(asked): Json<Drain>) -> Json<Drained> {
+    tracing::info!(deadline = asked.deadline_seconds, "drain: the operator asks for it");
+    admin.drain.ask(asked.deadline_seconds.map(Duration::from_secs));
+    let (state, in_progress, cut) = match timeout(DRAIN_WAIT, admin.drain.ended()).await {
+        Err(_) => (DRAINING, admin.drain.in_progress(), 0),
+        Ok(Ended::Clean) => ("drained", 0, 0),
+        Ok(Ended::Cut(cut)) => ("drained", 0, cut),
+    };
+    Json(Drained { state: state.to_owned(), in_progress, cut })
+}
+
+pub(super) async fn upgrade(State(admin): State<Arc<Admin>>) -> Result<Json<Upgraded>, Problem> {
+    let (answer, answered) = oneshot::channel();
+    if admin.upgrade.try_send(answer).is_err() {
+        let text = "another upgrade or the end of the server is under way";
+        return Err(Problem::new(StatusCode::CONFLICT, "upgrading", text));
+    }
+    match answered.await {
+        Ok(Ok(Upgrade { process, moved: (moved, clients) })) => {
+            Ok(Json(Upgraded { process, clients, moved }))
+        }
+        Ok(Err(reason)) => Err(failed(format!("no upgrade, the old process goes on: {reason}"))),
+        Err(_) => Err(failed("no upgrade: the server stops")),
+    }
+}
+
+fn failed(message: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
+}

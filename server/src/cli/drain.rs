@@ -1,0 +1,45 @@
+//! `tunneld drain`.
+
+use argh::{ArgsInfo, FromArgs};
+use ops::cli::Exit;
+
+use super::ask::{self, Server};
+use super::duration;
+use crate::admin::going;
+
+/// take no new work, finish what is in progress, and end; a second one, or a signal, does not wait any longer
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "drain",
+    example = "Before maintenance; returns when the server has ended:\n$ tunneld drain",
+    example = "Downloads and terminals get ten minutes:\n$ tunneld drain --deadline 10m"
+)]
+pub(super) struct Drain {
+    /// what is left after it is cut, as in 30s or 10m (default: timeouts.drain)
+    #[argh(option, arg_name = "SPAN", from_str_fn(duration::seconds))]
+    deadline: Option<u64>,
+    /// as JSON
+    #[argh(switch)]
+    json: bool,
+}
+
+impl Drain {
+    pub(super) fn execute(&self, server: &Server) -> Result<Exit, Exit> {
+        let asked = going::Drain { deadline_seconds: self.deadline };
+        loop {
+            let answer = server.post_within(going::DRAIN_ANSWER, "/v1/drain", &asked)?;
+            let drained: going::Drained = ask::read(answer.clone())?;
+            if drained.state == going::DRAINING {
+                continue;
+            }
+            return Ok(match (self.json, drained.cut) {
+                (true, _) => ask::json(&answer),
+                (false, 0) => Exit::done("the server has ended; all work was finished\n"),
+                (false, cut) => Exit::done(format!(
+                    "the server has ended; {cut} requests and connections were cut at the deadline\n"
+                )),
+            });
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Whether the certificates are good, for long enough, and for the names that visitors ask for.
+
+use std::time::{Duration, SystemTime};
+
+use ops::doctor::Findings;
+use ops::state_dir::StateDir;
+use policy::host::Host;
+
+use crate::certificates;
+use crate::identity::NEAR;
+use crate::settings::Settings;
+
+const CHECK: &str = "certificate";
+const DAY: u64 = 24 * 3600;
+
+/// The server's own, by which clients know it, if the state directory has one.
+pub(super) fn own(state: &StateDir, now: SystemTime, findings: &mut Findings) {
+    let files = crate::config::CertificateFiles { cert: state.file("tls.crt"), key: state.file("tls.key") };
+    if !files.cert.exists() && !files.key.exists() {
+        return findings.good(CHECK, "the server's own is made at the first start");
+    }
+    match certificates::load(&files) {
+        Ok(pair) => ends("the server's own (tls.crt)", pair.expires, now, "clients that know it by a pin do not mind; for the others put a new pair into the state directory and restart", findings),
+        Err(error) => findings.bad(CHECK, error, "put a pair that fits back into the state directory; without both a new one is made, and every join string with it"),
+    }
+}
+
+/// Those of the configuration.
+pub(super) fn of_visitors(settings: &Settings, now: SystemTime, findings: &mut Findings) {
+    let mut names = Vec::new();
+    for files in &settings.document.certificates {
+        match certificates::load(files) {
+            Ok(pair) => {
+                let shown = files.cert.display().to_string();
+                ends(
+                    &shown,
+                    pair.expires,
+                    now,
+                    "have it renewed; tunneld takes the new files by itself",
+                    findings,
+                );
+                names.extend(pair.names);
+            }
+            Err(error) => findings.bad(CHECK, error, "correct `cert` or `key`, or what is in the files"),
+        }
+    }
+    if settings.https.is_none() {
+        return;
+    }
+    // What a tunnel without a name of its own would get.
+    let example = Host::parse(&format!("any-name.{}", settings.domain));
+    let covered = example.is_ok_and(|example| names.iter().any(|name| name.matches(&example)));
+    if !covered {
+        let says = format!(
+            "none is for names under {0}: visitors of tunnels there are warned by their browsers",
+            settings.domain
+        );
+        findings.warn(CHECK, says, format_args!("get one for *.{0} (and {0})", settings.domain));
+    }
+    let hosts = settings.document.rules.iter().filter_map(|rule| rule.matcher.host.as_ref());
+    for host in hosts {
+        let text = host.to_string();
+        let example = Host::parse(&text.replace('*', "any-name"));
+        if example.is_ok_and(|example| !names.iter().any(|name| name.matches(&example))) {
+            let todo = format!("get one that is for {text}, and add it as a [[certificate]]");
+            findings.warn(CHECK, format_args!("none is for {text}, which a rule is for"), todo);
+        }
+    }
+}
+
+fn ends(what: &str, expires: SystemTime, now: SystemTime, todo: &str, findings: &mut Findings) {
+    let left = expires.duration_since(now).unwrap_or_default();
+    let days = left.as_secs() / DAY;
+    match left {
+        Duration::ZERO => findings.bad(CHECK, format_args!("{what} has expired"), todo),
+        left if left < NEAR => findings.warn(CHECK, format_args!("{what} ends in {days} days"), todo),
+        _ => findings.good(CHECK, format_args!("{what} is good for {days} days")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ops::doctor::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_certificate_is_said_in_time() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        for (seconds, verdict) in [(0, Verdict::Bad), (DAY, Verdict::Warning), (90 * DAY, Verdict::Good)] {
+            let mut findings = Findings::default();
+            ends("x", now + Duration::from_secs(seconds), now, "renew it", &mut findings);
+            assert_eq!(findings.verdict(CHECK), Some(verdict), "{}", findings.text());
+        }
+    }
+}

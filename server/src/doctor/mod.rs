@@ -1,0 +1,181 @@
+//! `tunneld doctor`: what a server needs of its machine and of the world, one after the other, and what to do about each that
+//! is not there. It changes nothing, and looks from outside where that can be done from here.
+
+mod certificates;
+mod domain;
+mod listeners;
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use axum::http::Method;
+use ops::admin::{AdminError, SOCKET, call};
+use ops::cli::Exit;
+use ops::doctor::{Findings, clock, descriptors, state};
+use ops::state_dir::StateDir;
+use serde_json::Value;
+
+use crate::admin::api::{Principals, Status};
+use crate::identity::{DEFAULT, join_path};
+use crate::settings::Settings;
+
+/// What is looked at.
+pub(crate) struct Subject {
+    /// The configuration, if there is one.
+    pub(crate) config: Option<PathBuf>,
+    /// What it says together with the flags, or what is wrong with them.
+    pub(crate) settings: Result<Settings, String>,
+    /// Where the state is.
+    pub(crate) state: StateDir,
+}
+
+/// What the server says of itself, if it runs.
+struct Running {
+    status: Status,
+    principals: Principals,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// It can not even begin: the system gives no runtime.
+pub(crate) fn examine(subject: Subject) -> Result<Findings, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
+    Ok(runtime.block_on(look(subject)))
+}
+
+async fn look(subject: Subject) -> Findings {
+    let Subject { config, settings, state: place } = subject;
+    let mut findings = Findings::default();
+    match (&config, &settings) {
+        (_, Err(error)) => {
+            findings.bad("configuration", error, "correct what is marked; `tunneld check FILE` looks again")
+        }
+        (Some(path), Ok(_)) => findings.good("configuration", format_args!("{} is good", path.display())),
+        (None, Ok(_)) => findings.good("configuration", "none: flags and defaults"),
+    }
+    state(&place, &mut findings);
+    clock(SystemTime::now(), &mut findings);
+    descriptors("tunneld", &mut findings);
+    let running = running(&place, &mut findings).await;
+    match (&running, &settings) {
+        (Some(running), _) => listeners::of_running(&running.status, &mut findings).await,
+        (None, Ok(settings)) => listeners::free(settings, &mut findings),
+        (None, Err(_)) => findings.skip("listener", "the configuration does not say where"),
+    }
+    certificates::own(&place, SystemTime::now(), &mut findings);
+    if let Ok(settings) = &settings {
+        certificates::of_visitors(settings, SystemTime::now(), &mut findings);
+        domain::domain(settings, running.as_ref().map(|running| &running.status), &mut findings).await;
+    }
+    default_principal(&place, settings.as_ref().ok(), running.as_ref(), &mut findings);
+    findings
+}
+
+async fn running(place: &StateDir, findings: &mut Findings) -> Option<Running> {
+    const CHECK: &str = "running";
+    let socket = place.file(SOCKET);
+    let ask = async |page: &str| call(&socket, Method::GET, page, None).await;
+    let answers = match ask("/v1/status").await {
+        Ok(status) => ask("/v1/principals").await.map(|principals| (status, principals)),
+        Err(error) => Err(error),
+    };
+    let (status, principals): (Value, Value) = match answers {
+        Ok(answers) => answers,
+        Err(AdminError::NobodyAnswers(_)) => {
+            findings
+                .skip(CHECK, "no tunneld with this state directory; what follows is what a start would find");
+            return None;
+        }
+        Err(error @ AdminError::NotAllowed(_)) => {
+            findings.bad(CHECK, error, "run this as the user that tunneld runs as");
+            return None;
+        }
+        Err(error) => {
+            findings.bad(
+                CHECK,
+                error,
+                "tunneld does not answer: look into its log, and at what its process does (top, strace)",
+            );
+            return None;
+        }
+    };
+    match (serde_json::from_value::<Status>(status), serde_json::from_value(principals)) {
+        (Ok(status), Ok(principals)) => {
+            let says =
+                format!("tunneld {}, {}, {} sessions", status.version, status.state, status.sessions.len());
+            match status.version == crate::admin::VERSION {
+                true => findings.good(CHECK, says),
+                false => {
+                    let says = format!("{says}; this program is {}", crate::admin::VERSION);
+                    findings.warn(
+                        CHECK,
+                        says,
+                        "the program was replaced and still runs as it was: restart it",
+                    );
+                }
+            }
+            Some(Running { status, principals })
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            findings.bad(
+                CHECK,
+                format_args!("it answers as another version would: {error}"),
+                "restart it with this program",
+            );
+            None
+        }
+    }
+}
+
+/// Whoever has STATE/join may use every name: right for a try, and not for a server that is in use.
+fn default_principal(
+    place: &StateDir,
+    settings: Option<&Settings>,
+    running: Option<&Running>,
+    findings: &mut Findings,
+) {
+    const CHECK: &str = "principals";
+    let (there, local) = match (running, settings) {
+        (Some(Running { status, principals }), _) => (
+            principals.principals.iter().any(|principal| principal.name == DEFAULT),
+            status.domain == crate::settings::LOCALHOST,
+        ),
+        (None, Some(settings)) => {
+            (join_path(place).exists() && settings.document.principals.is_empty(), settings.is_local())
+        }
+        (None, None) => {
+            return findings.skip(CHECK, "neither a server nor a configuration says who may log in");
+        }
+    };
+    if there && !local {
+        let says = format!(
+            "whoever has {} may use every name under the domain and every port from 1024",
+            join_path(place).display()
+        );
+        let todo = format!(
+            "tunneld invite NAME --host …, have the clients use that, then: tunneld revoke {DEFAULT}"
+        );
+        return findings.warn(CHECK, says, todo);
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let lost = running.into_iter().flat_map(|running| &running.principals.principals).filter(|principal| {
+        let good = |expires: Option<u64>| expires.is_none_or(|expires| expires > now);
+        principal.credentials.iter().all(|credential| !good(credential.expires))
+    });
+    let lost: Vec<_> = lost.map(|principal| principal.name.as_str()).collect();
+    match lost.as_slice() {
+        [] => findings.good(
+            CHECK,
+            if there {
+                "the principal default, on this machine alone"
+            } else {
+                "as the configuration and `invite` say"
+            },
+        ),
+        lost => {
+            let says = format!("without a credential that is good: {}", lost.join(", "));
+            findings.warn(CHECK, says, "tunneld invite NAME makes one; or remove the principal");
+        }
+    }
+}
