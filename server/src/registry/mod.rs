@@ -61,7 +61,6 @@ use policy::ownership::Leaving;
 use policy::principal::Principal;
 use protocol::control::{CloseReason, Health};
 use protocol::id::SessionId;
-use protocol::limits::PARTS_MAX;
 use protocol::service_name::ServiceName;
 use proxy::directory::RouteLabels;
 
@@ -229,18 +228,6 @@ impl Registry {
             return false;
         };
         grants.allows_reach(service) || self.memberships.lead_to(&grants.groups, service)
-    }
-
-    /// The names of the groups that a session's principal is granted.
-    fn groups_of(&self, live: &Live) -> Vec<String> {
-        let grants = self.identity.book().grants(&live.login.principal, &self.naming().domain);
-        grants.unwrap_or_default().groups
-    }
-
-    /// What the instance of a session is to be handed.
-    #[must_use]
-    pub fn to_hand(&self, live: &Live) -> ToHand {
-        self.memberships.to_hand(&InstanceKey::of(live), PARTS_MAX)
     }
 
     /// An instance says on this session how the servers of its services are. It can only speak of its own.

@@ -10,12 +10,13 @@ use policy::grant::Grants;
 use policy::part::GroupPart;
 use policy::principal::Principal;
 use protocol::id::SessionId;
+use protocol::limits::PARTS_MAX;
 use protocol::text::Text;
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::timeout;
 
 use super::instance::{Instance, InstanceKey};
-use super::memberships::{Answer, GroupError, Handed};
+use super::memberships::{Answer, GroupError, Handed, ToHand};
 use super::{Registry, State};
 use crate::config::Document;
 use crate::session::Live;
@@ -214,6 +215,18 @@ impl Registry {
         self.grant_again(&state);
         drop(state);
         self.names.tick();
+    }
+
+    /// The names of the groups that a session's principal is granted.
+    pub(super) fn groups_of(&self, live: &Live) -> Vec<String> {
+        let grants = self.identity.book().grants(&live.login.principal, &self.naming().domain);
+        grants.unwrap_or_default().groups
+    }
+
+    /// What the instance of a session is to be handed.
+    #[must_use]
+    pub fn to_hand(&self, live: &Live) -> ToHand {
+        self.memberships.to_hand(&InstanceKey::of(live), PARTS_MAX)
     }
 
     /// Members are whoever is granted a group by now.

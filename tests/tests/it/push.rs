@@ -189,7 +189,7 @@ async fn with_too_few_that_take_it_a_configuration_is_refused_and_says_what_each
     let line = format!("add to [allow]: dial = [\"{}\"]", stage.other.addr());
     for (more, flags) in [("", &["--require-all"][..]), ("min_ack = 51\n", &[][..])] {
         let done = stage.apply(&config(stage.other.addr(), more), flags).await;
-        assert_eq!(done.code, Some(1), "{}", done.text());
+        assert_eq!(done.code, Some(2), "{}", done.text());
         for part in ["1 of its 2 connected members take it, and 2 must", "member-1 (edge)", &line] {
             assert!(done.text().contains(part), "{part}: {}", done.text());
         }
