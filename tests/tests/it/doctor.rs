@@ -18,7 +18,8 @@ fn finding(done: &Finished, check: &str) -> (String, String, String) {
     let json: Value =
         serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", done.text()));
     let all = json["findings"].as_array().unwrap();
-    let rank = |it: &&Value| ["ok", "skipped", "warning", "failed"].iter().position(|word| it["verdict"] == *word);
+    let rank =
+        |it: &&Value| ["ok", "skipped", "warning", "failed"].iter().position(|word| it["verdict"] == *word);
     let found = all.iter().filter(|it| it["check"] == check).max_by_key(rank);
     let found = found.unwrap_or_else(|| panic!("nothing of {check}: {}", done.text()));
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
