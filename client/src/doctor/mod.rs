@@ -61,7 +61,7 @@ async fn look(subject: Subject, spawner: &Spawner) -> Findings {
             Some(file)
         }
         Some((_, Err(report))) => {
-            findings.bad("configuration", report, "correct what is marked");
+            findings.bad("configuration", report, "correct what is marked; `tunnelc check FILE` looks again");
             None
         }
         None => {

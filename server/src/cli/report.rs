@@ -18,12 +18,13 @@ pub(super) fn status(status: &Status) -> String {
     let Status { version, state, domain, listen, uptime_seconds, sessions, names, groups, ingresses, .. } =
         status;
     let mut text = format!(
-        "tunneld {version}, {state}, up {}\ndomain {domain}\nlisten tunnel {}, http {}{}, ops {}\n",
+        "tunneld {version}, {state}, up {}\ndomain {domain}\nlisten tunnel {}, http {}{}, ops {}{}\n",
         span(*uptime_seconds),
         listen.tunnel,
         listen.http,
         listen.https.as_ref().map_or_else(String::new, |https| format!(", https {https}")),
-        listen.ops
+        listen.ops,
+        listen.admin.as_ref().map_or_else(String::new, |admin| format!(", admin {admin}"))
     );
     text.push_str(&config(status.revision, &status.config));
     if !status.disabled.is_empty() {

@@ -12,6 +12,8 @@ use crate::settings::Settings;
 
 const CHECK: &str = "certificate";
 const DAY: u64 = 24 * 3600;
+/// Days that nobody counts.
+const MANY: u64 = 3650;
 
 /// The server's own, by which clients know it, if the state directory has one.
 pub(super) fn own(state: &StateDir, now: SystemTime, findings: &mut Findings) {
@@ -74,6 +76,7 @@ fn ends(what: &str, expires: SystemTime, now: SystemTime, todo: &str, findings: 
     match left {
         Duration::ZERO => findings.bad(CHECK, format_args!("{what} has expired"), todo),
         left if left < NEAR => findings.warn(CHECK, format_args!("{what} ends in {days} days"), todo),
+        _ if days > MANY => findings.good(CHECK, format_args!("{what} is good for years")),
         _ => findings.good(CHECK, format_args!("{what} is good for {days} days")),
     }
 }

@@ -167,7 +167,8 @@ async fn every_step_of_a_client_that_fails_says_what_to_do() {
     assert!(done.stdout.contains("this one is never reached"), "{}", done.text());
     failed(&done, "listener", "cannot listen on", "ss -ltnp");
 
-    std::fs::set_permissions(home.state(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let own = home.state().join("tunnelc");
+    std::fs::set_permissions(own, std::fs::Permissions::from_mode(0o777)).unwrap();
     failed(&look(join.clone()).await, "state", "mode 777", "chmod go-w");
 }
 
