@@ -153,7 +153,7 @@ mod tests {
             ("app", &["app-api", "wild"]),
             ("app-api", &["app-api", "wild"]),
             ("x.app.t.example.com", &[]),
-            ("5432", &["[::]:5432"]),
+            ("5432", &["wild", "[::]:5432"]),
             ("web", &["app-api", "wild", "[::]:5432"]),
             ("web/db", &["[::]:5432"]),
             ("billing", &["wild", "all"]),

@@ -312,7 +312,7 @@ redirect = "elsewhere"
 [[rule]]
 name = "d e"
 respond = { status = 99 }
-timeout = "0s"
+timeout = "2days"
 
 [[tcp]]
 listen = "[::]:7443"
