@@ -66,20 +66,30 @@ enum Refused {
     Token,
 }
 
+impl Refused {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Host => "wrong-host",
+            Self::Page => "no-pages",
+            Self::Token => "no-token",
+        }
+    }
+}
+
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let problem = match self {
             Self::Host => Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
-                "wrong-host",
+                self.code(),
                 "this listener has another name: add the one you use to `hosts` of listen.admin",
             ),
             Self::Page => {
-                Problem::new(StatusCode::FORBIDDEN, "no-pages", "pages of browsers may not ask here")
+                Problem::new(StatusCode::FORBIDDEN, self.code(), "pages of browsers may not ask here")
             }
             Self::Token => Problem::new(
                 StatusCode::UNAUTHORIZED,
-                "no-token",
+                self.code(),
                 "send `authorization: Bearer TOKEN` with a token of `token_file`",
             ),
         };
@@ -103,7 +113,8 @@ async fn check(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
             if refused == Refused::Token {
                 gate.metrics.auth_failure();
             }
-            tracing::warn!(%from, ?refused, path = request.uri().path(), "a request to the admin listener is refused");
+            let (refusal, path) = (refused.code(), request.uri().path());
+            tracing::warn!(%from, refusal, path, "a request to the admin listener is refused");
             refused.into_response()
         }
     }

@@ -85,8 +85,12 @@ impl RouteInfo {
     pub fn is_about(&self, of: &str, domain: &str) -> bool {
         let is = |text: &str| text.eq_ignore_ascii_case(of);
         let full = if of.contains('.') { of.to_owned() } else { format!("{of}.{domain}") };
+        // A port, or a service of a group, is not under a wildcard.
+        let named = !of.contains('/') && of.parse::<u16>().is_err();
         let covers = |pattern: &str| match pattern.strip_prefix("*.") {
-            Some(suffix) => full.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(suffix)),
+            Some(suffix) => {
+                named && full.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(suffix))
+            }
             None => pattern.eq_ignore_ascii_case(&full) || is(pattern),
         };
         let port = self.name.rsplit_once(':').map(|(_, port)| port);
@@ -108,7 +112,10 @@ impl TargetInfo {
         let is = |text: &str| text.eq_ignore_ascii_case(of);
         is(&self.target)
             || self.target.split('/').any(is)
-            || self.members.iter().any(|it| is(&it.member.client) || is(&it.member.name))
+            || self.absent.iter().any(|principal| is(principal))
+            || self.members.iter().any(|GroupMemberInfo { member, principal, .. }| {
+                is(&member.client) || is(&member.name) || is(principal)
+            })
     }
 
     /// How many of its members take work.
@@ -153,7 +160,7 @@ mod tests {
             ("app", &["app-api", "wild"]),
             ("app-api", &["app-api", "wild"]),
             ("x.app.t.example.com", &[]),
-            ("5432", &["wild", "[::]:5432"]),
+            ("5432", &["[::]:5432"]),
             ("web", &["app-api", "wild", "[::]:5432"]),
             ("web/db", &["[::]:5432"]),
             ("billing", &["wild", "all"]),

@@ -284,7 +284,8 @@ async fn damaged_revisions_are_refused_with_the_remedy() {
     server.kill();
     let revisions = server.state().join("revisions");
     let good = std::fs::read(revisions.join("index.json")).unwrap();
-    let damage: [(&str, &dyn Fn(&Path)); 4] = [
+    type Damage<'a> = (&'static str, &'a dyn Fn(&Path));
+    let damage: [Damage<'_>; 4] = [
         ("index.json", &|path| std::fs::write(path, &good[..good.len() / 2]).unwrap()),
         ("index.json", &|path| std::fs::write(path, "").unwrap()),
         ("index.json", &|path| std::fs::remove_file(path).unwrap()),
