@@ -26,11 +26,13 @@ pub(super) struct Drain {
 
 impl Drain {
     pub(super) fn execute(&self, server: &Server) -> Result<Exit, Exit> {
-        let asked = going::Drain { deadline_seconds: self.deadline };
+        let mut asked = going::Drain { deadline_seconds: self.deadline };
         loop {
             let answer = server.post_within(going::DRAIN_ANSWER, "/v1/drain", &asked)?;
             let drained: going::Drained = ask::read(answer.clone())?;
             if drained.state == going::DRAINING {
+                // It has its deadline; what is left to ask is how it goes.
+                asked.deadline_seconds = None;
                 continue;
             }
             return Ok(match (self.json, drained.cut) {

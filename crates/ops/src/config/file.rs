@@ -91,10 +91,15 @@ pub fn load<T>(
 /// # Errors
 /// It cannot be read, or is no text.
 pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |error| ConfigError::Read { path: path.to_owned(), error };
+    // What is opened and never written to keeps who reads it for ever.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
+    }
     let mut bytes = Vec::new();
     let limit = u64::try_from(TEXT_MAX).unwrap_or(u64::MAX).saturating_add(1);
     let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-    read.map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+    read.map_err(unreadable)?;
     if bytes.len() > TEXT_MAX {
         return Err(ConfigError::TooLarge { path: path.to_owned() });
     }

@@ -195,7 +195,7 @@ impl History {
     }
 
     /// Which revision a rollback to `to` would bring back; without a number the newest one that was accepted before what is
-    /// in force and says something else. No configuration at all, 0, has to be asked for.
+    /// in force, says something else and was not undone itself. No configuration at all, 0, has to be asked for.
     ///
     /// # Errors
     /// [`NoSuchRevision`].
@@ -203,7 +203,8 @@ impl History {
         let current = self.current().ok_or(NoSuchRevision::Earlier)?;
         let Some(to) = to else {
             let before = self.revisions.iter().rev().find(|it| {
-                it.restores.is_none()
+                it.restores != Some(0)
+                    && !self.was_undone(it)
                     && it.number < current.origin()
                     && !it.is_same(&current.path, current.digest)
             });
@@ -215,6 +216,11 @@ impl History {
             None => return Err(NoSuchRevision::Number(to)),
         };
         if is_it { Err(NoSuchRevision::InForce(current.number)) } else { Ok(to) }
+    }
+
+    /// Whether what came next took its place by bringing back something else.
+    fn was_undone(&self, revision: &Revision) -> bool {
+        self.get(revision.number.saturating_add(1)).is_some_and(|next| next.restores.is_some())
     }
 
     /// With the text of `to` in force once more, under a new number. What was seen of files stays, and nothing waits for a

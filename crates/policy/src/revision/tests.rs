@@ -52,6 +52,17 @@ fn rollbacks_without_a_number_go_further_and_further_back() {
 }
 
 #[test]
+fn what_was_undone_is_not_what_was_there_before() {
+    let history = by_file(&by_file(&History::default(), 1), 2);
+    let good = history.restore(history.earlier(None).unwrap(), 2_000, admin(), None).unwrap();
+    let again = by_file(&good, 3);
+    let to = again.earlier(None).unwrap();
+    let back = again.restore(to, 3_000, admin(), None).unwrap();
+    assert_eq!(back.current().map(|it| it.digest), Some(digest(1)), "and not 2, from which it was gone back");
+    assert_eq!(back.earlier(None), Err(NoSuchRevision::Earlier));
+}
+
+#[test]
 fn the_first_revision_may_go_back_to_none_if_that_is_asked_for() {
     assert_eq!(History::default().earlier(Some(0)), Err(NoSuchRevision::Earlier));
     let history = History::default().accept(entry(1, admin(), FILE), Some(300));
