@@ -79,7 +79,11 @@ pub(crate) fn replace(instance: &Arc<Instance>, tunnels: Vec<Tunnel>, made: Vec<
     if replaced.gone.is_empty() {
         return;
     }
-    instance.events.tell(Event::Note(format!("{} tunnels are given up", replaced.gone.len())));
+    let gone = match replaced.gone.len() {
+        1 => "1 tunnel is given up".to_owned(),
+        count => format!("{count} tunnels are given up"),
+    };
+    instance.events.tell(Event::Note(gone));
     let (spawner, now) = (&instance.context.spawner, instance.drain().now.clone());
     spawner.spawn(spawner.here(), "retire tunnels", async move {
         // A number is never given to another tunnel, so nothing that is new is taken away.

@@ -333,7 +333,8 @@ impl Parts {
         ];
         let default_join = first.joins().keep_default(&state, &identity, SystemTime::now());
         let default_join = default_join.map_err(Exit::failed)?;
-        let commands = audited(router(commands), Arc::new(Audit::of(&state).map_err(Exit::failed)?));
+        let audit = Arc::new(Audit::of(&state).map_err(Exit::failed)?);
+        let commands = audited(router(commands), audit, spawner.clone());
         running.show(pages(&registry, &board, metrics, started, &drain), commands.clone());
         running.switch(first);
         let (begin, end, at_socket) = (open.clone(), quiet.clone(), spawner.clone());
@@ -353,6 +354,7 @@ impl Parts {
         }
 
         let bound = running.bound();
+        let down: Vec<String> = running.all_down().into_keys().collect();
         tracing::info!(
             version = VERSION,
             state = %state.path().display(),
@@ -362,6 +364,7 @@ impl Parts {
             https = bound.https.map(tracing::field::display),
             ops = %bound.ops,
             admin = bound.admin.map(tracing::field::display),
+            down = (!down.is_empty()).then(|| down.join(", ")),
             domain = %registry.naming().domain,
             "tunneld is ready"
         );

@@ -122,6 +122,9 @@ pub struct ListenInfo {
     /// For what asks as commands do, over TCP; absent without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
+    /// Those of them that could not be bound yet, and why; absent without.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub down: BTreeMap<String, String>,
 }
 
 /// Answer of `GET /v1/sessions`.

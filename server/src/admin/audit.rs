@@ -10,10 +10,12 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use ops::admin::{Caller, Problem};
+use ops::spawn::Spawner;
 use ops::state_dir::{Journal, StateDir, StateDirError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::handlers::failed;
 use crate::identity::unix_seconds;
 
 /// The file in the state directory.
@@ -105,12 +107,17 @@ impl Audit {
     }
 }
 
-/// `router`, whose every command that changes something is kept in `audit`.
-pub fn audited(router: Router, audit: Arc<Audit>) -> Router {
-    router.layer(from_fn_with_state(audit, keep))
+/// `router`, whose every command that changes something is kept in `audit`. Such a command runs to its end as a task of
+/// `spawner`, whether or not somebody waits for its answer.
+pub fn audited(router: Router, audit: Arc<Audit>, spawner: Spawner) -> Router {
+    router.layer(from_fn_with_state((audit, spawner), keep))
 }
 
-async fn keep(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> Response {
+async fn keep(
+    State((audit, spawner)): State<(Arc<Audit>, Spawner)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let what = request.uri().path().trim_start_matches("/v1/").replace('/', " ");
     let asks = matches!(*request.method(), Method::GET | Method::HEAD) || ONLY_ASKS.contains(&&*what);
     if asks {
@@ -129,10 +136,31 @@ async fn keep(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> 
         },
         false => (request, Value::Null),
     };
-    let response = next.run(request).await;
+    // An asker who hangs up ends this future, and must not end the deed half way, nor before its line is written. The
+    // handler is a task of its own, so that one that panics leaves a line too.
+    let (here, handlers) = (spawner.here(), spawner.clone());
+    let kept = spawner.spawn(here, "keep a command", async move {
+        let done = handlers.spawn(here, "command", next.run(request)).await;
+        let response = done.unwrap_or_else(|_| unfinished());
+        let entry = entry(&response, time, who, what, words, is_plain);
+        // Before the answer, so that who has it finds it kept.
+        if tokio::task::spawn_blocking(move || audit.add(&entry)).await.is_err() {
+            tracing::error!("what an operator did is not kept");
+        }
+        response
+    });
+    kept.await.unwrap_or_else(|_| unfinished())
+}
+
+fn unfinished() -> Response {
+    failed("the command came to no end; it is not known what it did").into_response()
+}
+
+/// The line of a command that has this answer.
+fn entry(response: &Response, time: u64, who: String, what: String, words: Value, is_plain: bool) -> Entry {
     let status = response.status();
     let problem = response.extensions().get::<Problem>();
-    let entry = Entry {
+    Entry {
         time,
         who,
         what,
@@ -144,12 +172,7 @@ async fn keep(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> 
             None => status.as_str().to_owned(),
         },
         reason: problem.filter(|_| is_plain).map(|problem| problem.message.clone()),
-    };
-    // Before the answer, so that who has it finds it kept.
-    if tokio::task::spawn_blocking(move || audit.add(&entry)).await.is_err() {
-        tracing::error!("what an operator did is not kept");
     }
-    response
 }
 
 /// The request with what it says.
@@ -165,11 +188,16 @@ async fn words(request: Request) -> Result<(Request, Value), Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::Extension;
     use axum::response::Json;
     use axum::routing::{get, post};
+    use ops::spawn::Placement;
     use ops::state_dir::Program;
     use tokio::runtime::Builder;
+    use tokio::sync::Notify;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -188,7 +216,8 @@ mod tests {
                 post(|body: String| async move { (Extension(Deed("revision 7".to_owned())), body) }),
             )
             .route("/v1/invite", post(|Json(it): Json<Value>| async move { it.to_string() }));
-        let router = known(audited(router, audit.clone()));
+        let (spawner, _workers) = Spawner::start(1, Placement::PerCore).unwrap();
+        let router = known(audited(router, audit.clone(), spawner));
         let ask = |method: Method, path: &str, body: &'static str| {
             let request = Request::builder().method(method).uri(path);
             let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
@@ -222,13 +251,49 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let state = StateDir::resolve(Program::Tunneld, Some(temp.path().to_owned()), |_| None).unwrap();
         let router = Router::new().route("/v1/kick", post(|_: String| async { "x" }));
-        let router = audited(router, Arc::new(Audit::of(&state).unwrap()));
+        let (spawner, _workers) = Spawner::start(1, Placement::PerCore).unwrap();
+        let router = audited(router, Arc::new(Audit::of(&state).unwrap()), spawner);
         let unknown = Request::post("/v1/kick").body(Body::empty()).unwrap();
         let runtime = Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(served(router.clone(), unknown)), 403, "nobody knows who asks");
         let router = known(router);
         let request = Request::post("/v1/kick").body(Body::from(vec![b'x'; WORDS_MAX + 1])).unwrap();
         assert_eq!(runtime.block_on(served(router, request)), 413);
+    }
+
+    #[test]
+    fn what_is_begun_is_done_and_kept_though_the_asker_hangs_up_or_the_handler_panics() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::resolve(Program::Tunneld, Some(temp.path().to_owned()), |_| None).unwrap();
+        let audit = Arc::new(Audit::of(&state).unwrap());
+        let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (begins, goes) = (begun.clone(), go.clone());
+        let slow = move || async move {
+            begins.notify_one();
+            goes.notified().await;
+            "x"
+        };
+        let broken = |body: String| async move {
+            assert!(body.is_empty(), "on purpose");
+            body
+        };
+        let router = Router::new().route("/v1/revoke", post(slow)).route("/v1/kick", post(broken));
+        let (spawner, workers) = Spawner::start(1, Placement::PerCore).unwrap();
+        let router = known(audited(router, audit.clone(), spawner.clone()));
+        workers.block_on(async {
+            let request = Request::post("/v1/revoke").body(Body::empty()).unwrap();
+            tokio::select! {
+                status = served(router.clone(), request) => panic!("answered {status} too early"),
+                () = begun.notified() => {}
+            }
+            go.notify_one();
+            assert!(spawner.wait_idle(Instant::now() + Duration::from_secs(5)).await);
+            let request = Request::post("/v1/kick").body(Body::from("x")).unwrap();
+            assert_eq!(served(router, request).await, 500);
+        });
+        let kept = audit.entries().unwrap();
+        let said: Vec<_> = kept.iter().map(|it| (it.what.as_str(), it.result.as_str())).collect();
+        assert_eq!(said, [("revoke", "done"), ("kick", "failed")]);
     }
 
     /// As from the socket.

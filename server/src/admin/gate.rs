@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
@@ -14,6 +15,10 @@ use ops::admin::{Caller, Problem};
 use ops::metrics::Metrics;
 
 use super::tokens::Tokens;
+use crate::admission::Warnings;
+
+/// Lines in the log a second of refused requests.
+const REFUSAL_LINES: u32 = 10;
 
 /// What is checked at one listener.
 #[derive(Debug)]
@@ -23,6 +28,7 @@ pub struct Gate {
     /// to lead here (DNS rebinding) comes with another one.
     hosts: HashSet<String>,
     metrics: Metrics,
+    warnings: Warnings,
 }
 
 impl Gate {
@@ -32,7 +38,8 @@ impl Gate {
         let own = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
         let at = name_of(&at.to_string()).map(str::to_owned);
         let hosts = own.into_iter().chain(at).chain(hosts.iter().map(|host| host.to_ascii_lowercase()));
-        Self { tokens, hosts: hosts.collect(), metrics }
+        let warnings = Warnings::new(Instant::now(), REFUSAL_LINES);
+        Self { tokens, hosts: hosts.collect(), metrics, warnings }
     }
 
     /// `pages`, behind it.
@@ -113,8 +120,10 @@ async fn check(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
             if refused == Refused::Token {
                 gate.metrics.auth_failure();
             }
-            let (refusal, path) = (refused.code(), request.uri().path());
-            tracing::warn!(%from, refusal, path, "a request to the admin listener is refused");
+            if let Some(left_out) = gate.warnings.take(Instant::now()) {
+                let (refusal, path) = (refused.code(), request.uri().path());
+                tracing::warn!(%from, refusal, path, left_out, "a request to the admin listener is refused");
+            }
             refused.into_response()
         }
     }

@@ -13,10 +13,14 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Admin;
+use super::handlers::{Answer, failed, wrong};
 use crate::upgrade::Upgrade;
 
 /// How long the answer to a drain waits for its end.
 const DRAIN_WAIT: Duration = Duration::from_secs(20);
+
+/// The longest deadline of a drain: seven days. Clocks do not go as far as a number of seconds does.
+const DEADLINE_MAX: u64 = 7 * 24 * 3600;
 
 /// How long the answer to a drain may take: the server says after a while that it goes on.
 pub const DRAIN_ANSWER: Duration = Duration::from_secs(30);
@@ -29,7 +33,7 @@ pub const DRAINING: &str = "draining";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
-    /// What is left after it is cut; without it `timeouts.drain` counts.
+    /// What is left after it is cut, seven days at most; without it `timeouts.drain` counts.
     #[serde(default)]
     pub deadline_seconds: Option<u64>,
 }
@@ -57,7 +61,14 @@ pub struct Upgraded {
 }
 
 /// Starts the drain, and says how it went if that is known soon.
-pub(super) async fn drain(State(admin): State<Arc<Admin>>, Json(asked): Json<Drain>) -> Json<Drained> {
+pub(super) async fn drain(State(admin): State<Arc<Admin>>, Json(asked): Json<Drain>) -> Answer<Drained> {
+    if asked.deadline_seconds.is_some_and(|seconds| seconds > DEADLINE_MAX) {
+        return Err(wrong("a drain may take 7 days at most; nothing was begun"));
+    }
+    if admin.drain.is_draining() && asked.deadline_seconds.is_some() {
+        let text = "the server is draining already; a second SIGTERM ends it at once";
+        return Err(Problem::new(StatusCode::CONFLICT, "draining", text));
+    }
     tracing::info!(deadline = asked.deadline_seconds, "drain: the operator asks for it");
     admin.drain.ask(asked.deadline_seconds.map(Duration::from_secs));
     let (state, in_progress, cut) = match timeout(DRAIN_WAIT, admin.drain.ended()).await {
@@ -65,10 +76,17 @@ pub(super) async fn drain(State(admin): State<Arc<Admin>>, Json(asked): Json<Dra
         Ok(Ended::Clean) => ("drained", 0, 0),
         Ok(Ended::Cut(cut)) => ("drained", 0, cut),
     };
-    Json(Drained { state: state.to_owned(), in_progress, cut })
+    Ok(Json(Drained { state: state.to_owned(), in_progress, cut }))
 }
 
 pub(super) async fn upgrade(State(admin): State<Arc<Admin>>) -> Result<Json<Upgraded>, Problem> {
+    if admin.drain.is_draining() {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "draining",
+            "the server is draining: start a new one",
+        ));
+    }
     let (answer, answered) = oneshot::channel();
     if admin.upgrade.try_send(answer).is_err() {
         let text = "another upgrade or the end of the server is under way";
@@ -81,8 +99,4 @@ pub(super) async fn upgrade(State(admin): State<Arc<Admin>>) -> Result<Json<Upgr
         Ok(Err(reason)) => Err(failed(format!("no upgrade, the old process goes on: {reason}"))),
         Err(_) => Err(failed("no upgrade: the server stops")),
     }
-}
-
-fn failed(message: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
 }

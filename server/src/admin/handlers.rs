@@ -40,6 +40,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
             https: bound.https.map(|address| address.to_string()),
             ops: bound.ops.to_string(),
             admin: bound.admin.map(|address| address.to_string()),
+            down: admin.running.all_down(),
         },
         revision: admin.board.number(),
         config: super::config::info(&admin.board),
@@ -56,7 +57,14 @@ pub(super) async fn sessions(State(admin): State<Arc<Admin>>) -> Json<Sessions> 
 }
 
 pub(super) async fn routes(State(admin): State<Arc<Admin>>) -> Json<Routes> {
-    Json(Routes { revision: admin.board.number(), routes: admin.registry.route_infos() })
+    let mut routes = admin.registry.route_infos();
+    // A rule or a tunnel may have another listener to come in at; what is relayed has only its own.
+    for route in routes.iter_mut().filter(|route| matches!(route.kind.as_str(), "tcp" | "tls")) {
+        if route.name.parse().ok().and_then(|address| admin.running.down(address)).is_some() {
+            route.state = "down".to_owned();
+        }
+    }
+    Json(Routes { revision: admin.board.number(), routes, down: admin.running.all_down() })
 }
 
 pub(super) async fn principals(State(admin): State<Arc<Admin>>) -> Json<Principals> {

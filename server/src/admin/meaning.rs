@@ -60,19 +60,7 @@ pub(super) fn of(registry: &Registry, book: &Book, word: &str) -> Result<Meant, 
 
 /// Which of the things that are disabled is meant.
 pub(super) fn among(disabled: &Disabled, domain: &Host, word: &str) -> Result<What, MeaningError> {
-    let complete = Host::complete(word, domain).ok();
-    let is_meant = |what: &What, called: Option<&str>| {
-        what.to_string() == word
-            || called.is_some_and(|called| called == word || format!("client:{called}") == word)
-            || match what {
-                What::Principal(name) => name.as_str() == word,
-                What::Client(client) | What::Member(_, client) => client.client.to_string() == word,
-                What::Group(name) | What::Rule(name) => name == word,
-                What::Host(host) => complete.as_ref() == Some(host),
-                What::Port(port) => port.to_string() == word,
-            }
-    };
-    let meant = disabled.iter().filter(|(what, note)| is_meant(what, note.called.as_deref()));
+    let meant = disabled.iter().filter(|(what, note)| is_meant(what, note.called.as_deref(), domain, word));
     let mut meant: Vec<What> = meant.map(|(what, _)| what.clone()).collect();
     match (meant.pop(), meant.is_empty()) {
         (Some(what), true) => Ok(what),
@@ -81,6 +69,36 @@ pub(super) fn among(disabled: &Disabled, domain: &Host, word: &str) -> Result<Wh
             let meanings = meant.iter().chain([&last]).map(ToString::to_string).collect();
             Err(MeaningError::Several { word: word.to_owned(), meanings })
         }
+    }
+}
+
+/// Whether `word` means `what`, which is out of service: by the words that take it out of it.
+fn is_meant(what: &What, called: Option<&str>, domain: &Host, word: &str) -> bool {
+    let (kind, name) = match word.split_once(':') {
+        Some((kind @ ("principal" | "client" | "member" | "group" | "host" | "port" | "rule"), name)) => {
+            (Some(kind), name)
+        }
+        _ => (None, word),
+    };
+    let may_be = |of: &str| kind.is_none_or(|kind| kind == of);
+    // It need not be connected, so what it was called is all that there is to go by.
+    let is_client = |of: &Installation, name: &str| {
+        called.is_some_and(|called| called.eq_ignore_ascii_case(name))
+            || of.client.to_string() == name
+            || of.to_string() == name
+    };
+    match what {
+        What::Principal(it) => may_be("principal") && it.as_str() == name,
+        What::Client(of) => may_be("client") && is_client(of, name),
+        What::Member(group, of) => match (kind, name.split_once('/')) {
+            (Some("member"), Some((in_group, name))) => in_group == group.as_str() && is_client(of, name),
+            (Some(_), _) => false,
+            (None, _) => is_client(of, name),
+        },
+        What::Group(it) => may_be("group") && it.as_str() == name,
+        What::Rule(it) => may_be("rule") && it.as_str() == name,
+        What::Host(it) => may_be("host") && Host::complete(name, domain).is_ok_and(|host| host == *it),
+        What::Port(it) => may_be("port") && name.parse::<u16>().is_ok_and(|port| port == *it),
     }
 }
 
@@ -213,4 +231,45 @@ fn is_known(registry: &Registry, host: &Host) -> bool {
     registry.names().look(&Name::Http(host.clone()), |_| ()).is_some()
         || ruled.into_iter().any(|pattern| pattern.matches(host))
         || routing.relays().passing(None, host).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::disabled::Note;
+
+    use super::*;
+
+    #[test]
+    fn what_is_disabled_is_meant_by_the_words_that_disable() {
+        let of =
+            |id: u8| Installation { principal: Principal::parse("ann").unwrap(), client: ClientId([id; 16]) };
+        let domain = Host::parse("t.example.com").unwrap();
+        let client = What::Client(of(2));
+        let members = [What::Member("web".to_owned(), of(1)), What::Member("web".to_owned(), of(2))];
+        let host = What::Host(Host::parse("wiki.t.example.com").unwrap());
+        let mut disabled = Disabled::default();
+        for (what, called) in [
+            (&client, Some("edge-2")),
+            (&members[0], Some("Edge-1")),
+            (&members[1], Some("edge-2")),
+            (&host, None),
+        ] {
+            let note = Note { since: 1, called: called.map(str::to_owned) };
+            assert_eq!(disabled.disable(what.clone(), note), Ok(true));
+        }
+        let meant = |word: &str| among(&disabled, &domain, word);
+        assert_eq!(meant("member:web/edge-1"), Ok(members[0].clone()));
+        assert_eq!(meant("EDGE-1"), Ok(members[0].clone()), "as clients are called, in any case");
+        assert_eq!(meant("client:edge-2"), Ok(client.clone()));
+        for word in ["host:wiki", "wiki", "host:WIKI.t.example.com"] {
+            assert_eq!(meant(word), Ok(host.clone()), "{word}");
+        }
+        for what in [&client, &members[0], &members[1], &host] {
+            assert_eq!(meant(&what.to_string()), Ok(what.clone()), "as `status` shows it");
+        }
+        assert!(matches!(meant("edge-2"), Err(MeaningError::Several { .. })));
+        for word in ["member:db/edge-1", "client:edge-1", "group:wiki"] {
+            assert_eq!(meant(word), Err(MeaningError::InService(word.to_owned())));
+        }
+    }
 }

@@ -13,6 +13,9 @@ pub struct Routes {
     pub revision: u64,
     /// First the rules, in the order of the file; then tunnels, then what is relayed, each in order.
     pub routes: Vec<RouteInfo>,
+    /// Listeners that could not be bound yet, as in `status`, and why; absent without.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub down: BTreeMap<String, String>,
 }
 
 /// One way that a visitor may come in.
@@ -29,7 +32,7 @@ pub struct RouteInfo {
     pub takes: String,
     /// What becomes of them, in words.
     pub does: String,
-    /// `served` by somebody, by `nobody`, or `answers` itself.
+    /// `served` by somebody, by `nobody`, or `answers` itself; `down` if nothing listens where connections to relay come in.
     pub state: String,
     /// Where it leads.
     pub targets: Vec<TargetInfo>,

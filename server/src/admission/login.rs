@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ops::metrics::GuardReason;
 use ops::spawn::Worker;
+use ops::state_dir::StateDirError;
 use policy::admission::Busy;
 use policy::throttle::Banned;
 use protocol::handshake::{Features, Hello, PeerLimits, Reject, RejectCode, Welcome};
@@ -17,12 +18,14 @@ use transport::session::Inbound;
 use super::Door;
 use super::gate::{Authenticated, Gate};
 use super::lobby::Place;
-use crate::identity::Refusal;
-use crate::registry::{Admitted, OverQuota};
-use crate::session::{self, Live, Login, Orders};
+use crate::identity::{Change, Refusal};
+use crate::registry::{Admitted, DRAIN, OverQuota};
+use crate::session::{self, DrainCause, Live, Login, Orders};
 
 /// When a client may try again at a server that is about to stop.
 const RETRY: Duration = Duration::from_secs(1);
+/// When a client may try again whose credential could not be bound because the disk does not take it.
+const RETRY_DISK: Duration = Duration::from_secs(10);
 
 /// A client that is in.
 pub(super) struct Session {
@@ -109,6 +112,10 @@ impl Entrant {
         let live = Arc::new(live);
         door.registry.attach(&live, Instant::now());
         drop(admitted);
+        if !door.is_open() {
+            // Who tells all clients to go may have done so a moment ago.
+            live.drain(DRAIN, DrainCause::Shutdown);
+        }
         tell(&live);
         Some(Session { live, inbound, orders })
     }
@@ -140,7 +147,7 @@ async fn decide(
 ) -> Result<(Login, Admitted), Reject> {
     let hello = incoming.hello();
     if !door.is_open() {
-        return Err(reject(RejectCode::DRAINING, "the server is about to stop", Some(RETRY)));
+        return Err(draining());
     }
     door.throttle.lock().check(Instant::now(), peer.ip(), &hello.credential).map_err(banned)?;
     let Authenticated { principal, means, expires, bind } = gate
@@ -149,7 +156,7 @@ async fn decide(
     // Only who could prove itself takes a turn: others must not be able to use them up.
     door.admission.lock().admit(Instant::now(), &mut rand::rng()).map_err(|error| busy(door, error))?;
     if let Some(credential) = bind {
-        self::bind(door, credential, hello).await.map_err(|refusal| failed(door, hello, peer, refusal))?;
+        self::bind(door, credential, hello, peer).await?;
     }
     let login = Login {
         principal,
@@ -165,21 +172,33 @@ async fn decide(
         takes_parts: incoming.features().contains(Features::PUSH),
     };
     let admitted = door.registry.admit(&login).map_err(|error| over_quota(door, &error))?;
-    Ok((login, admitted))
+    // Shut meanwhile: only who was let in before that is waited for.
+    if door.is_open() { Ok((login, admitted)) } else { Err(draining()) }
 }
 
 /// Binds a `--once` credential to this client; two that come at once do not both get in.
-async fn bind(door: &Door, id: CredentialId, hello: &Hello) -> Result<(), Refusal> {
+async fn bind(door: &Door, id: CredentialId, hello: &Hello, peer: SocketAddr) -> Result<(), Reject> {
     let (identity, client) = (door.identity.clone(), hello.client);
     let bound = tokio::task::spawn_blocking(move || identity.change(|book| book.bind(&id, client))).await;
     match bound {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            tracing::warn!(credential = %hello.credential, %error, "a credential can not be bound to its client");
-            Err(Refusal::UsedUp)
-        }
-        Err(_) => Err(Refusal::Denied),
+        Ok(Err(Change::Book(_))) => Err(failed(door, hello, peer, Refusal::UsedUp)),
+        Ok(Err(error)) => Err(unbound(door, hello, &error)),
+        Err(error) => Err(unbound(door, hello, &error)),
     }
+}
+
+/// The credential is as good as before, so the client must not give up.
+fn unbound(door: &Door, hello: &Hello, error: &(dyn std::error::Error + 'static)) -> Reject {
+    if let Some(Change::State(StateDirError::HandedOver)) = error.downcast_ref::<Change>() {
+        return reject(RejectCode::DRAINING, "another process takes over from this one", Some(RETRY));
+    }
+    if let Some(left_out) = door.warnings.take(Instant::now()) {
+        let credential = &hello.credential;
+        tracing::error!(%credential, %error, left_out, "a credential can not be bound to its client");
+    }
+    let text = "the server can not keep whose credential this is; try again later";
+    reject(RejectCode::BUSY, text, Some(RETRY_DISK))
 }
 
 fn failed(door: &Door, hello: &Hello, peer: SocketAddr, refusal: Refusal) -> Reject {
@@ -225,6 +244,10 @@ fn busy(door: &Door, error: Busy) -> Reject {
 fn over_quota(door: &Door, error: &OverQuota) -> Reject {
     door.metrics.guard_closed(GuardReason::OverQuota);
     reject(RejectCode::OVER_QUOTA, &error.to_string(), None)
+}
+
+fn draining() -> Reject {
+    reject(RejectCode::DRAINING, "the server is about to stop", Some(RETRY))
 }
 
 fn reject(code: RejectCode, text: &str, retry_after: Option<Duration>) -> Reject {

@@ -13,6 +13,7 @@ mod tests;
 pub use authority_file::watch as watch_authority;
 pub use gate::{GateError, NewGate};
 pub use listener::{listen, take};
+pub(crate) use warnings::Warnings;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -35,7 +36,6 @@ use crate::registry::Registry;
 use crate::session::{Context, Pulse};
 use gate::Gate;
 use lobby::Lobby;
-use warnings::Warnings;
 
 /// Connections that have not logged in yet, from everywhere together.
 const UNAUTHENTICATED: usize = 512;

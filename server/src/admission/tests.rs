@@ -18,7 +18,7 @@ use transport::tls::{Trust, client_config};
 
 use super::*;
 use crate::fakes::World;
-use crate::identity::{ServerKey, Which};
+use crate::identity::{NewGrants, ServerKey, Which};
 use crate::listeners::bind_port;
 
 /// A server that listens, over a world.
@@ -193,6 +193,34 @@ fn a_draining_server_lets_nobody_in() {
     });
     assert_eq!(reject.code, RejectCode::DRAINING);
     assert!(reject.retry_after.is_some());
+}
+
+#[test]
+fn who_can_not_be_bound_for_the_disks_sake_is_to_come_again() {
+    let server = Server::start();
+    let world = &server.world;
+    let id = CredentialId::parse("bob").unwrap();
+    let mut once = world.identity.book().credential(&id).unwrap().clone();
+    once.once = true;
+    world.identity.change(|book| book.invite(NewGrants::default(), once)).unwrap();
+
+    world.state.hand_over();
+    let reject = rejected(server.enter("bob", 1));
+    assert_eq!(reject.code, RejectCode::DRAINING);
+    assert!(reject.retry_after.is_some());
+    world.state.take_back();
+
+    // A folder in the place of the file: it can not be written.
+    let file = world.state.path().join("credentials.json");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let reject = rejected(server.enter("bob", 1));
+    assert_eq!(reject.code, RejectCode::BUSY);
+    assert!(reject.retry_after.is_some());
+    std::fs::remove_dir(&file).unwrap();
+
+    assert!(server.enter("bob", 1).is_ok());
+    assert_eq!(rejected(server.enter("bob", 2)).code, RejectCode::DENIED);
 }
 
 #[test]

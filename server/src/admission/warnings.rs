@@ -1,4 +1,5 @@
-//! Logins that did not succeed in the log: at most some a second, and how many were left out.
+//! What strangers could fill the log with, as logins that did not succeed: at most some lines a second, and how many were
+//! left out.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// A budget of log lines.
 #[derive(Debug)]
-pub(super) struct Warnings {
+pub(crate) struct Warnings {
     /// Lines per [`WINDOW`].
     most: u32,
     state: Mutex<State>,
@@ -23,12 +24,12 @@ struct State {
 
 impl Warnings {
     /// `most` lines in a second.
-    pub(super) fn new(now: Instant, most: u32) -> Self {
+    pub(crate) fn new(now: Instant, most: u32) -> Self {
         Self { most, state: Mutex::new(State { since: now, lines: 0, left_out: 0 }) }
     }
 
     /// Whether to write a line now; if so, how many were left out before it.
-    pub(super) fn take(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn take(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
         if now.saturating_duration_since(state.since) >= WINDOW {
             state.since = now;

@@ -26,6 +26,7 @@ pub(super) fn status(status: &Status) -> String {
         listen.ops,
         listen.admin.as_ref().map_or_else(String::new, |admin| format!(", admin {admin}"))
     );
+    text.push_str(&down(&listen.down));
     text.push_str(&config(status.revision, &status.config));
     if !status.disabled.is_empty() {
         text.push_str(&format!("\ndisabled ({})\n", status.disabled.len()));
@@ -42,6 +43,11 @@ pub(super) fn status(status: &Status) -> String {
     }
     text.push_str(&format!("\nsessions ({})\n{}", sessions.len(), self::sessions(sessions)));
     text
+}
+
+/// The listeners that could not be bound yet.
+pub(super) fn down(listeners: &BTreeMap<String, String>) -> String {
+    listeners.iter().map(|(name, why)| format!("{name} is down, and tried again: {why}\n")).collect()
 }
 
 /// Which configuration is in force, and what is to be known of it.

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::report::{ago, failure_line, milliseconds, short};
+use super::report::{ago, down, failure_line, milliseconds, short};
 use super::table::table;
 use crate::admin::api::GroupMemberInfo;
 use crate::admin::{FailureInfo, RouteInfo, Routes, ServerInfo, TargetInfo};
@@ -22,11 +22,12 @@ pub(super) fn routes(routes: &Routes) -> String {
         ]
     });
     let text = table(["KIND", "ROUTE", "TAKES", "DOES", "STATE", "READY", "FAILED"], rows);
-    if text.is_empty() {
+    let text = if text.is_empty() {
         "no rule, no tunnel, no relay: visitors get 404 no-route\n".to_owned()
     } else {
         text
-    }
+    };
+    format!("{}{text}", down(&routes.down))
 }
 
 /// Members that are ready, of all that should be.
@@ -163,7 +164,9 @@ mod tests {
                -                  edge-3     absent  -       0\n    \
                edge-2: add to [allow]\n";
         assert_eq!(text, expected, "\n{text}");
-        let all = routes(&Routes { revision: 1, routes: vec![info] });
+        let down = [("http".to_owned(), "taken".to_owned())].into();
+        let all = routes(&Routes { revision: 1, routes: vec![info], down });
+        assert!(all.starts_with("http is down, and tried again: taken\n"), "{all}");
         assert!(all.contains("rule  app    host app.t.example.com  to web/app  served  1/3    3"), "{all}");
     }
 }

@@ -23,6 +23,9 @@ impl Sessions {
             return Ok(ask::json(&answer));
         }
         let sessions: api::Sessions = ask::read(answer)?;
-        Ok(Exit::done(report::sessions(&sessions.sessions)))
+        Ok(Exit::done(match sessions.sessions.as_slice() {
+            [] => "no sessions\n".to_owned(),
+            all => report::sessions(all),
+        }))
     }
 }

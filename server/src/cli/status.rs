@@ -65,6 +65,7 @@ struct About {
 impl About {
     fn text(&self, now: SystemTime) -> String {
         let mut text = report::config(self.status.revision, &self.status.config);
+        text.push_str(&report::down(&self.status.listen.down));
         text.push_str(&report::disabled(&self.status.disabled));
         self.routes.iter().for_each(|it| text.push_str(&route_report::route(it, now)));
         let down = self.status.ingresses.iter().filter_map(|it| Some((&it.listen, it.down.as_ref()?)));

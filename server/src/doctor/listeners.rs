@@ -82,7 +82,9 @@ pub(super) async fn of_running(status: &Status, findings: &mut Findings) {
         ("ops", Some(&listen.ops)),
         ("admin", listen.admin.as_ref()),
     ];
-    let all = all.into_iter().filter_map(|(name, address)| Some((name, address?.as_str(), None)));
+    let all = all.into_iter().filter_map(|(name, address)| {
+        Some((name, address?.as_str(), listen.down.get(name).map(String::as_str)))
+    });
     let relayed =
         status.ingresses.iter().map(|it| (it.kind.as_str(), it.listen.as_str(), it.down.as_deref()));
     for (name, text, down) in all.chain(relayed) {

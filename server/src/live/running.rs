@@ -1,5 +1,6 @@
 //! The configuration in use, and how another one takes its place.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -142,6 +143,15 @@ impl Running {
     pub fn down(&self, address: SocketAddr) -> Option<String> {
         let all = self.listeners.lock();
         all.iter().filter(|listener| listener.address() == Some(address)).find_map(|listener| listener.down())
+    }
+
+    /// Which of [`Self::bound`] are down, by their names there, and why.
+    #[must_use]
+    pub fn all_down(&self) -> BTreeMap<String, String> {
+        let all = self.listeners.lock();
+        // Of those that connections are relayed from there may be many: they are asked for by their address.
+        let named = all.iter().filter(|listener| !matches!(listener.role, Role::Tcp | Role::Tls));
+        named.filter_map(|listener| Some((listener.role.as_str().to_owned(), listener.down()?))).collect()
     }
 
     /// Listens to nobody but operators any more, who come in on the last of it too.

@@ -285,6 +285,7 @@ fn a_port_in_use_at_the_start_is_tried_again() {
     world_at(&address.to_string(), |world| async move {
         assert_eq!(world.http(), address);
         assert!(world.running.down(address).is_some_and(|why| why.contains("--http")));
+        assert_eq!(world.running.all_down().into_keys().collect::<Vec<_>>(), ["http"]);
         let rules = "rule = [{ name = \"app\", host = \"app.localhost\", respond = { status = 200, body = \"x\" } }]\n";
         // A configuration does not wait for it.
         world.apply(rules).await.unwrap();
@@ -292,6 +293,7 @@ fn a_port_in_use_at_the_start_is_tried_again() {
         while world.running.down(address).is_some() {
             tokio::task::yield_now().await;
         }
+        assert!(world.running.all_down().is_empty());
         assert_eq!(get(address, "app.localhost").await, (200, "x".to_owned()));
     });
 }

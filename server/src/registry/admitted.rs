@@ -33,6 +33,12 @@ pub struct OverQuota {
 }
 
 impl Registry {
+    /// How many logins were let in and have no session yet.
+    #[must_use]
+    pub fn logins_under_way(&self) -> usize {
+        self.state.lock().admitted.len()
+    }
+
     /// The numbers of a session that is about to begin.
     ///
     /// # Errors

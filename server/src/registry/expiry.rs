@@ -30,8 +30,12 @@ pub(super) fn tell_of_end(live: &Live, clock: SystemTime) {
         Some(_) => ("certificate", "get a new one"),
         None => ("credential", "ask the operator of the server for a new join string"),
     };
-    let hours = left.as_secs().div_ceil(3600);
-    let (number, unit) = if hours > 48 { (hours.div_ceil(24), "days") } else { (hours, "hours") };
+    let hours = left.as_secs().div_ceil(3600).max(1);
+    let (number, unit) = match hours {
+        1 => (1, "hour"),
+        2..=48 => (hours, "hours"),
+        _ => (hours.div_ceil(24), "days"),
+    };
     live.notify(Notice {
         level: NoticeLevel::Warning,
         code: NoticeCode::EXPIRY,

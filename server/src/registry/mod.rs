@@ -240,7 +240,7 @@ impl Registry {
         let Some(held) = state.instances.get(&key) else { return };
         let own = |service: &ServiceName| match service {
             ServiceName::Own(id) => held.has(*id),
-            ServiceName::Grouped { group, .. } => self.memberships.has(group, &key),
+            ServiceName::Grouped { group, service } => self.memberships.has(group, service, &key),
             ServiceName::Plain(_) => false,
         };
         let instance = held.instance.clone();
@@ -307,11 +307,12 @@ impl Registry {
         self.names.tick();
     }
 
-    /// Ends the sessions of `principal` that `which` of its credentials began, and frees their names at once. Says how
-    /// many sessions that were.
+    /// Ends the sessions of `principal` that `which` of its credentials began, and frees their names at once. A certificate
+    /// that is revoked is good for nobody: its sessions end whoever's they are. Says how many sessions that were.
     pub fn revoke(&self, principal: &Principal, which: &Which, now: Instant) -> usize {
         let mut state = self.state.lock();
-        let is_meant = |login: &Login| login.principal == *principal && login.means.has(which);
+        let anybodys = matches!(which, Which::Certificate(_));
+        let is_meant = |login: &Login| (anybodys || login.principal == *principal) && login.means.has(which);
         let meant = state.select(is_meant);
         for live in &meant {
             live.cut(CloseReason::REVOKED, "the operator has revoked this credential");

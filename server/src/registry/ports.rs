@@ -82,8 +82,10 @@ impl Ports {
         }
         let listeners = bind_port(&self.sockets, &self.addresses.lock(), port)?;
         let closed = self.drain.child_token();
-        (self.serve)(port, listeners, closed.clone())?;
-        open.insert(port, closed.drop_guard());
+        // One of its sockets may be served by the time that there is no room for the next.
+        let kept = closed.clone().drop_guard();
+        (self.serve)(port, listeners, closed)?;
+        open.insert(port, kept);
         Ok(())
     }
 
@@ -107,12 +109,23 @@ mod tests {
     #[test]
     fn a_port_without_room_is_not_kept() {
         let ip = IpAddr::from([127, 0, 0, 1]);
-        let ports =
-            Ports::new(Arc::default(), vec![ip], CancellationToken::new(), Box::new(|_, _, _| Err(NoRoom)));
+        let begun = Arc::new(Mutex::new(Vec::<CancellationToken>::new()));
+        let seen = begun.clone();
+        let ports = Ports::new(
+            Arc::default(),
+            vec![ip],
+            CancellationToken::new(),
+            Box::new(move |_, _, closed| {
+                seen.lock().push(closed);
+                Err(NoRoom)
+            }),
+        );
         let free = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port();
         for _ in 0..2 {
             assert!(matches!(ports.open(free), Err(OpenError::NoRoom(_))));
         }
         assert!(TcpListener::bind((ip, free)).is_ok());
+        let begun = begun.lock();
+        assert_eq!(begun.iter().filter(|closed| closed.is_cancelled()).count(), 2, "what had begun ends");
     }
 }

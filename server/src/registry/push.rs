@@ -1,7 +1,7 @@
 //! Another part for groups while their members serve the old one (`spec/05`, "parts"): it is prepared, answered, used, and the
 //! old one is retired.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use super::instance::{Instance, InstanceKey};
 use super::memberships::{Answer, GroupError, Handed, ToHand};
 use super::{Registry, State};
 use crate::config::Document;
+use crate::identity::Book;
 use crate::session::Live;
 
 /// For all members together; each has 5 s of its own once it has all of its part.
@@ -305,8 +306,10 @@ impl Registry {
         changed: &BTreeMap<String, Arc<Handed>>,
         done: &Arc<Notify>,
     ) -> BTreeMap<String, HashSet<InstanceKey>> {
-        let mut book = self.identity.book().as_ref().clone();
+        let before = self.identity.book();
+        let mut book = before.as_ref().clone();
         book.configure(wanted.principals.iter().cloned());
+        let mut leaving = self.leaving(wanted, &before, &book);
         let mut state = self.state.lock();
         for (group, handed) in changed {
             let may = |instance: &Arc<Instance>| {
@@ -314,13 +317,16 @@ impl Registry {
                 grants.is_some_and(|grants| grants.allows_group(group))
             };
             let new = state.instances.values().map(|held| &held.instance).filter(|it| may(it));
-            self.memberships.prepare(group, handed, &new.cloned().collect::<Vec<_>>());
+            let leaving = leaving.remove(group).unwrap_or_default();
+            self.memberships.prepare(group, handed, &new.cloned().collect::<Vec<_>>(), leaving);
         }
         let groups = self.memberships.all();
         let (mut asked, mut sessions) = (BTreeMap::new(), HashSet::new());
         for group in changed.keys().filter_map(|name| groups.get(name)) {
             let members = group.memberships().iter().map(|member| &member.instance);
-            let members: Vec<_> = members.filter(|instance| instance.takes_parts).collect();
+            let has_a_say =
+                |instance: &&Arc<Instance>| instance.takes_parts && !group.is_leaving(&instance.key);
+            let members: Vec<_> = members.filter(has_a_say).collect();
             // The answers of all sessions of an instance: what one of them has not read yet could undo what another did.
             for live in members.iter().flat_map(|instance| instance.slots.all().to_vec()) {
                 if !live.is_over() {
@@ -338,6 +344,27 @@ impl Registry {
         state.awaited = Some(awaited);
         self.look_at_parts(&state);
         asked
+    }
+
+    /// Of each group, the principals that are granted it `before`, and not `after`: they are not to learn its new part.
+    fn leaving(
+        &self,
+        wanted: &WantedParts,
+        before: &Book,
+        after: &Book,
+    ) -> BTreeMap<String, BTreeSet<Principal>> {
+        let naming = self.naming();
+        let mut leaving: BTreeMap<String, BTreeSet<Principal>> = BTreeMap::new();
+        // Nobody else's groups change with the configuration.
+        let named = wanted.principals.iter().map(|(name, _)| name);
+        for principal in before.configured().map(|(name, _)| name).chain(named) {
+            let had = before.grants(principal, &naming.domain).unwrap_or_default().groups;
+            let has = after.grants(principal, &naming.domain).unwrap_or_default();
+            for group in had.into_iter().filter(|group| !has.allows_group(group)) {
+                leaving.entry(group).or_default().insert(principal.clone());
+            }
+        }
+        leaving
     }
 
     /// Whether enough of those that were asked have taken their part; and who has not.

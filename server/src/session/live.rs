@@ -16,6 +16,9 @@ use transport::session::Session;
 
 use crate::identity::Means;
 
+/// The longest drain: not every clock and timer goes as far as a [`Duration`].
+const DRAIN_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Notices that wait for a session's task; further ones are dropped: they inform, nothing depends on them.
 const NOTICES: usize = 64;
 
@@ -152,7 +155,9 @@ impl Live {
         if cause != DrainCause::Shutdown {
             self.draining.store(true, Ordering::Relaxed);
         }
-        let order = DrainOrder { until: Instant::now() + within, cause };
+        let now = Instant::now();
+        let until = now.checked_add(within.min(DRAIN_MAX)).unwrap_or(now);
+        let order = DrainOrder { until, cause };
         self.drain.send_if_modified(|current| {
             let first = current.is_none_or(|it| it.cause == DrainCause::Shutdown || order.until < it.until);
             if first {

@@ -358,8 +358,8 @@ fn a_client_says_how_its_own_services_are_and_nobody_elses() {
             servers: vec![server(state), server(ServerState::Sick)],
         };
         let tell = |number, state| {
-            // Nobody has granted the others to it: not even a name of a later registration.
-            let services = ["web/app", "~/3", "~/4", "other/app", "billing"];
+            // The others are not its own: not even a name of a later registration, nor what its group does not have.
+            let services = ["web/app", "~/3", "~/4", "web/made-up", "other/app", "billing"];
             Health { number, services: services.map(|service| health(service, state)).into() }
         };
         for (number, state, expected) in
@@ -425,6 +425,14 @@ fn a_client_that_drains_has_no_more_than_our_own_time_for_it() {
         let until = order.borrow().unwrap().until;
         assert!(until <= Instant::now() + DRAIN);
     });
+}
+
+#[test]
+fn a_drain_longer_than_any_clock_goes_is_a_long_one() {
+    let world = World::new();
+    let Linked { live, orders, .. } = world.linked("default");
+    live.drain(Duration::MAX, DrainCause::Shutdown);
+    assert!(orders.drain.borrow().is_some_and(|order| order.until > Instant::now() + DRAIN));
 }
 
 #[test]

@@ -184,7 +184,11 @@ impl Handing<'_> {
         let attempt = self.drain.start.run_until_cancelled(self.hand_over()).await;
         let result = attempt.unwrap_or(Err(UpgradeError::Stopping));
         if result.is_err() {
+            // The other one has ended by now: who writes what is known here next must not undo what it has written.
+            self.read_again().await;
             self.state.take_back();
+            self.registry.dismiss_revoked();
+            self.registry.regrant();
             self.registry.names().write_down();
             self.running.door().open();
         }
@@ -281,6 +285,21 @@ impl Handing<'_> {
         let _ = written.await;
     }
 
+    /// What the new process has changed holds: a credential that it has bound or revoked, what is out of service.
+    async fn read_again(&self) {
+        let (registry, identity, state) = (self.registry.clone(), self.identity.clone(), self.state.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            if let Err(error) = identity.reload() {
+                tracing::error!(%error, "what the new process has changed of credentials is not known here");
+            }
+            if let Err(error) = registry.restore_disabled(&state) {
+                tracing::error!(%error, "what the new process has taken out of service is not known here");
+            }
+        });
+        // It panics only by a fault of ours, which is logged.
+        let _ = read.await;
+    }
+
     /// Tells all clients to move, and waits until all of them are at the new process, for a while.
     async fn clients_moved(&self, line: &AsyncLine) -> Result<(usize, usize), UpgradeError> {
         let until = Instant::now() + MOVE;
@@ -299,13 +318,14 @@ impl Handing<'_> {
                 },
                 _ = look.tick() => {}
             }
-            // Some may have been logging in when the door was shut.
+            // Some may have been logging in when the door was shut. Asked first: who is through by then is told.
+            let under_way = self.registry.logins_under_way();
             let ours = self.tell(&mut told, MOVE.saturating_add(patience));
             let left = ours.iter().filter(|instance| !there.contains(*instance)).count();
             let late = Instant::now() >= until;
-            if left == 0 || late {
-                if late && left > 0 {
-                    tracing::warn!(left, "clients have not come to the new process in time");
+            if (left == 0 && under_way == 0) || late {
+                if left > 0 || under_way > 0 {
+                    tracing::warn!(left, under_way, "clients have not come to the new process in time");
                 }
                 return Ok((ours.len().saturating_sub(left), ours.len()));
             }
@@ -329,24 +349,25 @@ impl Handing<'_> {
 impl Candidate {
     /// The truer reason: a process that ends closes its line.
     async fn why(mut self, error: UpgradeError) -> UpgradeError {
-        if !matches!(&error, UpgradeError::Line(error) if is_closed(error)) {
-            return error;
-        }
-        if let Ok(Err(refused @ UpgradeError::Refused(_))) =
-            timeout(ANSWER, answer(&self.line, |_| false)).await
-        {
-            return refused;
-        }
-        let Some(mut child) = self.child.take() else { return error };
-        let ended = tokio::task::spawn_blocking(move || {
-            // Without its line it has nothing to live for.
-            let _ = child.kill();
-            child.wait()
-        });
-        match ended.await {
-            Ok(Ok(status)) => UpgradeError::Ended(status),
+        let is_gone = matches!(&error, UpgradeError::Line(error) if is_closed(error));
+        let last = match is_gone {
+            true => timeout(ANSWER, answer(&self.line, |_| false)).await.ok(),
+            false => None,
+        };
+        match (last, self.end().await) {
+            (Some(Err(refused @ UpgradeError::Refused(_))), _) => refused,
+            (_, Some(status)) if is_gone => UpgradeError::Ended(status),
             _ => error,
         }
+    }
+
+    /// Ends it, and waits until it writes nothing any more.
+    async fn end(&mut self) -> Option<ExitStatus> {
+        let mut child = self.child.take()?;
+        // Fails only if it has ended. Without its line it has nothing to live for.
+        let _ = child.kill();
+        let ended = tokio::task::spawn_blocking(move || child.wait());
+        timeout(ANSWER, ended).await.ok()?.ok()?.ok()
     }
 }
 

@@ -23,7 +23,8 @@ pub const SOCKET: &str = "admin.sock";
 
 /// Serves `router` on `socket` until `shutdown`, then lets requests in progress finish, at most
 /// 5 s, and removes the socket. At most 256 connections at once. The caller spawns it.
-pub async fn serve(socket: AdminSocket, router: Router, spawner: &Spawner, shutdown: &CancellationToken) {
+pub async fn serve(mut socket: AdminSocket, router: Router, spawner: &Spawner, shutdown: &CancellationToken) {
+    socket.own();
     http_serve::serve(socket.listener(), router, spawner, shutdown, "admin connection").await;
 }
 

@@ -23,6 +23,8 @@ pub struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
     identity: (u64, u64),
+    /// Whether it is this process's to remove.
+    is_ours: bool,
     is_passed_on: Arc<AtomicBool>,
 }
 
@@ -95,10 +97,11 @@ impl AdminSocket {
         }
         .map_err(failed)?;
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
-        Self::at(path, listener).map_err(failed)
+        Self::at(path, listener, true).map_err(failed)
     }
 
-    /// Listens at `path`, where the process that passed on this `listener` did. To be called within a runtime.
+    /// Listens at `path`, where the process that passed on this `listener` did. The file is that process's until this one
+    /// serves: when nothing comes of this one, the other goes on there. To be called within a runtime.
     ///
     /// # Errors
     /// [`BindError::Io`].
@@ -106,14 +109,19 @@ impl AdminSocket {
         let take = || {
             let listener = std::os::unix::net::UnixListener::from(listener);
             listener.set_nonblocking(true)?;
-            Self::at(path, UnixListener::from_std(listener)?)
+            Self::at(path, UnixListener::from_std(listener)?, false)
         };
         take().map_err(|error| BindError::Io { path: path.to_owned(), error })
     }
 
-    fn at(path: &Path, listener: UnixListener) -> io::Result<Self> {
+    fn at(path: &Path, listener: UnixListener, is_ours: bool) -> io::Result<Self> {
         let identity = identity(path)?;
-        Ok(Self { listener, path: path.to_owned(), identity, is_passed_on: Arc::default() })
+        Ok(Self { listener, path: path.to_owned(), identity, is_ours, is_passed_on: Arc::default() })
+    }
+
+    /// This process answers here from now on, and nobody before it.
+    pub(super) fn own(&mut self) {
+        self.is_ours = true;
     }
 
     /// For the process that takes over.
@@ -137,8 +145,9 @@ impl AdminSocket {
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        // A newer process may have put its own socket there, or have got this one.
-        if !self.is_passed_on.load(Ordering::Relaxed)
+        // A newer process may have put its own socket there, or have got this one; or an older one goes on with it.
+        if self.is_ours
+            && !self.is_passed_on.load(Ordering::Relaxed)
             && identity(&self.path).is_ok_and(|it| it == self.identity)
         {
             // One that stays is found stale by the next process.

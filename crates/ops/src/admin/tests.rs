@@ -119,7 +119,21 @@ fn a_socket_that_is_passed_on_answers_all_the_time() {
         timeout(Duration::from_secs(5), running.task).await.unwrap().unwrap();
         drop(passed);
         assert!(path.exists(), "it is the next one's");
-        let _next = serve_on(next.unwrap(), &spawner);
+        let next = serve_on(next.unwrap(), &spawner);
+        assert!(call(&path, Method::GET, "/empty", None).await.is_ok());
+        next.shutdown.cancel();
+        timeout(Duration::from_secs(5), next.task).await.unwrap().unwrap();
+        assert!(!path.exists(), "it was the next one's to remove");
+    });
+}
+
+#[test]
+fn a_socket_stays_when_nothing_comes_of_the_process_that_was_to_take_over() {
+    with_path(async |path, spawner| {
+        let running = start(&path, &spawner).await;
+        let listener = running.pass_on.descriptor().try_clone_to_owned().unwrap();
+        drop(AdminSocket::take_over(&path, listener).await.unwrap());
+        assert!(path.exists());
         assert!(call(&path, Method::GET, "/empty", None).await.is_ok());
     });
 }

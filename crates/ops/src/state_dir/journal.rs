@@ -1,8 +1,8 @@
 //! A file of lines that grows by one at a time, and is bounded: when it is full it is put aside, and the oldest goes.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -66,9 +66,11 @@ impl Journal {
             self.put_aside()?;
         }
         let new = !self.path.exists();
-        let mut file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(&self.path)?;
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(&self.path)?;
+        let before = if is_torn(&file)? { "\n" } else { "" };
         // One call: what is written at once is not torn by a process that dies.
-        file.write_all(format!("{line}\n").as_bytes())?;
+        file.write_all(format!("{before}{line}\n").as_bytes())?;
         file.sync_data()?;
         if new { atomic::sync_directory(&self.directory) } else { Ok(()) }
     }
@@ -95,6 +97,14 @@ impl Journal {
         name.push(format!(".{age}"));
         Path::new(&self.directory).join(name)
     }
+}
+
+/// Whether the last line has no end, as after a power cut or on a full disk: the next one would become a part of it.
+fn is_torn(file: &File) -> io::Result<bool> {
+    let Some(at) = file.metadata()?.len().checked_sub(1) else { return Ok(false) };
+    let mut last = [0];
+    file.read_exact_at(&mut last, at)?;
+    Ok(last != *b"\n")
 }
 
 #[cfg(test)]
@@ -140,7 +150,7 @@ mod tests {
         let (temp, state) = state();
         Journal::new(&state, "audit.log", 1_000, 2).unwrap().append("one").unwrap();
         let mut file = OpenOptions::new().append(true).open(temp.path().join("audit.log")).unwrap();
-        file.write_all(b"\xff torn\n").unwrap();
+        file.write_all(b"\xff torn").unwrap();
         let journal = Journal::new(&state, "audit.log", 1_000, 2).unwrap();
         journal.append("two").unwrap();
         let lines = journal.lines().unwrap();

@@ -1,5 +1,6 @@
 //! Clients that log in by certificate.
 
+use policy::principal::Principal;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd,
 };
@@ -177,6 +178,20 @@ fn a_revoked_certificate_ends_its_session_and_stays_out() {
     assert!(kept.book().certified(&Certified::of(&second.chain[0]).unwrap()).is_err());
     let later = authority.makes("bob", 2021, 2099);
     assert!(server.show(Some(&later), None).is_ok());
+}
+
+#[test]
+fn a_certificate_revoked_by_another_name_ends_its_sessions_all_the_same() {
+    let authority = Authority::new();
+    let mut server = Server::asking(&authority, Auth::Certificate);
+    server.world.invite("alice", &[], &[], &[], &[], None);
+    let certificate = authority.good("bob");
+    let _entered = server.show(Some(&certificate), None).unwrap();
+    let which = Which::Certificate(Certified::of(&certificate.chain[0]).unwrap().fingerprint);
+    server.world.identity.change(|book| book.revoke("alice", &which, 1)).unwrap();
+    let alice = Principal::parse("alice").unwrap();
+    assert_eq!(server.world.registry.revoke(&alice, &which, Instant::now()), 1);
+    assert!(rejected(server.show(Some(&certificate), None)).text.contains("revoked"));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! One group: the parts that its members hold, and its members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use policy::principal::Principal;
 use protocol::control::PartId;
 use protocol::service_name::ServiceName;
 
@@ -22,6 +23,8 @@ pub struct Group {
     pub(super) used: Option<Arc<Handed>>,
     /// The part that its members are asked to make ready.
     pub(super) next: Option<Arc<Handed>>,
+    /// Whose instances are members no more once that is used: they are not asked.
+    leaving: BTreeSet<Principal>,
     /// The part before, and how long it is kept for substreams that are on their way.
     pub(super) old: Option<(Arc<Handed>, Instant)>,
     pub(super) members: Vec<Membership>,
@@ -31,7 +34,8 @@ impl Group {
     /// A group that nobody uses yet.
     pub(super) fn new(name: &str) -> Self {
         let (used, next, old) = (None, None, None);
-        Self { name: name.into(), min_ack: 0, used, next, old, members: Vec::new() }
+        let leaving = BTreeSet::new();
+        Self { name: name.into(), min_ack: 0, used, next, leaving, old, members: Vec::new() }
     }
 
     /// Its name.
@@ -65,18 +69,35 @@ impl Group {
         self.members.iter().any(|member| member.instance.key == *key)
     }
 
-    /// What its members are to hold, the newest last.
-    pub(super) fn to_hold(&self) -> impl Iterator<Item = &Arc<Handed>> {
-        self.used.iter().chain(&self.next)
+    /// Whether a part that its members may hold has a service called `service`.
+    pub(super) fn has_service(&self, service: &str) -> bool {
+        let old = self.old.as_ref().map(|(old, _)| old);
+        self.used.iter().chain(&self.next).chain(old).any(|handed| handed.has(service))
+    }
+
+    /// Whether `key` is to be a member no more once the part that is prepared is used.
+    pub(in crate::registry) fn is_leaving(&self, key: &InstanceKey) -> bool {
+        self.leaving.contains(&key.principal)
+    }
+
+    /// The part that the member `key` is asked to make ready.
+    fn next_for(&self, key: &InstanceKey) -> Option<&Arc<Handed>> {
+        self.next.as_ref().filter(|_| !self.is_leaving(key))
+    }
+
+    /// What the member `key` is to hold, the newest last.
+    pub(super) fn to_hold(&self, key: &InstanceKey) -> Vec<Arc<Handed>> {
+        self.used.iter().chain(self.next_for(key)).cloned().collect()
     }
 
     /// The same as numbers, the one in use first; none while it is not decided whether there will be one.
-    pub(super) fn to_list(&self) -> Option<Vec<PartId>> {
-        if self.used.is_none() && self.next.is_some() {
+    pub(super) fn to_list(&self, key: &InstanceKey) -> Option<Vec<PartId>> {
+        let next = self.next_for(key);
+        if self.used.is_none() && next.is_some() {
             return None;
         }
         let old = self.old.as_ref().map(|(old, _)| old);
-        Some(self.used.iter().chain(&self.next).chain(old).map(|handed| handed.id().clone()).collect())
+        Some(self.used.iter().chain(next).chain(old).map(|handed| handed.id().clone()).collect())
     }
 
     pub(super) fn join(&mut self, instance: &Arc<Instance>) {
@@ -136,9 +157,10 @@ impl Group {
         waits && self.answer(key, handed, Answer::Refused(SILENT.into()), served)
     }
 
-    /// Members are asked for this part from now on.
-    pub(super) fn prepare(&mut self, next: Arc<Handed>) {
+    /// Members are asked for this part from now on, but for those who are `leaving`.
+    pub(super) fn prepare(&mut self, next: Arc<Handed>, leaving: BTreeSet<Principal>) {
         self.next = Some(next);
+        self.leaving = leaving;
         for member in &mut self.members {
             member.next = Membership::unasked(&member.instance);
         }

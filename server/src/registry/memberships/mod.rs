@@ -6,12 +6,13 @@ mod group;
 mod handed;
 mod member;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ops::metrics::GroupMembers;
+use policy::principal::Principal;
 use protocol::control::PartId;
 
 use super::groups::Groups;
@@ -61,8 +62,8 @@ impl Memberships {
     pub fn to_hand(&self, key: &InstanceKey, max: usize) -> ToHand {
         let groups = self.0.load();
         let its: Vec<&Arc<Group>> = groups.values().filter(|group| group.has(key)).take(max).collect();
-        let parts = its.iter().flat_map(|group| group.to_hold()).cloned().collect();
-        let lists: Option<Vec<Vec<PartId>>> = its.iter().map(|group| group.to_list()).collect();
+        let parts = its.iter().flat_map(|group| group.to_hold(key)).collect();
+        let lists: Option<Vec<Vec<PartId>>> = its.iter().map(|group| group.to_list(key)).collect();
         let list = lists.map(|lists| {
             // Those in use first: what is behind them is given up before they are.
             let (used, behind): (Vec<_>, Vec<_>) = lists
@@ -81,9 +82,9 @@ impl Memberships {
         next.is_some_and(|next| Arc::ptr_eq(next, handed))
     }
 
-    /// Whether the instance is a member of the group `name`, and there is such a group.
-    pub(super) fn has(&self, name: &str, key: &InstanceKey) -> bool {
-        self.0.load().get(name).is_some_and(|group| group.has(key))
+    /// Whether the instance is a member of the group `name`, and a part of that has a service called `service`.
+    pub(super) fn has(&self, name: &str, service: &str, key: &InstanceKey) -> bool {
+        self.0.load().get(name).is_some_and(|group| group.has(key) && group.has_service(service))
     }
 
     /// How many members there are of each group in each state.
@@ -146,15 +147,22 @@ impl Memberships {
         self.edit_one(&handed.id().group, |group| group.silent(key, handed, served))
     }
 
-    /// Members of `group` are asked for this part from now on. A group that there was not gets the members `new`.
-    pub(super) fn prepare(&self, group: &str, next: &Arc<Handed>, new: &[Arc<Instance>]) {
+    /// Members of `group` are asked for this part from now on, but for those of principals that are `leaving`. A group that
+    /// there was not gets the members `new`.
+    pub(super) fn prepare(
+        &self,
+        group: &str,
+        next: &Arc<Handed>,
+        new: &[Arc<Instance>],
+        leaving: BTreeSet<Principal>,
+    ) {
         self.edit(|groups| {
             let group = groups.entry(group.to_owned()).or_insert_with(|| Arc::new(Group::new(group)));
             let group = Arc::make_mut(group);
             if group.used.is_none() {
                 new.iter().for_each(|instance| group.join(instance));
             }
-            group.prepare(next.clone());
+            group.prepare(next.clone(), leaving);
         });
     }
 

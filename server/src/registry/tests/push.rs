@@ -1,6 +1,6 @@
 use futures_util::future::join;
 use policy::grant::Grants;
-use protocol::control::PartId;
+use protocol::control::{PartId, ServerHealth, ServerState, ServiceHealth};
 use serde_json::{Value, json};
 
 use super::*;
@@ -118,6 +118,22 @@ fn who_refuses_is_behind_and_serves_only_what_did_not_change() {
     // And has thought better of it.
     world.registry.part_answered(&mallory, &used, Some("not any more".into()));
     assert_eq!((serving(&world, "app"), serving(&world, "api")), (1, 1));
+}
+
+#[test]
+fn only_services_of_a_part_have_metrics() {
+    let (world, [bob, mallory]) = two();
+    let prepared = prepare(&world, web(8, &[("api", NEW)]), &[(&bob, None), (&mallory, None)]).unwrap();
+    let health = |service: &str| ServiceHealth {
+        service: service.parse().unwrap(),
+        servers: vec![ServerHealth { server: NEW.to_owned(), state: ServerState::Healthy }],
+    };
+    let services = ["web/app", "web/api", "web/made-up"].map(health).into();
+    world.registry.health_reported(&bob, Health { number: 1, services });
+    let scraped = world.registry.metrics.encode().unwrap();
+    let has = |service: &str| scraped.contains(&format!("service=\"{service}\""));
+    assert_eq!(["app", "api", "made-up"].map(has), [true, true, false], "{scraped}");
+    drop(prepared);
 }
 
 #[test]
@@ -246,6 +262,28 @@ fn who_takes_no_parts_has_no_say() {
     let wanted = WantedParts { require_all: true, ..web(8, &[("app", NEW)]) };
     apply(&world, wanted, &[(&bob, None), (&mallory, None)]);
     assert_eq!((serving(&world, "app"), states(&world)[2].0.as_str()), (2, "behind"));
+}
+
+#[test]
+fn who_loses_a_group_is_neither_handed_its_new_part_nor_asked_for_it() {
+    let (world, [bob, mallory]) = two();
+    let mut wanted = WantedParts { require_all: true, ..web(8, &[("app", NEW)]) };
+    let grants = Grants { groups: vec!["web".to_owned()], ..Grants::default() };
+    wanted.principals =
+        vec![(bob.login.principal.clone(), grants), (mallory.login.principal.clone(), Grants::default())];
+    let principals = wanted.principals.clone();
+    let prepared = prepare(&world, wanted, &[(&bob, None)]).unwrap();
+    assert_eq!(prepared.refusals(), []);
+    assert_eq!(world.registry.to_hand(&bob).list, Some(vec![id("web", 7), id("web", 8)]));
+    let late = world.session("mallory", 3, 3, 0, None);
+    for live in [&mallory, &late] {
+        let held = world.registry.to_hand(live);
+        assert_eq!((held.parts.len(), held.list), (1, Some(vec![id("web", 7)])));
+    }
+    world.identity.configure(principals);
+    world.registry.use_parts(prepared);
+    assert_eq!(world.registry.to_hand(&mallory).list, Some(vec![]));
+    assert_eq!(serving(&world, "app"), 1);
 }
 
 #[test]
