@@ -26,7 +26,9 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::handler::Handler;
+use axum::http::StatusCode;
 use axum::routing::{MethodRouter, get, post};
+use ops::admin::Problem;
 use ops::drain::Drain;
 use ops::state_dir::StateDir;
 use tokio::sync::mpsc;
@@ -122,7 +124,15 @@ fn pages() -> Vec<Page> {
 /// The pages of the admin socket.
 pub fn router(admin: Arc<Admin>) -> Router {
     let routed = |router: Router<_>, page: Page| router.route(page.path, page.handler);
-    pages().into_iter().chain(config::pages()).fold(Router::new(), routed).with_state(admin)
+    pages()
+        .into_iter()
+        .chain(config::pages())
+        .fold(Router::new(), routed)
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such page"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "this page takes another method")
+        })
+        .with_state(admin)
 }
 
 #[cfg(test)]
