@@ -99,13 +99,15 @@ pub(super) async fn of_running(status: &Status, findings: &mut Findings) {
         let Ok(address) = text.parse::<SocketAddr>() else { continue };
         match timeout(LIMIT, TcpStream::connect(near(address))).await {
             Ok(Ok(_)) => findings.good(CHECK, format_args!("{name}: {address} accepts connections")),
-            Ok(Err(error)) => findings.bad(CHECK, format_args!("{name}: {address}: {error}"), TODO),
-            Err(_) => findings.bad(CHECK, format_args!("{name}: {address} does not accept within 2 s"), TODO),
+            Ok(Err(error)) => findings.bad(CHECK, format_args!("{name}: {address}: {error}"), REMEDY),
+            Err(_) => {
+                findings.bad(CHECK, format_args!("{name}: {address} does not accept within 2 s"), REMEDY)
+            }
         }
     }
 }
 
-const TODO: &str = "look into the log of tunneld: it may be out of files, or busy; a packet filter of this machine may be in between";
+const REMEDY: &str = "look into the log of tunneld: it may be out of files, or busy; a packet filter of this machine may be in between";
 
 /// An address to connect to for one that is listened on. What takes all of IPv6 takes IPv4 as well, which every machine has.
 fn near(address: SocketAddr) -> SocketAddr {

@@ -61,7 +61,9 @@ pub fn changes(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<P
             {
                 tables(key, before, after, &mut changes);
             }
-            (before, after) if is_entries(before) && is_entries(after) => {
+            (before, after)
+                if is_entries(before) && is_entries(after) && !(is_empty(before) && is_empty(after)) =>
+            {
                 entries(key, before, after, &mut changes);
             }
             (before, after) => put(key.clone(), String::new(), before, after, &mut changes),
@@ -83,13 +85,17 @@ fn tables(
     }
 }
 
-/// A list of tables with at least one entry, or nothing.
+/// A list of tables, or nothing.
 fn is_entries(value: Option<&Value>) -> bool {
     match value {
         None => true,
-        Some(Value::Array(list)) => !list.is_empty() && list.iter().all(Value::is_object),
+        Some(Value::Array(list)) => list.iter().all(Value::is_object),
         Some(_) => false,
     }
+}
+
+fn is_empty(value: Option<&Value>) -> bool {
+    value.is_none_or(|value| value.as_array().is_some_and(Vec::is_empty))
 }
 
 fn entries(part: &str, before: Option<&Value>, after: Option<&Value>, changes: &mut Vec<PartChange>) {

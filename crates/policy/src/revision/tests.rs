@@ -219,6 +219,18 @@ fn document(value: Value) -> Map<String, Value> {
 }
 
 #[test]
+fn an_empty_list_is_a_list_without_entries() {
+    let (none, empty, one) = (json!({}), json!({ "rule": [] }), json!({ "rule": [{ "name": "app" }] }));
+    let said = |before: &Value, after: &Value| {
+        let changes = changes(&document(before.clone()), &document(after.clone()));
+        changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&one, &empty), ["rule app removed"]);
+    assert_eq!(said(&empty, &one), ["rule app added"]);
+    assert_eq!((said(&none, &empty), said(&empty, &empty)), (vec!["rule added".to_owned()], vec![]));
+}
+
+#[test]
 fn parts_are_told_by_their_names() {
     let before = document(json!({
         "domain": "a", "limits": { "x": 1 }, "listen": { "http": "80", "https": "443" },
