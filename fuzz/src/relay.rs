@@ -14,7 +14,7 @@ use protocol::handshake::PeerLimits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex, split};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use transport::relay::{IdleLimits, RelayEnd, relay as run_relay};
 use transport::session::{Inbound, Liveness, ProcessBudget, Role, Session, SessionConfig, start};
 
@@ -26,7 +26,7 @@ const PIECES_MAX: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(10);
 const LIMITS: IdleLimits = IdleLimits { open: None, half_closed: Duration::from_secs(60) };
 
-/// One thread for all runs; it ends with the process.
+/// One worker for all runs, and who waits for it; both end with the process.
 static SPAWNER: LazyLock<(Spawner, Mutex<Workers>)> = LazyLock::new(|| {
     let (spawner, workers) = Spawner::start(1, Placement::PerCore).expect("threads can be started");
     // A fuzzer's `main` leaves the signal deadly that a write to a closed connection brings. A handler stays for ever.
@@ -75,7 +75,7 @@ impl Plan {
 /// relay is over soon behind them.
 pub fn relay(data: &[u8]) {
     let Ok(plans) = <[Plan; 2]>::arbitrary(&mut Unstructured::new(data)) else { return };
-    let (spawner, _) = &*SPAWNER;
+    let (spawner, workers) = &*SPAWNER;
     let (done, result) = mpsc::channel();
     spawner.spawn(spawner.here(), "run", async move {
         let run = timeout(PATIENCE, run(&plans));
@@ -86,6 +86,10 @@ pub fn relay(data: &[u8]) {
         Ok(Err(error)) => panic!("{error}"),
         Err(_) => panic!("a check has failed"),
     }
+    // Behind a run nothing may be left, and a leak is looked for: what a task that is about to end still holds looks like
+    // one, for a `BytesMut` that was read to its end points behind its memory.
+    let workers = workers.lock().expect("no run panics while it waits");
+    assert!(workers.block_on(spawner.wait_idle(Instant::now() + PATIENCE)), "a task outlives its session");
 }
 
 /// Whether everybody ends and reads everything, so that nothing may be missing.
