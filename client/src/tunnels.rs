@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use protocol::control::{Outcome, Register, RegisterCode, Registration, RegistrationAnswer};
+use protocol::control::{Outcome, Register, RegisterCode, Registration, RegistrationAnswer, RegistrationKind};
 use protocol::text::Text;
 use tokio::sync::watch;
 
@@ -49,10 +49,12 @@ pub struct Replaced {
     pub gone: Vec<u32>,
 }
 
-/// What the server is to be told of.
+/// What the server is to be told of, in this order.
 #[derive(Debug, Default)]
 pub struct News {
-    /// These are there no more.
+    /// These ask for what another one has: it moves to them, and visitors find it throughout.
+    pub moved: Vec<Registration>,
+    /// These are there no more. What they have counts until then.
     pub gone: Vec<u32>,
     /// These are new, or other than before.
     pub register: Vec<Registration>,
@@ -156,8 +158,10 @@ impl Tunnels {
         let mut list = self.list.lock();
         let gone = told.keys().filter(|id| list.get(**id).is_none()).copied().collect();
         let wanted = list.all.iter().filter(|known| known.not_before.is_none_or(|at| at <= now));
-        let register = wanted.map(|known| known.tunnel.registration(known.id));
-        News { gone, register: register.filter(|it| told.get(&it.id) != Some(it)).collect() }
+        let all = wanted.map(|known| known.tunnel.registration(known.id));
+        let new = all.filter(|it| told.get(&it.id) != Some(it));
+        let (moved, register) = new.partition(|it| told.values().any(|other| takes(it, other)));
+        News { moved, gone, register }
     }
 
     /// What is to be asked for again because it was refused.
@@ -172,28 +176,21 @@ impl Tunnels {
 
     /// The server gave the tunnel `id` to somebody else, and says so in `text`; returns what changed.
     pub fn withdrawn(&self, id: u32, text: Text, now: Instant) -> Vec<Change> {
-        let outcome = Outcome::Refused { code: RegisterCode::NAME_IN_USE, text };
-        let changes = self.answered(vec![RegistrationAnswer { id, outcome }]);
-        if let Some(known) = self.list.lock().get(id) {
-            known.not_before = now.checked_add(WITHDRAWN_WAIT);
-        }
-        changes
+        let mut list = self.list.lock();
+        list.lost(id, text, now).into_iter().collect()
     }
 
     /// Takes the server's answers; returns what changed. Unknown numbers are nothing to complain about.
-    pub fn answered(&self, answers: Vec<RegistrationAnswer>) -> Vec<Change> {
+    pub fn answered(&self, answers: Vec<RegistrationAnswer>, now: Instant) -> Vec<Change> {
         let mut list = self.list.lock();
-        let changes = answers.into_iter().filter_map(|RegistrationAnswer { id, outcome }| {
-            let known = list.get(id)?;
-            let first = known.last.is_none();
-            (known.current, known.not_before) = (true, None);
-            if known.last.as_ref() == Some(&outcome) {
-                return None;
+        let mut changes = Vec::new();
+        for RegistrationAnswer { id, outcome } in answers {
+            if let Some((other, text)) = list.loser(id, &outcome) {
+                changes.extend(list.lost(other, text, now));
             }
-            known.last = Some(outcome.clone());
-            Some(Change { id, outcome, first })
-        });
-        changes.collect()
+            changes.extend(list.came_out(id, outcome, None));
+        }
+        changes
     }
 
     /// All sessions are gone.
@@ -218,6 +215,43 @@ impl List {
     fn get(&mut self, id: u32) -> Option<&mut Known> {
         self.all.iter_mut().find(|known| known.id == id)
     }
+
+    /// What became of `id`, which is not to be asked for before `not_before`. What changed, if anything did.
+    fn came_out(&mut self, id: u32, outcome: Outcome, not_before: Option<Instant>) -> Option<Change> {
+        let known = self.get(id)?;
+        let first = known.last.is_none();
+        (known.current, known.not_before) = (true, not_before);
+        if known.last.as_ref() == Some(&outcome) {
+            return None;
+        }
+        known.last = Some(outcome.clone());
+        Some(Change { id, outcome, first })
+    }
+
+    /// Somebody else has what `id` had.
+    fn lost(&mut self, id: u32, text: Text, now: Instant) -> Option<Change> {
+        let outcome = Outcome::Refused { code: RegisterCode::NAME_IN_USE, text };
+        self.came_out(id, outcome, now.checked_add(WITHDRAWN_WAIT))
+    }
+
+    /// The other tunnel of ours that had what `id` is granted, and why it has it no more: two ask for the same.
+    fn loser(&mut self, id: u32, outcome: &Outcome) -> Option<(u32, Text)> {
+        let Outcome::Granted { public: granted, .. } = outcome else { return None };
+        let winner = self.get(id)?.tunnel.name.clone();
+        let had = |known: &&Known| matches!(&known.last, Some(Outcome::Granted { public, .. }) if public == granted);
+        let loser = self.all.iter().filter(|known| known.id != id).find(had)?;
+        let text = format!("tunnel {winner:?} of this client asks for {granted} too, and has it now; each needs its own");
+        Some((loser.id, Text::new(&text)))
+    }
+}
+
+/// Whether `it` asks for the very name or port that `other` has.
+fn takes(it: &Registration, other: &Registration) -> bool {
+    let is_named = match &it.kind {
+        RegistrationKind::Http { host } => host.is_some(),
+        RegistrationKind::Tcp { port } => port.is_some(),
+    };
+    is_named && it.id != other.id && it.kind == other.kind
 }
 
 /// The messages that ask for these.
@@ -247,7 +281,7 @@ mod tests {
     }
 
     fn granted(id: u32, url: &str) -> RegistrationAnswer {
-        RegistrationAnswer { id, outcome: Outcome::Granted { public: "h".to_owned(), url: url.to_owned() } }
+        RegistrationAnswer { id, outcome: Outcome::Granted { public: format!("h{id}"), url: url.to_owned() } }
     }
 
     fn refused(id: u32) -> RegistrationAnswer {
@@ -267,16 +301,16 @@ mod tests {
     fn only_changes_are_told() {
         let tunnels = Tunnels::new(vec![tunnel("a"), tunnel("b")]);
         assert_eq!(standings(&tunnels), [Standing::Waiting, Standing::Waiting]);
-        let changes = tunnels.answered(vec![granted(0, "u"), refused(1), granted(7, "?")]);
+        let changes = tunnels.answered(vec![granted(0, "u"), refused(1), granted(7, "?")], Instant::now());
         assert_eq!(
             changes.iter().map(|change| (change.id, change.first)).collect::<Vec<_>>(),
             [(0, true), (1, true)]
         );
-        assert_eq!(tunnels.answered(vec![granted(0, "u"), refused(1)]), []);
+        assert_eq!(tunnels.answered(vec![granted(0, "u"), refused(1)], Instant::now()), []);
         assert_eq!(ids(&tunnels.refused(Instant::now())), [1]);
         tunnels.lost();
         assert_eq!(standings(&tunnels), [Standing::Waiting, Standing::Waiting]);
-        let changes = tunnels.answered(vec![granted(0, "u"), granted(1, "v")]);
+        let changes = tunnels.answered(vec![granted(0, "u"), granted(1, "v")], Instant::now());
         assert_eq!(changes.iter().map(|change| (change.id, change.first)).collect::<Vec<_>>(), [(1, false)]);
         assert_eq!(standings(&tunnels)[0], Standing::Ready { url: "u".to_owned() });
     }
@@ -284,7 +318,7 @@ mod tests {
     #[test]
     fn a_name_that_was_taken_over_is_left_alone_for_a_while() {
         let tunnels = Tunnels::new(vec![tunnel("a")]);
-        tunnels.answered(vec![granted(0, "u")]);
+        tunnels.answered(vec![granted(0, "u")], Instant::now());
         let now = Instant::now();
         assert_eq!(tunnels.withdrawn(0, "gone".into(), now).len(), 1);
         assert_eq!(tunnels.withdrawn(9, "gone".into(), now), []);
@@ -304,7 +338,7 @@ mod tests {
             .into_iter()
             .map(|it| (it.id, it))
             .collect();
-        tunnels.answered((0..4).map(|id| granted(id, "u")).collect());
+        tunnels.answered((0..4).map(|id| granted(id, "u")).collect(), Instant::now());
         let moved = Tunnel { to: "4000".parse().unwrap(), ..tunnel("b") };
         let hosted =
             Tunnel { kind: TunnelKind::Http { host: Some("h".to_owned()), set_host: None }, ..tunnel("c") };
@@ -318,6 +352,42 @@ mod tests {
         assert_eq!(standings(&tunnels), [Standing::Waiting, ready.clone(), ready, Standing::Waiting]);
         // A number is not given twice.
         assert_eq!(tunnels.replace(vec![tunnel("d")]).new[0].0, 5);
+    }
+
+    fn hosted(name: &str, host: &str) -> Tunnel {
+        Tunnel { kind: TunnelKind::Http { host: Some(host.to_owned()), set_host: None }, ..tunnel(name) }
+    }
+
+    #[test]
+    fn what_moves_to_another_tunnel_is_asked_for_before_it_is_given_up() {
+        let tunnels = Tunnels::new(vec![hosted("a", "x"), hosted("b", "y"), tunnel("c"), tunnel("d")]);
+        let told: BTreeMap<u32, Registration> = tunnels
+            .news(&BTreeMap::new(), Instant::now())
+            .register
+            .into_iter()
+            .map(|it| (it.id, it))
+            .collect();
+        // `a` is called otherwise, `b` gets what it had, what nobody has named is no other's, and `z` is new.
+        tunnels.replace(vec![hosted("e", "x"), hosted("b", "z"), hosted("f", "y"), tunnel("g")]);
+        let News { moved, gone, register } = tunnels.news(&told, Instant::now());
+        assert_eq!((ids(&moved), gone, ids(&register)), (vec![4, 5], vec![0, 2, 3], vec![1, 6]));
+    }
+
+    #[test]
+    fn two_that_have_the_same_are_told_apart() {
+        let tunnels = Tunnels::new(vec![tunnel("a"), tunnel("b")]);
+        let same = |id| RegistrationAnswer { id, outcome: granted(0, "u").outcome };
+        let now = Instant::now();
+        let changes = tunnels.answered(vec![same(0), same(1)], now);
+        assert_eq!(changes.iter().map(|change| change.id).collect::<Vec<_>>(), [0, 0, 1]);
+        let all = standings(&tunnels);
+        assert!(
+            matches!(&all[0], Standing::Refused { text, .. } if text.to_string().contains("tunnel \"b\"")),
+            "{all:?}"
+        );
+        assert_eq!(all[1], Standing::Ready { url: "u".to_owned() });
+        // They do not fight for it.
+        assert_eq!(tunnels.refused(now), []);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use proxy::plugin::Kinds;
 
 use super::forward::{allow, forward};
 use super::plugin::plugins;
-use super::tunnel::tunnel;
+use super::tunnel::{Taken, tunnel};
 use crate::forward::Forward;
 use crate::rotation::Rotation;
 use crate::settings;
@@ -92,8 +92,8 @@ fn document(mut top: Section<'_>, kinds: &Kinds, problems: &mut Problems) -> Opt
     if let Some(extra) = sections.get(REGISTRATIONS_MAX) {
         problems.add(extra.span.clone(), format_args!("more than {REGISTRATIONS_MAX} tunnels"));
     }
-    let mut names = HashSet::new();
-    let tunnels = sections.into_iter().filter_map(|section| tunnel(section, &plugins, &mut names, problems));
+    let mut taken = Taken::default();
+    let tunnels = sections.into_iter().filter_map(|section| tunnel(section, &plugins, &mut taken, problems));
     let tunnels = tunnels.collect();
     let sections = top.sections("forward", problems);
     if let Some(extra) = sections.get(FORWARDS_MAX) {
@@ -297,6 +297,23 @@ speak = []
                 "28:9 \"3000\" is no place: write HOST:PORT, HOST:FIRST-LAST or unix:/PATH",
                 "30:1 unknown key `speak`",
             ]
+        );
+    }
+
+    #[test]
+    fn two_tunnels_can_not_have_the_same() {
+        let source = r#"
+tunnel = [
+  { name = "a", kind = "http", host = "x", to = "1" },
+  { name = "b", kind = "http", host = "X", to = "2" },
+  { name = "c", kind = "tcp", port = 70, to = "3" },
+  { name = "d", kind = "tcp", port = 70, to = "4" },
+  { name = "e", kind = "http", to = "5" },
+  { name = "f", kind = "http", to = "6" },
+]"#;
+        assert_eq!(
+            wrong(source),
+            ["4:39 another tunnel has the host \"x\"", "6:38 another tunnel has the port 70"]
         );
     }
 

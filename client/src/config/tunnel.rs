@@ -9,11 +9,19 @@ use policy::part::PluginPart;
 use protocol::limits::ALLOW_MAX;
 use proxy::service::ServiceTarget;
 
-/// Reads a tunnel, which may name `plugins`; `names` are those of the ones before it. `None` only if there are problems.
+/// What the tunnels before have, and no other one can.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    names: HashSet<String>,
+    hosts: HashSet<String>,
+    ports: HashSet<u16>,
+}
+
+/// Reads a tunnel, which may name `plugins` and have nothing that is `taken`. `None` only if there are problems.
 pub(super) fn tunnel(
     mut section: Section<'_>,
     plugins: &[PluginPart],
-    names: &mut HashSet<String>,
+    taken: &mut Taken,
     problems: &mut Problems,
 ) -> Option<Tunnel> {
     let name = section.text("name", problems);
@@ -32,7 +40,7 @@ pub(super) fn tunnel(
 
     let name = name.and_then(|text| {
         let name = text.parse(parse_name, problems)?;
-        if !names.insert(name.clone()) {
+        if !taken.names.insert(name.clone()) {
             problems.add(text.span.clone(), format_args!("there is another tunnel named {name:?}"));
         }
         Some(name)
@@ -46,7 +54,13 @@ pub(super) fn tunnel(
     let (kind, to) = match kind.value.as_str() {
         "http" => {
             only_for("tcp", "port", port, problems);
-            let host = host.and_then(|text| text.parse(parse_host, problems));
+            let host = host.and_then(|text| {
+                let host = text.parse(parse_host, problems)?;
+                if !taken.hosts.insert(host.clone()) {
+                    problems.add(text.span.clone(), format_args!("another tunnel has the host {host:?}"));
+                }
+                Some(host)
+            });
             let set_host = set_host.and_then(|text| text.parse(parse_set_host, problems));
             (TunnelKind::Http { host, set_host }, to?.parse(ServiceTarget::parse_http, problems))
         }
@@ -54,6 +68,11 @@ pub(super) fn tunnel(
             only_for("http", "host", host, problems);
             only_for("http", "set_host", set_host, problems);
             only_for("http", "plugins", named.first().cloned(), problems);
+            if let Some(port) = &port
+                && !taken.ports.insert(port.value)
+            {
+                problems.add(port.span.clone(), format_args!("another tunnel has the port {}", port.value));
+            }
             let port = port.map(|port| port.value);
             (TunnelKind::Tcp { port }, to?.parse(ServiceTarget::parse_tcp, problems))
         }

@@ -172,7 +172,7 @@ impl Talk {
         match message {
             Control::Registered(Registered { results }) => {
                 self.unanswered = self.unanswered.saturating_sub(results.len());
-                for change in self.instance.tunnels.answered(results) {
+                for change in self.instance.tunnels.answered(results, std::time::Instant::now()) {
                     self.tell(change);
                 }
                 Ok(())
@@ -245,7 +245,9 @@ impl Talk {
 
     /// Tells the server of tunnels that are there no more, are new, or are others.
     async fn tell_news(&mut self) -> Result<(), Over> {
-        let News { gone, register } = self.instance.tunnels.news(&self.told, Instant::now().into_std());
+        let News { moved, gone, register } =
+            self.instance.tunnels.news(&self.told, Instant::now().into_std());
+        self.register(moved).await?;
         self.told.retain(|id, _| !gone.contains(id));
         for ids in gone.chunks(REGISTRATIONS_MAX) {
             self.send(Unregister { ids: ids.to_vec() }).await?;

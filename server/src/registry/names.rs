@@ -167,6 +167,15 @@ impl Names {
         self.look(name, is_mine).unwrap_or(false)
     }
 
+    /// Whether `member` is the only one of its principal behind `name`.
+    pub(super) fn is_only_by(&self, name: &Name, member: &Member) -> bool {
+        let is_only = |entry: &Entry| {
+            let mut mine = entry.holding.members().iter().filter(|it| it.principal == member.principal);
+            mine.next() == Some(member) && mine.next().is_none()
+        };
+        self.look(name, is_only).unwrap_or(false)
+    }
+
     /// What [`Names::claim`] would do.
     #[must_use]
     pub fn decide(&self, name: &Name, claim: &Claim, now: Instant) -> Decision {

@@ -1,6 +1,6 @@
 //! Registrations: an instance asks for names and ports, and gives them back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -79,6 +79,11 @@ impl Registered {
     pub(super) fn tunnel(&self) -> &str {
         &self.asked.name
     }
+
+    /// Whether both serve the same service of a group by the same number.
+    fn serves_the_same(&self, other: &Self) -> bool {
+        self.group == other.group && self.tunnel() == other.tunnel() && self.service == other.service
+    }
 }
 
 /// Why a registration is refused; the client shows it to a person.
@@ -118,16 +123,18 @@ struct Wanted {
 }
 
 impl Registry {
-    /// Answers the registrations of a session, each for itself. The same one again gets the same answer.
+    /// Answers the registrations of a session, each for itself. The same one again gets the same answer. A name that one of
+    /// the instance's own has moves to the one that asks for it, and visitors find it throughout.
     pub fn register(&self, live: &Live, items: Vec<Registration>, now: Instant) -> Vec<RegistrationAnswer> {
         let mut state = self.state.lock();
         let grants = self.identity.book().grants(&live.login.principal, &self.naming().domain);
         let grants = grants.unwrap_or_default();
-        items
+        let mut left = Vec::new();
+        let answers = items
             .into_iter()
             .map(|item| {
                 let id = item.id;
-                let outcome = match self.register_one(&mut state, live, &grants, item, now) {
+                let outcome = match self.register_one(&mut state, live, &grants, item, &mut left, now) {
                     Ok(name) => Outcome::Granted { public: name.public(), url: self.url(&name) },
                     Err(Refused(code, text)) => {
                         if code == RegisterCode::OVER_QUOTA {
@@ -139,7 +146,11 @@ impl Registry {
                 };
                 RegistrationAnswer { id, outcome }
             })
-            .collect()
+            .collect();
+        if let Some(held) = state.instances.get(&InstanceKey::of(live)) {
+            left.iter().for_each(|registered| self.let_go(held, registered, now));
+        }
+        answers
     }
 
     /// Frees registrations of the session's instance at once; unknown ones are no matter.
@@ -149,7 +160,11 @@ impl Registry {
             return;
         }
         if let Some(held) = state.instances.get_mut(&InstanceKey::of(live)) {
-            ids.iter().for_each(|id| self.free(held, *id, now));
+            for id in ids {
+                if let Some(registered) = held.registrations.remove(id) {
+                    self.let_go(held, &registered, now);
+                }
+            }
         }
     }
 
@@ -162,12 +177,15 @@ impl Registry {
         }
     }
 
+    /// What the number stood for before, or the name belonged to, is `left`: it stays in place until the whole message is
+    /// answered, since another one of it may take the name.
     fn register_one(
         &self,
         state: &mut State,
         live: &Live,
         grants: &Grants,
         asked: Registration,
+        left: &mut Vec<Registered>,
         now: Instant,
     ) -> Result<Name, Refused> {
         let over = || Refused(RegisterCode::INTERNAL, "the session is over".to_owned());
@@ -180,11 +198,12 @@ impl Registry {
         match held.registrations.get(&asked.id) {
             Some(known) if known.asked == asked => return Ok(known.name.clone()),
             Some(known) if known.asks_for_the_same(&asked) => kept = Some(known.name.clone()),
-            Some(_) => self.free(held, asked.id, now),
+            Some(_) => left.extend(held.registrations.remove(&asked.id)),
             None => {}
         }
         let wanted = Wanted::new(live, grants, &asked)?;
         let claim = Claim { group: wanted.group.clone(), member: held.instance.member() };
+        let spare = self.spare(held, left);
         let name = match (kept, &asked.kind) {
             (Some(name), _) => name,
             (None, RegistrationKind::Http { host }) => {
@@ -192,20 +211,16 @@ impl Registry {
                 if self.configured.names(&name) {
                     return Err(Refused::in_use(&name));
                 }
-                self.within_quota(live, grants, Some(&name))?;
+                self.within_quota(live, grants, Some(&name), &spare)?;
                 name
             }
             (None, RegistrationKind::Tcp { port: Some(port) }) => {
-                self.port(live, grants, *port, &claim, now)?
+                self.port(live, grants, *port, &claim, &spare, now)?
             }
             (None, RegistrationKind::Tcp { port: None }) => {
-                self.pick(live, grants, &wanted.tunnel, &claim, now)?
+                self.pick(live, grants, &wanted.tunnel, &claim, &spare, now)?
             }
         };
-        if let Some(other) = held.id_of(&name).filter(|other| *other != wanted.id) {
-            let text = format!("registration {other} of this client has {} already", name.public());
-            return Err(Refused(RegisterCode::NAME_IN_USE, text));
-        }
         let service = Arc::new(ServiceName::Own(wanted.id));
         let behind = Behind::new(held.instance.clone(), service.clone());
         let bid = Bid {
@@ -220,6 +235,8 @@ impl Registry {
             Decision::Stale | Decision::InUse => return Err(Refused::in_use(&name)),
         }
         if let Some(held) = state.instances.get_mut(&InstanceKey::of(live)) {
+            let other = held.id_of(&name).filter(|other| *other != wanted.id);
+            left.extend(other.and_then(|other| held.registrations.remove(&other)));
             if let (GroupKey::Named(group), Name::Http(_)) = (&wanted.group, &name) {
                 self.groups.join(group, &wanted.tunnel, behind, wanted.allow);
                 self.names.tick();
@@ -255,6 +272,7 @@ impl Registry {
         grants: &Grants,
         port: u16,
         claim: &Claim,
+        spare: &BTreeSet<Name>,
         now: Instant,
     ) -> Result<Name, Refused> {
         if !grants.allows_port(port) {
@@ -265,7 +283,7 @@ impl Registry {
         if self.configured.names(&name) {
             return Err(Refused::in_use(&name));
         }
-        self.within_quota(live, grants, Some(&name))?;
+        self.within_quota(live, grants, Some(&name), spare)?;
         match self.names.decide(&name, claim, now) {
             Decision::Stale | Decision::InUse => return Err(Refused::in_use(&name)),
             Decision::Take | Decision::Keep | Decision::Join | Decision::TakeOver { .. } => {}
@@ -281,6 +299,7 @@ impl Registry {
         grants: &Grants,
         tunnel: &str,
         claim: &Claim,
+        spare: &BTreeSet<Name>,
         now: Instant,
     ) -> Result<Name, Refused> {
         let hash = self.naming().key.for_port(&live.login.principal, live.login.client, tunnel);
@@ -290,10 +309,11 @@ impl Registry {
                 "no port is granted that could be picked; ask for one with --port",
             ));
         }
-        self.within_quota(live, grants, None)?;
+        self.within_quota(live, grants, None, spare)?;
         for port in ports {
             let name = Name::Tcp(port);
-            if self.configured.names(&name) || self.names.decide(&name, claim, now) != Decision::Take {
+            let is_free = spare.contains(&name) || self.names.decide(&name, claim, now) == Decision::Take;
+            if self.configured.names(&name) || !is_free {
                 continue;
             }
             match self.ports.open(port) {
@@ -307,22 +327,39 @@ impl Registry {
         Err(Refused(RegisterCode::PORT_UNAVAILABLE, text))
     }
 
+    /// The names that only `held` has of its principal, and gives back in a moment: none of its registrations has them any more.
+    fn spare(&self, held: &Held, left: &[Registered]) -> BTreeSet<Name> {
+        let member = held.instance.member();
+        let is_spare = |name: &&Name| held.id_of(name).is_none() && self.names.is_only_by(name, &member);
+        left.iter().map(|registered| &registered.name).filter(is_spare).cloned().collect()
+    }
+
     /// Whether the principal may have `name`, or any further one. What it holds already, with whatever client, is none
-    /// more.
-    fn within_quota(&self, live: &Live, grants: &Grants, name: Option<&Name>) -> Result<(), Refused> {
+    /// more, and what is `spare` is none.
+    fn within_quota(
+        &self,
+        live: &Live,
+        grants: &Grants,
+        name: Option<&Name>,
+        spare: &BTreeSet<Name>,
+    ) -> Result<(), Refused> {
         let (principal, quota) = (&live.login.principal, grants.quotas.names);
-        if self.names.count(principal) < quota || name.is_some_and(|name| self.names.holds(name, principal)) {
+        let given_back = u32::try_from(spare.len()).unwrap_or(u32::MAX);
+        let is_held = |name: &Name| self.names.holds(name, principal) && !spare.contains(name);
+        if self.names.count(principal).saturating_sub(given_back) < quota || name.is_some_and(is_held) {
             return Ok(());
         }
         let text = format!("{principal} holds {quota} names, which is all it may have");
         Err(Refused(RegisterCode::OVER_QUOTA, text))
     }
 
-    fn free(&self, held: &mut Held, id: u32, now: Instant) {
-        if let Some(registered) = held.registrations.remove(&id) {
-            let member = held.instance.member();
-            self.names.leave(&registered.name, &member, Leaving::Unregistered, now);
-            self.leave_group(&held.instance, &registered);
+    /// Gives back what a registration of `held` had that is there no more, unless another one of it has it now.
+    fn let_go(&self, held: &Held, registered: &Registered, now: Instant) {
+        if held.id_of(&registered.name).is_none() {
+            self.names.leave(&registered.name, &held.instance.member(), Leaving::Unregistered, now);
+        }
+        if !held.registered().any(|other| other.serves_the_same(registered)) {
+            self.leave_group(&held.instance, registered);
         }
     }
 

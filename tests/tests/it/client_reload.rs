@@ -86,6 +86,55 @@ async fn a_service_that_moves_ten_times_loses_no_request() {
 }
 
 #[tokio::test]
+async fn a_tunnel_that_is_called_otherwise_loses_no_request() {
+    let turns = if std::env::var_os("TUNNEL_FULL").is_some() { 300 } else { 40 };
+    let (app, ssh) = (HttpService::start().await, TcpService::echo().await);
+    let (server, home) = (Tunneld::start().await, Home::new());
+    let (port, to) = (nobody().port(), app.addr());
+    let http = |name: &str, host: &str| {
+        format!("[[tunnel]]\nname = \"{name}\"\nkind = \"http\"\nhost = \"{host}\"\nto = \"{to}\"\n")
+    };
+    // One HTTP tunnel and one of TCP are called otherwise each time, and two that stay change their hosts.
+    let config = |turn: usize| {
+        let (left, right) = if turn % 2 == 0 { ("left", "right") } else { ("right", "left") };
+        let ssh = format!(
+            "[[tunnel]]\nname = \"ssh-{turn}\"\nkind = \"tcp\"\nport = {port}\nto = \"{}\"\n",
+            ssh.addr()
+        );
+        [http(&format!("app-{turn}"), "app"), http("one", left), http("two", right), ssh].concat()
+    };
+    let _client = home.run(&server.join(), &config(0));
+    let hosts = ["app.localhost", "left.localhost"];
+    for host in hosts {
+        server.serves(host, SOON).await;
+    }
+    server.has_sessions(SESSIONS, SOON).await;
+    let door = server.listen().http;
+    let loads = hosts.map(|host| Load::on(door, host, 150));
+    for turn in 1..=turns {
+        home.write("tunnelc.toml", &config(turn));
+        assert_eq!(reload(&home).await["outcome"], "applied");
+        let renamed = async || {
+            let names = server.status().await["names"].clone();
+            let all = names.as_array().unwrap();
+            let has = |name: String| all.iter().any(|it| it["service"] == *name && it["state"] == "live");
+            (has(format!("app-{turn}")) && has(format!("ssh-{turn}"))).then_some(())
+        };
+        until(&format!("renamed {turn} times"), SOON, renamed).await;
+        let mut open = Raw::open((door.ip(), port).into()).await;
+        open.send("hello").await;
+        assert_eq!(open.exactly(5).await, b"hello");
+    }
+    for load in loads {
+        let asked = load.asked();
+        println!("{asked} requests while the tunnels were renamed {turns} times");
+        assert_eq!(load.end().await, [""; 0], "of {asked}");
+    }
+    let names = server.status().await["names"].as_array().unwrap().len();
+    assert_eq!(names, 4, "what moved is there once");
+}
+
+#[tokio::test]
 async fn however_the_file_is_changed_it_is_noticed() {
     let (one, other) = (HttpService::start().await, HttpService::start().await);
     let (server, home) = (Tunneld::start().await, Home::new());
