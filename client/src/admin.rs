@@ -38,9 +38,15 @@ pub(crate) fn router(running: Arc<Running>) -> Router {
         .route(RELOAD, post(async move || Json(reloaded(&asked.reload_for("tunnelc reload").await))))
 }
 
-/// Starts the drain, and says how it went if that is known soon.
+/// Starts the drain or moves its deadline, and says how it went if that is known soon.
 async fn drained(drain: &Drain, asked: &Value) -> Value {
-    drain.ask(asked["deadline_ms"].as_u64().map(Duration::from_millis));
+    let deadline = asked["deadline_ms"].as_u64();
+    let moved = deadline.filter(|_| drain.is_draining());
+    drain.ask(deadline.map(Duration::from_millis));
+    if moved.is_some() {
+        let in_progress = drain.in_progress();
+        return json!({ "state": "draining", "in_progress": in_progress, "cut": 0, "moved_to_ms": moved });
+    }
     match timeout(DRAIN_WAIT, drain.ended()).await {
         Err(_) => json!({ "state": "draining", "in_progress": drain.in_progress(), "cut": 0 }),
         Ok(Drained::Clean) => json!({ "state": "drained", "in_progress": 0, "cut": 0 }),

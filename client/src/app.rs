@@ -203,10 +203,9 @@ async fn end(instance: &Instance) {
     instance.registered.close();
     let _ = drain.now.run_until_cancelled(timeout(UNREGISTER, instance.registered.wait())).await;
     let deadline = if instance.mode == Mode::AdHoc { AD_HOC_DRAIN } else { SERVICE_DRAIN };
-    let deadline = drain.patience(deadline);
     let in_progress = drain.in_progress();
     if in_progress > 0 {
-        instance.events.tell(Event::Ending { in_progress, limit: deadline });
+        instance.events.tell(Event::Ending { in_progress, limit: drain.patience(deadline) });
     }
     drain.finish(deadline).await;
 }

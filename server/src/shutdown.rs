@@ -16,19 +16,36 @@ const FAREWELL: Duration = Duration::from_millis(800);
 /// way, and one that finds its connection closed is lost.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
 
-/// The end: clients are told, work in progress finishes or is cut after `patience`, and every session hears goodbye.
+/// The end: clients are told, work in progress finishes or is cut after `patience`, or when the operator says so, and every
+/// session hears goodbye.
 pub(crate) async fn finish(registry: &Registry, drain: &Drain, patience: Duration) {
-    let patience = drain.patience(patience);
-    for live in registry.sessions() {
-        live.drain(patience, DrainCause::Shutdown);
-    }
-    let mut rest = patience;
-    if drain.lingers() {
-        // Those that were taken in a moment ago count only once it is known what they want.
-        drain.now.run_until_cancelled(sleep(LINGER.min(patience))).await;
-        rest = patience.saturating_sub(LINGER);
-    }
-    match drain.finish(rest).await {
+    let mut moves = drain.moves();
+    let tell = || {
+        for live in registry.sessions() {
+            live.drain(drain.patience(patience), DrainCause::Shutdown);
+        }
+    };
+    tell();
+    let end = async {
+        let mut rest = patience;
+        if drain.lingers() {
+            // Those that were taken in a moment ago count only once it is known what they want.
+            drain.now.run_until_cancelled(sleep(LINGER.min(patience))).await;
+            rest = patience.saturating_sub(LINGER);
+        }
+        drain.finish(rest).await
+    };
+    let follow = async {
+        while moves.changed().await.is_ok() {
+            tell();
+        }
+    };
+    let ended = tokio::select! {
+        ended = end => ended,
+        // Nobody moves it any more.
+        () = follow => drain.finish(patience).await,
+    };
+    match ended {
         Drained::Clean => tracing::info!("all work is finished"),
         Drained::Cut(left) => tracing::warn!(left, "work in progress was cut"),
     }

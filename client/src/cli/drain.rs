@@ -1,9 +1,11 @@
 //! `tunnelc drain`.
 
+use std::time::Duration;
+
 use argh::{ArgsInfo, FromArgs};
 use http::Method;
 use ops::admin::{self, AdminError};
-use ops::cli::Exit;
+use ops::cli::{Exit, print_error};
 use serde_json::{Value, json};
 
 use super::globals::Globals;
@@ -20,7 +22,8 @@ use crate::admin::{DRAIN, DRAIN_ANSWER};
     note = "Returns when it has ended. --state says which one."
 )]
 pub(super) struct Drain {
-    /// what is left after it is cut, as in 30s or 10m; default: 30s, or 2s for tunnelc http, tcp and forward
+    /// what is left after it is cut, as in 30s or 10m; default: 30s, or 2s for tunnelc http, tcp and forward. Of one that drains
+    /// already, from now on
     #[argh(option, arg_name = "span")]
     deadline: Option<String>,
     /// as JSON
@@ -36,7 +39,7 @@ impl Drain {
         let socket = state.file(admin::SOCKET);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
-        let asked =
+        let mut asked =
             json!({ "deadline_ms": deadline.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)) });
         loop {
             let answer = admin::call_within(DRAIN_ANSWER, &socket, Method::POST, DRAIN, Some(&asked));
@@ -48,7 +51,15 @@ impl Drain {
                 )),
                 error => Exit::failed(error),
             })?;
+            if let Some(ms) = drained["moved_to_ms"].as_u64() {
+                let (left, within) = (&drained["in_progress"], Duration::from_millis(ms));
+                print_error(&format!(
+                    "tunnelc is draining already: what is left of {left} requests and connections is cut in {within:?} now\n"
+                ));
+            }
             if drained["state"] == "draining" {
+                // It has its deadline; what is left to ask is how it goes.
+                asked = json!({});
                 continue;
             }
             let text = match drained["cut"].as_u64() {

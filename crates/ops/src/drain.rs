@@ -1,15 +1,19 @@
 //! Drain: no new work, finish old work, with a deadline.
 
+use std::future::pending;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::SetOnce;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{SetOnce, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::signals::Shutdown;
+
+/// The longest that a drain may be asked to take: clocks do not go as far as a number of seconds does.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What every part of a program listens to in order to end. A clone is the same drain.
 ///
@@ -28,7 +32,8 @@ pub struct Drain {
 /// How a drain goes, where that differs from the usual.
 #[derive(Debug, Default)]
 struct Course {
-    patience: OnceLock<Duration>,
+    /// When work is cut, where somebody has said so.
+    until: watch::Sender<Option<Instant>>,
     linger: OnceLock<Duration>,
     ended: SetOnce<Drained>,
 }
@@ -69,14 +74,19 @@ impl Drain {
         }
     }
 
-    /// Starts the drain; where nobody has said so before, work is given [this long](Self::patience), and not as long as
-    /// usual.
+    /// Starts the drain; work is given [this long](Self::patience) from now on, and not as long as usual. The last word counts,
+    /// also of a drain that goes on.
     pub fn ask(&self, patience: Option<Duration>) {
-        if let Some(patience) = patience {
-            // The first word counts.
-            let _ = self.course.patience.set(patience);
+        if let Some(until) = patience.and_then(|it| Instant::now().checked_add(it.min(LONGEST))) {
+            self.course.until.send_replace(Some(until));
         }
         self.start.cancel();
+    }
+
+    /// Changes when somebody says anew how long work may go on.
+    #[must_use]
+    pub fn moves(&self) -> watch::Receiver<Option<Instant>> {
+        self.course.until.subscribe()
     }
 
     /// Connections without a request are not closed when the drain starts, but this much later: a request may be on its
@@ -124,14 +134,15 @@ impl Drain {
         self.start.is_cancelled()
     }
 
-    /// Starts the drain if nobody has, waits until all work is done, at most `deadline`, and cuts
-    /// what is left.
-    pub async fn finish(&self, deadline: Duration) -> Drained {
+    /// Starts the drain if nobody has, waits until all work is done, at most for `usual` or as long as was asked for, and
+    /// cuts what is left.
+    pub async fn finish(&self, usual: Duration) -> Drained {
         self.start.cancel();
         self.work.close();
         let cut = tokio::select! {
             biased;
-            done = timeout(deadline, self.work.wait()) => done.is_err(),
+            () = self.work.wait() => false,
+            () = self.deadline(usual) => true,
             () = self.now.cancelled() => true,
         };
         let left = self.in_progress();
@@ -142,9 +153,30 @@ impl Drain {
         ended
     }
 
-    /// How long work may go on: what was asked for, or else the `usual`.
+    /// How long work may go on from now: what is left of what was asked for, or else the `usual`.
     pub fn patience(&self, usual: Duration) -> Duration {
-        self.course.patience.get().copied().unwrap_or(usual)
+        let until = *self.course.until.borrow();
+        until.map_or(usual, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits until work is to be cut, wherever that is moved to meanwhile.
+    async fn deadline(&self, usual: Duration) {
+        let mut moves = self.moves();
+        let usual = Instant::now().checked_add(usual);
+        loop {
+            let until = moves.borrow_and_update().or(usual);
+            let over = async {
+                match until {
+                    Some(until) => sleep_until(until).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = over => return,
+                // It is as long as this drain is.
+                Ok(()) = moves.changed() => {}
+            }
+        }
     }
 }
 
@@ -176,22 +208,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_asks_first_says_how_long_it_may_take() {
-        let drain = Drain::new();
-        let _work = drain.work();
-        drain.ask(Some(Duration::from_secs(3)));
-        drain.ask(Some(LONG));
-        let (began, listener) = (tokio::time::Instant::now(), drain.apart());
-        let (ended, heard) = tokio::join!(drain.finish(drain.patience(LONG)), listener.ended());
-        assert_eq!((ended, heard), (Drained::Cut(1), Drained::Cut(1)));
-        assert_eq!(began.elapsed().as_secs(), 3);
+    async fn whoever_asks_last_says_how_long_it_may_take() {
+        for (first, second, takes) in [(3600, 3, 5), (3, 3600, 3602), (u64::MAX, 1, 3)] {
+            let drain = Drain::new();
+            let _work = drain.work();
+            drain.ask(Some(Duration::from_secs(first)));
+            let (began, listener) = (Instant::now(), drain.apart());
+            let again = async {
+                sleep(Duration::from_secs(2)).await;
+                listener.ask(Some(Duration::from_secs(second)));
+                // Who has nothing to say moves nothing.
+                listener.ask(None);
+            };
+            let (ended, heard, ()) =
+                tokio::join!(drain.finish(Duration::from_secs(1)), listener.ended(), again);
+            assert_eq!((ended, heard), (Drained::Cut(1), Drained::Cut(1)));
+            assert_eq!(began.elapsed().as_secs(), takes);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn idle_connections_linger_where_somebody_else_goes_on() {
         let (usual, handed) = (Drain::new(), Drain::new());
         handed.linger(Duration::from_secs(5));
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         usual.ask(None);
         handed.ask(None);
         usual.idle_ends().await;

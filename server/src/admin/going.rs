@@ -38,7 +38,7 @@ pub struct Drain {
     pub deadline_seconds: Option<u64>,
 }
 
-/// Answer of `POST /v1/drain`, after 20 s at the latest.
+/// Answer of `POST /v1/drain`, after 20 s at the latest; at once if it moves the deadline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drained {
     /// `draining` or `drained`.
@@ -47,6 +47,9 @@ pub struct Drained {
     pub in_progress: usize,
     /// Requests and connections that were cut.
     pub cut: usize,
+    /// It was draining before, and what is left is cut after so many seconds now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_to_seconds: Option<u64>,
 }
 
 /// Answer of `POST /v1/upgrade`.
@@ -60,23 +63,28 @@ pub struct Upgraded {
     pub moved: usize,
 }
 
-/// Starts the drain, and says how it went if that is known soon.
+/// Starts the drain or moves its deadline, and says how it went if that is known soon.
 pub(super) async fn drain(State(admin): State<Arc<Admin>>, Json(asked): Json<Drain>) -> Answer<Drained> {
     if asked.deadline_seconds.is_some_and(|seconds| seconds > DEADLINE_MAX) {
         return Err(wrong("a drain may take 7 days at most; nothing was begun"));
     }
-    if admin.drain.is_draining() && asked.deadline_seconds.is_some() {
-        let text = "the server is draining already; a second SIGTERM ends it at once";
-        return Err(Problem::new(StatusCode::CONFLICT, "draining", text));
-    }
-    tracing::info!(deadline = asked.deadline_seconds, "drain: the operator asks for it");
+    let moved_to_seconds = asked.deadline_seconds.filter(|_| admin.drain.is_draining());
+    tracing::info!(
+        deadline = asked.deadline_seconds,
+        moved = moved_to_seconds.is_some(),
+        "drain: the operator asks for it"
+    );
     admin.drain.ask(asked.deadline_seconds.map(Duration::from_secs));
+    if moved_to_seconds.is_some() {
+        let (state, in_progress) = (DRAINING.to_owned(), admin.drain.in_progress());
+        return Ok(Json(Drained { state, in_progress, cut: 0, moved_to_seconds }));
+    }
     let (state, in_progress, cut) = match timeout(DRAIN_WAIT, admin.drain.ended()).await {
         Err(_) => (DRAINING, admin.drain.in_progress(), 0),
         Ok(Ended::Clean) => ("drained", 0, 0),
         Ok(Ended::Cut(cut)) => ("drained", 0, cut),
     };
-    Ok(Json(Drained { state: state.to_owned(), in_progress, cut }))
+    Ok(Json(Drained { state: state.to_owned(), in_progress, cut, moved_to_seconds: None }))
 }
 
 pub(super) async fn upgrade(State(admin): State<Arc<Admin>>) -> Result<Json<Upgraded>, Problem> {

@@ -1,7 +1,7 @@
 //! `tunneld drain`.
 
 use argh::{ArgsInfo, FromArgs};
-use ops::cli::Exit;
+use ops::cli::{Exit, print_error};
 
 use super::ask::{self, Server};
 use super::duration;
@@ -13,10 +13,11 @@ use crate::admin::going;
     subcommand,
     name = "drain",
     example = "Before maintenance; returns when the server has ended:\n$ tunneld drain",
-    example = "Downloads and terminals get ten minutes:\n$ tunneld drain --deadline 10m"
+    example = "Downloads and terminals get ten minutes:\n$ tunneld drain --deadline 10m",
+    example = "No, that is too long, while it drains:\n$ tunneld drain --deadline 10s"
 )]
 pub(super) struct Drain {
-    /// what is left after it is cut, as in 30s or 10m (default: timeouts.drain)
+    /// what is left after it is cut, as in 30s or 10m (default: timeouts.drain); of a server that drains already, from now on
     #[argh(option, arg_name = "SPAN", from_str_fn(duration::seconds))]
     deadline: Option<u64>,
     /// as JSON
@@ -30,6 +31,12 @@ impl Drain {
         loop {
             let answer = server.post_within(going::DRAIN_ANSWER, "/v1/drain", &asked)?;
             let drained: going::Drained = ask::read(answer.clone())?;
+            if let Some(seconds) = drained.moved_to_seconds {
+                print_error(&format!(
+                    "the server is draining already: what is left of {} requests and connections is cut in {seconds} s now\n",
+                    drained.in_progress
+                ));
+            }
             if drained.state == going::DRAINING {
                 // It has its deadline; what is left to ask is how it goes.
                 asked.deadline_seconds = None;

@@ -308,6 +308,40 @@ async fn a_drain_says_what_its_deadline_has_cut() {
     assert_eq!(held.rest(SOON).await.1, End::Reset);
 }
 
+/// Whoever said ten minutes may say half a second later on, of either program.
+#[tokio::test]
+async fn the_deadline_of_a_drain_that_goes_on_can_be_moved() {
+    for which in ["server", "client"] {
+        let everything = Everything::up().await;
+        let mut held = Raw::open(everything.port().await.unwrap()).await;
+        held.send("x").await;
+        assert_eq!(held.exactly(1).await, b"x");
+        let drain = async |deadline: &str| match which {
+            "server" => everything.server.admin(&["drain", "--deadline", deadline]).await,
+            _ => everything.home.command(&["drain", "--deadline", deadline]).await,
+        };
+        let again = async {
+            let begun = async || {
+                let said = match which {
+                    "server" => everything.server.program.said(),
+                    _ => everything.client.said(),
+                };
+                (said.contains("the operator asks for it") || said.contains("waiting for work in progress")).then_some(())
+            };
+            until("it drains", SOON, begun).await;
+            drain("1s").await
+        };
+        let (first, second) = tokio::join!(drain("10m"), again);
+        for done in [&first, &second] {
+            assert_eq!(done.code, Some(0), "{which}: {}", done.text());
+            assert!(done.stdout.contains("1 requests and connections were cut"), "{}", done.text());
+        }
+        assert!(second.text().contains("draining already") && second.text().contains("1"), "{}", second.text());
+        assert!(!first.text().contains("draining already"), "{}", first.text());
+        assert_eq!(held.rest(SOON).await.1, End::Reset);
+    }
+}
+
 /// D08: sessions are replaced again and again under load, and nobody notices; a download stays where it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d08_sessions_are_rotated_and_nobody_notices() {
