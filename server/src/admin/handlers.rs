@@ -9,13 +9,14 @@ use axum::response::Json;
 use ops::admin::Problem;
 use policy::grant::{Grants, Quotas};
 use policy::principal::Principal;
+use tokio::task::JoinError;
 
 use super::api::{
     CredentialInfo, Invite, Invited, ListenInfo, PrincipalInfo, Principals, Revoke, Revoked, Sessions, Status,
 };
 use super::{Admin, Routes, VERSION};
 use crate::identity::{
-    Book, BookError, Change, Credential, DEFAULT, JoinMaker, NewGrants, Which, is_default, unix_seconds,
+    Book, BookError, Change, Credential, DEFAULT, JoinMaker, NewGrants, Revocation, Which, is_default, unix_seconds,
 };
 
 /// The word for a mistake in what was asked: the command exits as for wrong usage.
@@ -113,16 +114,29 @@ pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Json(asked): Json<Re
     let which = Which::parse(credential.as_deref()).ok_or_else(|| {
         wrong("--credential wants the id of a credential, or the SHA-256 fingerprint of a certificate")
     })?;
-    let (whose, of) = (name.clone(), which.clone());
+    let (identity, whose, of) = (admin.identity.clone(), name.clone(), which.clone());
     let at = unix_seconds(SystemTime::now());
     // First the book: a login that is under way finds its credential gone.
-    let gone = change(&admin, move |book| book.revoke(&whose, &of, at)).await?;
+    let revoked = tokio::task::spawn_blocking(move || identity.revoke(&whose, &of, at)).await;
+    let Revocation { gone, unkept } = changed(revoked)?;
     let principal = Principal::parse(&name).map_err(|error| wrong(error.to_string()))?;
     let sessions = admin.registry.revoke(&principal, &which, Instant::now());
-    if is_default(&principal) {
-        JoinMaker::forget_default(&admin.state).map_err(|error| failed(error.to_string()))?;
-    }
     tracing::info!(%principal, credential = credential.as_deref(), sessions, "revoked");
+    if let Some(error) = unkept {
+        tracing::error!(%principal, %error, "what is revoked is not kept: a restart would let it in again");
+        return Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "not-kept",
+            format!(
+                "{name} is shut out and its {sessions} sessions are ended, but that does not last: {error}. A restart or an upgrade would let it in again until it is kept; say the same again then"
+            ),
+        ));
+    }
+    if is_default(&principal) {
+        JoinMaker::forget_default(&admin.state).map_err(|error| {
+            failed(format!("{name} is revoked for good, but its useless join string is still there: {error}"))
+        })?;
+    }
     let certificate = match which {
         Which::Certificate(fingerprint) => Some(fingerprint.to_string()),
         Which::All | Which::Key(_) => None,
@@ -137,7 +151,12 @@ async fn change<T: Send + 'static>(
     edit: impl FnOnce(&mut Book) -> Result<T, BookError> + Send + 'static,
 ) -> Result<T, Problem> {
     let identity = admin.identity.clone();
-    match tokio::task::spawn_blocking(move || identity.change(edit)).await {
+    changed(tokio::task::spawn_blocking(move || identity.change(edit)).await)
+}
+
+/// What has become of a change.
+fn changed<T>(result: Result<Result<T, Change>, JoinError>) -> Result<T, Problem> {
+    match result {
         Ok(Ok(changed)) => Ok(changed),
         Ok(Err(Change::Book(error @ (BookError::Default | BookError::Configured(_))))) => {
             Err(wrong(error.to_string()))

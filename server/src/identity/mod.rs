@@ -22,7 +22,7 @@ pub use means::{Means, Which};
 pub use principals::{GrantError, Granted, NewGrants};
 pub use server_key::{NEAR, ServerKey};
 pub use state_key::StateKey;
-pub use store::{Change, Proved, Store};
+pub use store::{Change, Proved, Revocation, Store};
 pub use written::Written;
 
 use std::path::PathBuf;

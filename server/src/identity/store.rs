@@ -15,6 +15,7 @@ use transport::login_key::{LoginKey, PublicKey};
 use super::IdentityError;
 use super::book::{Book, BookError};
 use super::credentials::{Admit, Credential, Refusal};
+use super::means::Which;
 
 /// The file in the state directory.
 const FILE: &str = "credentials.json";
@@ -27,6 +28,8 @@ pub struct Store {
     /// One change at a time; held while the disk writes.
     writing: Mutex<()>,
     used: AtomicBool,
+    /// Something is revoked that the disk does not know yet.
+    unkept: AtomicBool,
     /// Nobody's: a login with an unknown credential costs what one with a known credential costs.
     nobody: PublicKey,
 }
@@ -43,6 +46,15 @@ pub enum Change {
     /// It could not be written down; a defect of ours.
     #[error("the book can not be written: {0}")]
     Document(String),
+}
+
+/// What was revoked. It is in force, whatever the disk says.
+#[derive(Debug)]
+pub struct Revocation {
+    /// The keys that are no more.
+    pub gone: Vec<CredentialId>,
+    /// Why it is not kept for a restart, if it is not. It is tried again until it is.
+    pub unkept: Option<StateDirError>,
 }
 
 /// A client that has proved who it is.
@@ -66,6 +78,7 @@ impl Store {
             book: ArcSwap::from_pointee(book),
             writing: Mutex::new(()),
             used: AtomicBool::new(false),
+            unkept: AtomicBool::new(false),
             nobody: LoginKey::from_seed(&rand::random())?.public()?,
         })
     }
@@ -109,6 +122,39 @@ impl Store {
         Ok(result)
     }
 
+    /// Revokes `which` of `name`'s at `now`, at once, though the disk may not take it; to say it again tries that again. Blocks
+    /// for as long as the disk does.
+    ///
+    /// # Errors
+    /// [`Change`]; nothing has changed.
+    pub fn revoke(&self, name: &str, which: &Which, now: u64) -> Result<Revocation, Change> {
+        let _writing = self.writing.lock();
+        let mut book = Book::clone(&self.book.load());
+        let gone = match book.revoke(name, which, now) {
+            Ok(gone) => gone,
+            Err(error) => self.revoked_but_unkept(name, which, now).ok_or(error)?,
+        };
+        let unkept = match self.write(&book) {
+            Ok(()) => None,
+            Err(Change::State(StateDirError::HandedOver)) => return Err(StateDirError::HandedOver.into()),
+            Err(Change::State(error)) => Some(error),
+            Err(error) => return Err(error),
+        };
+        self.unkept.store(unkept.is_some(), Ordering::Relaxed);
+        self.book.store(Arc::new(book));
+        Ok(Revocation { gone, unkept })
+    }
+
+    /// What was revoked before and is still on the disk, if that is `which` of `name`'s.
+    fn revoked_but_unkept(&self, name: &str, which: &Which, now: u64) -> Option<Vec<CredentialId>> {
+        if !self.unkept.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut kept = read(&self.state).ok()?;
+        kept.configure(self.book.load().configured().map(|(name, grants)| (name.clone(), grants.clone())));
+        kept.revoke(name, which, now).ok()
+    }
+
     /// Checks a login: that the holder of `id`'s key signed `message`, and that it may come in as `client`.
     ///
     /// # Errors
@@ -136,12 +182,14 @@ impl Store {
         self.used.store(true, Ordering::Relaxed);
     }
 
-    /// Writes down which credentials were used since the last time, if any were. Blocks for as long as the disk does.
+    /// Writes down which credentials were used since the last time, if any were, and what is revoked and not kept yet. Blocks
+    /// for as long as the disk does.
     ///
     /// # Errors
     /// The disk's; it is tried again the next time.
     pub fn keep_used(&self) -> Result<(), Change> {
-        if self.state.is_handed_over() || !self.used.swap(false, Ordering::Relaxed) {
+        let has_news = self.used.swap(false, Ordering::Relaxed) || self.unkept.load(Ordering::Relaxed);
+        if self.state.is_handed_over() || !has_news {
             return Ok(());
         }
         let _writing = self.writing.lock();
@@ -150,7 +198,11 @@ impl Store {
 
     fn write(&self, book: &Book) -> Result<(), Change> {
         let bytes = book.to_json().map_err(Change::Document)?;
-        Ok(self.state.write_atomic(FILE, &bytes)?)
+        self.state.write_atomic(FILE, &bytes)?;
+        if self.unkept.swap(false, Ordering::Relaxed) {
+            tracing::info!("what was revoked while the disk took nothing is kept now");
+        }
+        Ok(())
     }
 }
 

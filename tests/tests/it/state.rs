@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tests::disk::Disk;
 use tests::fixture::HttpService;
 use tests::program::{Finished, Program, command, inside};
-use tests::tunnelc::{Home, SESSIONS};
+use tests::tunnelc::{Home, SESSIONS, Tunnelc};
 use tests::tunneld::Tunneld;
 use tests::wait::{SOON, until};
 
@@ -136,14 +136,52 @@ async fn a_damaged_file_of_a_client_is_refused_with_the_remedy_and_left_as_it_is
     server.has_sessions(SESSIONS, SOON).await;
 }
 
+/// Somebody with a tunnel who is to be shut out.
+struct Eve {
+    name: &'static str,
+    join: String,
+    client: Tunnelc,
+    _home: Home,
+}
+
+impl Eve {
+    async fn comes(server: &Tunneld, name: &'static str) -> Self {
+        let join = server.invite(name, &["--host", &format!("{name}.localhost")]).await;
+        let home = Home::new();
+        let client = home.http(&join, nobody(), &["--host", name]).await;
+        server.has_sessions(2 * SESSIONS, SOON).await;
+        Self { name, join, client, _home: home }
+    }
+}
+
+/// Who is revoked is cut off and stays so, and the operator hears that it does not last.
+async fn revoked_though_not_kept(server: &Tunneld, eve: &Eve, remedy: &str) {
+    let before = server.sessions().await;
+    for sessions in [SESSIONS, 0] {
+        let done = server.admin(&["revoke", eve.name]).await;
+        assert_eq!(done.code, Some(1), "{}", done.text());
+        let ended = format!("its {sessions} sessions are ended");
+        for part in [ended.as_str(), "does not last", remedy, "say the same again"] {
+            assert!(done.text().contains(part), "{part}: {}", done.text());
+        }
+    }
+    eve.client.program.says("revoked", SOON).await;
+    assert_eq!(server.sessions().await, before - SESSIONS);
+    let back = Home::new().command(&["http", "3000", "--join", &eve.join]).await;
+    assert_eq!(back.code, Some(3), "it does not come back: {}", back.text());
+    let unknown = server.admin(&["revoke", "nobody"]).await;
+    assert!(unknown.code == Some(1) && unknown.text().contains("nobody"), "{}", unknown.text());
+}
+
 /// What goes on while nothing can be written, in whichever way; `remedy`: what the operator is told.
-async fn nothing_is_lost_while(disk: &Disk, server: &Tunneld, join: &str, remedy: &str) {
+async fn nothing_is_lost_while(disk: &Disk, server: &Tunneld, join: &str, eve: &Eve, remedy: &str) {
     let refused = server.admin(&["invite", "carol"]).await;
     assert_eq!(refused.code, Some(1), "{}", refused.text());
     assert!(refused.text().contains(remedy), "{}", refused.text());
     let listed = server.admin(&["principals"]).await;
     assert!(listed.code == Some(0) && !listed.text().contains("carol"), "{}", listed.text());
     assert_eq!(server.visit(HOST, "/").await, 200);
+    revoked_though_not_kept(server, eve, remedy).await;
     // New clients come in, and are served.
     let (service, home) = (HttpService::start().await, Home::new());
     let mut other = home.http(join, service.addr(), &["--host", "other"]).await;
@@ -169,14 +207,18 @@ async fn a_disk_that_takes_nothing_costs_nothing_that_runs() {
     let _tunnel = client.http(&join, service.addr(), &["--host", "demo"]).await;
     server.has_sessions(SESSIONS, SOON).await;
 
+    let eve = Eve::comes(&server, "eve").await;
     disk.fill();
-    nothing_is_lost_while(&disk, &server, &join, "make room").await;
+    nothing_is_lost_while(&disk, &server, &join, &eve, "make room").await;
     disk.clear();
+    let kept = server.admin(&["revoke", "eve"]).await;
+    assert!(kept.code == Some(0) && kept.stdout.contains("sessions ended: 0"), "{}", kept.text());
     server.invite("carol", &[]).await;
     server.admin(&["revoke", "carol"]).await;
 
+    let eve = Eve::comes(&server, "mallory").await;
     disk.protect();
-    nothing_is_lost_while(&disk, &server, &join, "must be writable").await;
+    nothing_is_lost_while(&disk, &server, &join, &eve, "must be writable").await;
     server.kill();
     let start = async || {
         let tunneld = tunneld(&server.state(), &[]);
