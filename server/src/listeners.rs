@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use ops::sockets::Sockets;
+use ops::sockets::{PORT, Sockets};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::settings::Listen;
@@ -159,7 +159,7 @@ impl Listeners {
 /// The kernel's, for the first address that it refuses.
 pub(crate) fn bind_port(sockets: &Sockets, ips: &[IpAddr], port: u16) -> io::Result<Vec<Arc<TcpListener>>> {
     let addresses = ips.iter().map(|&ip| SocketAddr::new(ip, port));
-    addresses.map(|address| sockets.listen("port", address, || bind_one(address))).collect()
+    addresses.map(|address| sockets.listen(PORT, address, || bind_one(address))).collect()
 }
 
 /// Binds one address; `[::]` takes IPv4 as well, whatever the machine's default is.
@@ -235,7 +235,7 @@ mod tests {
         let opened = || {
             let socket = TcpListener::bind("127.0.0.1:0").unwrap();
             let asked = socket.local_addr().unwrap();
-            let label = Label { role: "http".to_owned(), asked, named: true };
+            let label = Label { role: "http".to_owned(), asked, named: true, lent: true };
             (asked, Sockets::inherited(vec![(label, socket)]))
         };
         let implied = Listen::standard(&["::".parse().unwrap()], 8080);

@@ -63,7 +63,7 @@ impl Activation {
         let labelled = self.0.into_iter().map(|(name, socket)| match socket.local_addr() {
             Ok(asked) => {
                 let named = ROLES.contains(&name.as_str());
-                Ok((Label { role: name, asked, named }, socket))
+                Ok((Label { role: name, asked, named, lent: true }, socket))
             }
             Err(error) => Err(ActivationError::NotTcp { name, error }),
         });

@@ -25,7 +25,13 @@ pub struct Label {
     /// The service manager has named it: it is the listener of that role wherever it is.
     #[serde(default)]
     pub named: bool,
+    /// It is the service manager's, which listens as long as it likes: nobody can bind its address anew.
+    #[serde(default)]
+    pub lent: bool,
 }
+
+/// The role of the ports that clients ask for.
+pub const PORT: &str = "port";
 
 /// All listening sockets of a process.
 #[derive(Debug, Default)]
@@ -37,6 +43,9 @@ pub struct Sockets {
 struct State {
     /// Inherited, and nobody's yet.
     inherited: Vec<(Label, TcpListener)>,
+    /// Those of the service manager, as long as this process lives: whoever is given one lets go of it some day, and somebody
+    /// else may ask for it then.
+    lent: Vec<(Label, Arc<TcpListener>)>,
     /// Those in use, and some that were.
     open: Vec<(Label, Weak<TcpListener>)>,
 }
@@ -44,8 +53,10 @@ struct State {
 impl Sockets {
     /// Those that were handed to this process.
     #[must_use]
-    pub fn inherited(inherited: Vec<(Label, TcpListener)>) -> Self {
-        Self { state: Mutex::new(State { inherited, ..State::default() }) }
+    pub fn inherited(all: Vec<(Label, TcpListener)>) -> Self {
+        let (lent, inherited): (Vec<_>, Vec<_>) = all.into_iter().partition(|(label, _)| label.lent);
+        let lent = lent.into_iter().map(|(label, socket)| (label, Arc::new(socket))).collect();
+        Self { state: Mutex::new(State { inherited, lent, ..State::default() }) }
     }
 
     /// The socket for `role` at the address `asked`, which does not block: the inherited one, or else what `bind` makes.
@@ -59,43 +70,59 @@ impl Sockets {
         asked: SocketAddr,
         bind: impl FnOnce() -> io::Result<TcpListener>,
     ) -> io::Result<Arc<TcpListener>> {
+        if let Some(lent) = self.state.lock().borrow(role, asked) {
+            lent.set_nonblocking(true)?;
+            return Ok(lent);
+        }
         let inherited = self.state.lock().take(role, asked);
         let socket = match inherited {
             Some(socket) => socket,
             None => bind()?,
         };
-        self.keep(Label { role: role.to_owned(), asked, named: false }, socket)
+        self.keep(Label { role: role.to_owned(), asked, named: false, lent: false }, socket)
     }
 
-    /// The sockets that the service manager calls `role`.
+    /// The socket in use for `role` that was asked for at the address `asked`.
+    #[must_use]
+    pub fn in_use(&self, role: &str, asked: SocketAddr) -> Option<Arc<TcpListener>> {
+        let state = self.state.lock();
+        let is_meant = |label: &Label| label.role == role && label.asked == asked;
+        let mut open = state.open.iter().filter(|(label, _)| is_meant(label));
+        open.find_map(|(_, socket)| socket.upgrade())
+    }
+
+    /// The sockets that the service manager calls `role`, as far as nobody has them.
     ///
     /// # Errors
     /// The kernel's.
     pub fn named(&self, role: &str) -> io::Result<Vec<Arc<TcpListener>>> {
-        let is_meant = |label: &Label| label.named && label.role == role;
-        let named: Vec<_> = std::iter::from_fn(|| self.state.lock().take_if(is_meant)).collect();
-        named.into_iter().map(|(label, socket)| self.keep(label, socket)).collect()
+        let state = self.state.lock();
+        let named = state.lent.iter().filter(|lent| is_free(lent) && lent.0.named && lent.0.role == role);
+        named.map(|(_, socket)| socket.set_nonblocking(true).map(|()| socket.clone())).collect()
     }
 
     /// Those that were inherited and are nobody's.
     #[must_use]
     pub fn unclaimed(&self) -> Vec<Label> {
-        self.state.lock().inherited.iter().map(|(label, _)| label.clone()).collect()
+        let state = self.state.lock();
+        let lent = state.lent.iter().filter(|lent| is_free(lent)).map(|(label, _)| label);
+        state.inherited.iter().map(|(label, _)| label).chain(lent).cloned().collect()
     }
 
-    /// Closes those that were inherited and are nobody's.
+    /// Closes those that were inherited and are nobody's, but for the service manager's.
     pub fn close_unclaimed(&self) {
         self.state.lock().inherited.clear();
     }
 
-    /// A further descriptor of every socket in use, for the next process.
+    /// A further descriptor of every socket in use, and of all of the service manager's, for the next process.
     ///
     /// # Errors
     /// The kernel's, for want of descriptors.
     pub fn all(&self) -> io::Result<Vec<(Label, TcpListener)>> {
         let state = self.state.lock();
         let open = state.open.iter().filter_map(|(label, socket)| Some((label, socket.upgrade()?)));
-        open.map(|(label, socket)| Ok((label.clone(), socket.try_clone()?))).collect()
+        let lent = state.lent.iter().map(|(label, socket)| (label, socket.clone()));
+        open.chain(lent).map(|(label, socket)| Ok((label.clone(), socket.try_clone()?))).collect()
     }
 
     fn keep(&self, label: Label, socket: TcpListener) -> io::Result<Arc<TcpListener>> {
@@ -108,7 +135,21 @@ impl Sockets {
     }
 }
 
+/// Whether nobody has it.
+fn is_free((_, socket): &(Label, Arc<TcpListener>)) -> bool {
+    Arc::strong_count(socket) == 1
+}
+
 impl State {
+    /// The one of the service manager's for `role` at the address `asked`.
+    fn borrow(&self, role: &str, asked: SocketAddr) -> Option<Arc<TcpListener>> {
+        let free = || self.lent.iter().filter(|lent| is_free(lent));
+        let at = |socket: &TcpListener| socket.local_addr().is_ok_and(|it| it == asked);
+        let same = free().find(|(label, socket)| label.role == role && at(socket));
+        let lent = same.or_else(|| free().find(|(_, socket)| at(socket)));
+        lent.map(|(_, socket)| socket.clone())
+    }
+
     /// The one that was asked for with the same words; or else, where a port was asked for, the one that is there.
     fn take(&mut self, role: &str, asked: SocketAddr) -> Option<TcpListener> {
         let same = |label: &Label| label.role == role && label.asked == asked;
@@ -181,13 +222,47 @@ mod tests {
     fn what_has_a_name_is_found_by_it_and_handed_on_with_it() {
         let socket = bind().unwrap();
         let at = socket.local_addr().unwrap();
-        let label = Label { role: "http".to_owned(), asked: at, named: true };
+        let label = Label { role: "http".to_owned(), asked: at, named: true, lent: true };
         let first = Sockets::inherited(vec![(label, socket)]);
         let named = first.named("http").unwrap();
         assert!(first.named("http").unwrap().is_empty());
         let second = Sockets::inherited(first.all().unwrap());
-        drop(named);
         assert!(second.named("tunnel").unwrap().is_empty());
         assert_eq!(address(&second.named("http").unwrap()[0]), at);
+        // It is there again when it is asked for again, whoever lets go of it meanwhile.
+        drop(named);
+        assert_eq!(address(&first.named("http").unwrap()[0]), at);
+        second.close_unclaimed();
+        assert_eq!(address(&second.named("http").unwrap()[0]), at);
+    }
+
+    #[test]
+    fn what_the_service_manager_has_opened_is_found_again_by_its_address() {
+        let manager = bind().unwrap();
+        let at = manager.local_addr().unwrap();
+        let label = Label { role: "db".to_owned(), asked: at, named: false, lent: true };
+        let sockets = Sockets::inherited(vec![(label, manager.try_clone().unwrap())]);
+        let bind_anew = || TcpListener::bind(at);
+        for _ in 0..2 {
+            let first = sockets.listen("tcp", at, bind_anew).unwrap();
+            assert!(sockets.unclaimed().is_empty());
+            // It is one listener's at a time.
+            assert_eq!(sockets.listen("port", at, bind_anew).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+            drop(first);
+            assert_eq!(sockets.unclaimed().len(), 1);
+        }
+        // The next process finds what nobody uses now, too.
+        let next = Sockets::inherited(sockets.all().unwrap());
+        assert_eq!(address(&next.listen("tcp", at, never).unwrap()), at);
+    }
+
+    #[test]
+    fn what_is_in_use_is_found_as_long_as_it_is() {
+        let sockets = Sockets::default();
+        let port = sockets.listen(PORT, any(), bind).unwrap();
+        assert!(Arc::ptr_eq(&sockets.in_use(PORT, any()).unwrap(), &port));
+        assert!(sockets.in_use("tcp", any()).is_none());
+        drop(port);
+        assert!(sockets.in_use(PORT, any()).is_none());
     }
 }
