@@ -1,10 +1,11 @@
 //! One listener with its sockets.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use ops::sockets::Sockets;
+use ops::sockets::{PORT, Sockets};
 use parking_lot::Mutex;
 use proxy::ingress::Gate;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,15 @@ struct State {
 pub(super) struct Socket {
     pub(super) place: Place,
     socket: Arc<TcpListener>,
+}
+
+impl Socket {
+    /// The one of the public port at `address` that a client has: it goes over as it is, with all who wait in its queue.
+    pub(super) fn of_port(sockets: &Sockets, address: SocketAddr) -> Option<Self> {
+        let socket = sockets.in_use(PORT, address)?;
+        let bound = socket.local_addr().ok()?;
+        Some(Self { place: Place { written: address, bound }, socket })
+    }
 }
 
 impl Drop for Listener {
@@ -94,9 +104,9 @@ impl Listener {
         Ok(())
     }
 
-    /// It can not be bound for now.
-    pub(super) fn is_down(&self, error: &BindError) {
-        self.state.lock().down = Some(error.to_string());
+    /// It can not be had for now: nobody listens there.
+    pub(super) fn is_down(&self, error: &impl Display) {
+        *self.state.lock() = State { sockets: Vec::new(), down: Some(error.to_string()) };
     }
 
     /// Why it is down; none if it is not.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use proxy::ingress::Entrance;
 
-use super::listener::Listener;
+use super::listener::{Listener, Socket};
 use super::plan::{Step, plan};
 use super::proven::Unproven;
 use super::role::Role;
@@ -94,7 +94,7 @@ impl NextListeners {
         let steps = plan(&places, &listens)?;
         let mut all = Vec::with_capacity(steps.len());
         for (Wanted { role, listen, key, proxy_protocol }, step) in wanted.into_iter().zip(steps) {
-            let (sockets, bind) = match step {
+            let (sockets, mut bind) = match step {
                 Step::Keep(index) => {
                     if let Some(listener) = open.get(index).cloned() {
                         all.push(NextListener::new(listener, proxy_protocol, None));
@@ -105,18 +105,36 @@ impl NextListeners {
             };
             let kept =
                 sockets.into_iter().filter_map(|(listener, socket)| open.get(listener)?.socket(socket));
-            let kept: Vec<_> = kept.collect();
+            let mut kept: Vec<_> = kept.collect();
+            let given_up = is_given_up(listen.port());
+            if matches!(role, Role::Tcp | Role::Tls) && given_up {
+                // As a client gives it up, so that nobody is refused meanwhile.
+                let addresses = bind.iter().flat_map(Listen::sockets);
+                let taken: Option<Vec<_>> =
+                    addresses.map(|address| Socket::of_port(&serving.sockets, address)).collect();
+                if let Some(taken) = taken {
+                    kept.extend(taken);
+                    bind = None;
+                }
+            }
             let listener = Listener::new(role, listen, key, serving.stop(role));
             if let Err(error) = listener.bind(&serving.sockets, kept, bind.as_ref()) {
-                let port = listener.listen.port();
-                let given_up = error.kind() == io::ErrorKind::AddrInUse && is_given_up(port);
-                if !given_up && !may_wait(start, role, &error) {
+                let waits = error.kind() == io::ErrorKind::AddrInUse && given_up;
+                if !waits && !may_wait(start, role, &error) {
                     return Err(error.into());
                 }
                 tracing::warn!(%error, "a listener is down, and tried again");
                 listener.is_down(&error);
             }
-            let beginning = serving.prepare(&listener)?;
+            let beginning = match serving.prepare(&listener) {
+                // The client has what it needs.
+                Err(error) if given_up => {
+                    tracing::warn!(%error, "a listener is down, and tried again");
+                    listener.is_down(&error);
+                    Beginning::default()
+                }
+                beginning => beginning?,
+            };
             all.push(NextListener::new(Arc::new(listener), proxy_protocol, Some(beginning)));
         }
         Ok(Self(all))

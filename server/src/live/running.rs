@@ -374,6 +374,9 @@ impl Running {
         for (entrance, next) in document.tcp.iter().zip(listeners.of(Role::Tcp)) {
             if let Some(address) = next.listener.address() {
                 relays.add_tcp(address, &entrance.to, metrics);
+                if !entrance.listen.proxy_protocol {
+                    relays.take_port(address);
+                }
             }
         }
         relays

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::listener::Listener;
 use super::role::Role;
 use crate::admission::{self, Door};
+use crate::listeners::BindError;
 use crate::registry::NoRoom;
 use crate::visitors::{Relayed, Visitors};
 
@@ -46,11 +47,29 @@ pub(crate) struct Serving {
     pub(crate) spawner: Spawner,
 }
 
-/// What a listener needs to begin.
+/// What a listener needs to begin; nothing while it is down.
+#[derive(Default)]
 pub(super) struct Beginning {
     sockets: Vec<TcpListener>,
     /// For relayed connections.
     permits: Option<Arc<Semaphore>>,
+}
+
+/// Why a listener that was down stays so for now.
+#[derive(Debug, thiserror::Error)]
+enum StillDown {
+    /// It can not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// There are too few descriptors for it.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+}
+
+/// The sockets of `listener` once more.
+fn clones(listener: &Listener) -> Result<Vec<TcpListener>, NoRoom> {
+    // What the system says if there are no descriptors.
+    listener.clones().map_err(|_| NoRoom)
 }
 
 impl Serving {
@@ -64,15 +83,24 @@ impl Serving {
 
     /// All that can fail before `listener` begins.
     pub(super) fn prepare(&self, listener: &Listener) -> Result<Beginning, NoRoom> {
-        // What the system says if there are no descriptors.
-        let sockets = listener.clones().map_err(|_| NoRoom)?;
-        let permits = match listener.role {
-            Role::Tcp | Role::Tls if !sockets.is_empty() => {
-                Some(self.visitors.room(sockets.len(), &listener.stop).ok_or(NoRoom)?)
-            }
-            _ => None,
-        };
+        let sockets = clones(listener)?;
+        let permits = self.room(listener, sockets.len(), &listener.stop)?;
         Ok(Beginning { sockets, permits })
+    }
+
+    /// The connections of `listener` with so many `sockets`, until `stop`, where they are counted.
+    fn room(
+        &self,
+        listener: &Listener,
+        sockets: usize,
+        stop: &CancellationToken,
+    ) -> Result<Option<Arc<Semaphore>>, NoRoom> {
+        match listener.role {
+            Role::Tcp | Role::Tls if sockets > 0 => {
+                self.visitors.room(sockets, stop).ok_or(NoRoom).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Takes in those that come to `listener` from now on.
@@ -125,19 +153,35 @@ impl Serving {
     /// Whether there is nothing more to do.
     fn bound(self: &Arc<Self>, listener: &Weak<Listener>) -> bool {
         let Some(listener) = listener.upgrade() else { return true };
-        if let Err(error) = listener.bind(&self.sockets, Vec::new(), Some(&listener.listen)) {
-            listener.is_down(&error);
-            return false;
-        }
+        let beginning = match self.prepare_late(&listener) {
+            Ok(beginning) => beginning,
+            Err(error) => {
+                let before = listener.down();
+                listener.is_down(&error);
+                if listener.down() != before {
+                    tracing::warn!(%error, "a listener is down, and tried again");
+                }
+                return false;
+            }
+        };
         tracing::info!(
             listener = listener.address().map(tracing::field::display),
             "a listener that was down is up"
         );
-        match self.prepare(&listener) {
-            Ok(beginning) => self.begin(&listener, beginning),
-            Err(error) => tracing::error!(%error, "a listener for visitors is lost"),
-        }
+        self.begin(&listener, beginning);
         true
+    }
+
+    /// Binds what is down, and all else that can fail before it begins. Room comes first: who connects to what nobody accepts
+    /// from is worse off than who is refused.
+    fn prepare_late(&self, listener: &Listener) -> Result<Beginning, StillDown> {
+        let had = listener.stop.child_token();
+        let given_back = had.clone().drop_guard();
+        let permits = self.room(listener, listener.listen.addresses().len(), &had)?;
+        listener.bind(&self.sockets, Vec::new(), Some(&listener.listen))?;
+        let sockets = clones(listener)?;
+        given_back.disarm();
+        Ok(Beginning { sockets, permits })
     }
 
     fn serve_operators(

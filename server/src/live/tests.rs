@@ -1,6 +1,7 @@
 //! Configurations that take each other's place, with real listeners, services and visitors.
 
 mod fixture;
+mod sockets;
 
 use std::io::ErrorKind;
 use std::time::Duration;

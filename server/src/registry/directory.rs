@@ -40,10 +40,11 @@ impl Directory for Registry {
     fn connection(&self, asked: &Connecting<'_>) -> Lookup {
         let (routing, disabled) = (self.routing(), self.disabled());
         let found = match (asked.to, routing.relays().find(asked.to)) {
-            (Public::Port(port), _) => {
+            // Of a port that the operator has taken, who was accepted before goes where those go who come after.
+            (_, Some(relay)) => self.by_relay(relay, asked.client),
+            (Public::Port(port), None) => {
                 self.lookup(&Name::Tcp(*port), &routing, Whose::Connection(asked.client))
             }
-            (_, Some(relay)) => self.by_relay(relay, asked.client),
             (_, None) => Lookup::Unknown,
         };
         // Of TLS the host, since its port has others too.

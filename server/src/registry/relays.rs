@@ -18,6 +18,8 @@ use crate::config::Relayed;
 #[derive(Debug, Default)]
 pub struct Relays {
     tcp: HashMap<SocketAddr, Relay>,
+    /// Those of `tcp` whose visitors come as they come to a public port of a client, by their ports.
+    plain: HashMap<u16, SocketAddr>,
     tls: HashMap<SocketAddr, Hosts>,
     /// Where TLS may end as well.
     shared: Option<SocketAddr>,
@@ -60,6 +62,11 @@ impl Relays {
         self.tcp.insert(listener, Relay::new(&route, to, metrics));
     }
 
+    /// Connections that come in at the public port of `listener` go where it leads: a client had it until a moment ago.
+    pub fn take_port(&mut self, listener: SocketAddr) {
+        self.plain.insert(listener.port(), listener);
+    }
+
     /// Those which ask for `host` at `listener` go there.
     pub fn add_tls(&mut self, listener: SocketAddr, host: &HostPattern, to: &Relayed, metrics: &Metrics) {
         let relay = Relay::new(&format!("tls:{host}"), to, metrics);
@@ -74,7 +81,7 @@ impl Relays {
     #[must_use]
     pub fn find(&self, public: &Public) -> Option<&Relay> {
         match public {
-            Public::Port(_) => None,
+            Public::Port(port) => self.plain.get(port).and_then(|listener| self.tcp.get(listener)),
             Public::Listener(listener) => self.tcp.get(listener),
             Public::Tls(listener, host) => self.tls(*listener, host),
         }

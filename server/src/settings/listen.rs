@@ -71,6 +71,11 @@ impl Listen {
         &self.addresses
     }
 
+    /// The same with the port.
+    pub fn sockets(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().map(|ip| SocketAddr::new(*ip, self.port))
+    }
+
     /// Whether a socket that somebody else has opened at `address` is what was asked for.
     #[must_use]
     pub fn agrees_with(&self, address: SocketAddr) -> bool {

@@ -87,7 +87,8 @@ rule = [{{ name = "app", host = "app", to = "app"{rule} }}]
 
 const EDGE: &str = "principal = [{ name = \"edge\", hosts = [\"wiki\"] }]";
 
-async fn apply(server: &Tunneld, text: &str, more: &[&str]) -> tests::program::Finished {
+/// Has `tunneld` use `text` as its configuration, with these flags.
+pub(crate) async fn apply(server: &Tunneld, text: &str, more: &[&str]) -> tests::program::Finished {
     let file = server.home().join("next.toml");
     std::fs::write(&file, text).unwrap();
     let file = file.display().to_string();

@@ -1,6 +1,9 @@
 //! Configured TCP ports: `[[tcp]]`.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 use tests::fixture::TcpService;
@@ -11,6 +14,13 @@ use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{End, Raw};
 use tests::wait::{SOON, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::live::apply;
+use crate::stage::nobody;
 
 /// A server whose port leads to `service` of the group `web`; `more` are further keys of the port.
 async fn server(service: &TcpService, balance: &str, more: &str) -> Tunneld {
@@ -208,6 +218,70 @@ async fn a_port_in_use_keeps_nothing_else_from_starting_and_opens_when_it_is_fre
     assert!(!told.stdout.contains("cannot listen"), "{}", told.text());
 }
 
+/// Connections to `door` one after another, each with an echo, until `over`; what went wrong with them.
+async fn echoes(door: SocketAddr, asked: Arc<AtomicUsize>, over: Arc<AtomicBool>) -> Vec<String> {
+    let mut failed = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let echo = async {
+            let mut stream = TcpStream::connect(door).await?;
+            stream.write_all(b"x").await?;
+            let mut answer = [0];
+            stream.read_exact(&mut answer).await.map(drop)
+        };
+        match timeout(SOON, echo).await {
+            Ok(Ok(())) => {}
+            other => failed.push(format!("{other:?}")),
+        }
+        asked.fetch_add(1, Ordering::Relaxed);
+    }
+    failed
+}
+
+/// The operator takes a port from a client while visitors come to it: none is refused.
+#[tokio::test]
+async fn a_port_is_taken_with_its_socket() {
+    let (theirs, ours) = (TcpService::echo().await, TcpService::echo().await);
+    let base = "principal = [{ name = \"edge\", ports = [\"1024-65535\"] }]\n".to_owned();
+    let first = base.clone();
+    let server = Tunneld::configured(|_| first, &[]).await;
+    let join = server.invite("edge", &[]).await;
+    let door = nobody();
+    let taking = format!(
+        "{base}service = [{{ name = \"db\", servers = [{{ address = \"{}\" }}] }}]\n\
+         tcp = [{{ listen = \"{door}\", to = \"db\" }}]\n",
+        ours.addr()
+    );
+    let mut total = 0;
+    for turn in 1..=3 {
+        let home = Home::new();
+        let tunnel = format!(
+            "[[tunnel]]\nname = \"db\"\nkind = \"tcp\"\nport = {}\nto = \"{}\"\n",
+            door.port(),
+            theirs.addr()
+        );
+        let mut client = home.run(&join, &tunnel);
+        let open = async || TcpStream::connect(door).await.is_ok().then_some(());
+        until("the client has the port", SOON, open).await;
+        let (asked, over) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let mut visitors = JoinSet::new();
+        (0..4).for_each(|_| drop(visitors.spawn(echoes(door, asked.clone(), over.clone()))));
+        until("visitors come", SOON, async || (asked.load(Ordering::Relaxed) > 20).then_some(())).await;
+        let before = ours.bytes_in();
+        let applied = apply(&server, &taking, &["--take"]).await;
+        assert_eq!(applied.code, Some(0), "{}", applied.text());
+        assert!(!applied.text().contains("down"), "{}", applied.text());
+        until("they are the operator's", SOON, async || (ours.bytes_in() > before + 20).then_some(())).await;
+        over.store(true, Ordering::Relaxed);
+        let failed = visitors.join_all().await.concat();
+        assert!(failed.is_empty(), "turn {turn}: {failed:?} of {}", asked.load(Ordering::Relaxed));
+        total += asked.load(Ordering::Relaxed);
+        client.kill();
+        let given_back = apply(&server, &base, &[]).await;
+        assert_eq!(given_back.code, Some(0), "{}", given_back.text());
+    }
+    println!("{total} connections while the port was taken three times");
+}
+
 #[tokio::test]
 async fn the_reference_example_is_good() {
     let home = tempfile::tempdir().unwrap();
@@ -234,7 +308,7 @@ async fn it_drains() {
     raw.send("ping").await;
     assert_eq!(raw.exactly(4).await, b"ping");
     server.program.signal(Signal::TERM);
-    let closed = async || tokio::net::TcpStream::connect(door).await.is_err().then_some(());
+    let closed = async || TcpStream::connect(door).await.is_err().then_some(());
     until("the port is closed", SOON, closed).await;
     raw.send("more").await;
     assert_eq!(raw.exactly(4).await, b"more", "what is there goes on");

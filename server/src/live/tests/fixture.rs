@@ -2,13 +2,14 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ops::drain::Drain;
 use ops::metrics::Metrics;
+use ops::sockets::Sockets;
 use ops::spawn::{Placement, Spawner};
 use ops::state_dir::{Program, StateDir};
 use proxy::plugin::Kinds;
@@ -47,13 +48,34 @@ pub(super) fn world<F: Future<Output = ()>>(test: impl FnOnce(Arc<World>) -> F) 
     world_at("127.0.0.1:0", test);
 }
 
+/// How a server begins.
+pub(super) struct Start<'a> {
+    /// Where visitors come to.
+    pub(super) http: &'a str,
+    pub(super) config: &'a str,
+    /// What it is given.
+    pub(super) sockets: Sockets,
+    pub(super) descriptors: u64,
+}
+
+impl Default for Start<'_> {
+    fn default() -> Self {
+        Self { http: "127.0.0.1:0", config: "", sockets: Sockets::default(), descriptors: 4096 }
+    }
+}
+
 /// Runs `test` with a server whose visitors come to `http`.
 pub(super) fn world_at<F: Future<Output = ()>>(http: &str, test: impl FnOnce(Arc<World>) -> F) {
+    world_of(Start { http, ..Start::default() }, test);
+}
+
+/// Runs `test` with a server that begins so.
+pub(super) fn world_of<F: Future<Output = ()>>(start: Start<'_>, test: impl FnOnce(Arc<World>) -> F) {
     let home = tempfile::tempdir().unwrap();
     let (spawner, workers) = Spawner::start(2, Placement::PerCore).unwrap();
     let drain = Drain::new();
     workers.block_on(async {
-        let world = Arc::new(begin(home, http, &spawner, &drain).await);
+        let world = Arc::new(begin(home, start, &spawner, &drain).await);
         test(world.clone()).await;
         world.stop.cancel();
     });
@@ -62,7 +84,8 @@ pub(super) fn world_at<F: Future<Output = ()>>(http: &str, test: impl FnOnce(Arc
     assert!(workers.shutdown(SOON));
 }
 
-async fn begin(home: tempfile::TempDir, http: &str, spawner: &Spawner, drain: &Drain) -> World {
+async fn begin(home: tempfile::TempDir, start: Start<'_>, spawner: &Spawner, drain: &Drain) -> World {
+    let Start { http, config, sockets, descriptors } = start;
     let any = || Some("127.0.0.1:0".to_owned());
     let state = home.path().join("state");
     let flags = Flags {
@@ -72,10 +95,10 @@ async fn begin(home: tempfile::TempDir, http: &str, spawner: &Spawner, drain: &D
         ops: any(),
         ..Flags::default()
     };
-    let settings = Settings::new(flags, Document::default()).unwrap();
+    let settings = Settings::new(flags, read(home.path(), config).unwrap()).unwrap();
     let state = StateDir::resolve(Program::Tunneld, Some(state), |_| None).unwrap();
     state.create().unwrap();
-    let parts = Parts::prepare(settings, 0, state, Arc::default(), Some(4096))
+    let parts = Parts::prepare(settings, 0, state, Arc::new(sockets), Some(descriptors))
         .unwrap_or_else(|exit| panic!("{}", exit.text));
     let ready = parts.make(spawner, drain, Metrics::new("0"), &Kinds::built_in()).await;
     let ready = ready.unwrap_or_else(|exit| panic!("{}", exit.text));
@@ -85,6 +108,12 @@ async fn begin(home: tempfile::TempDir, http: &str, spawner: &Spawner, drain: &D
     World { running, registry, stop: CancellationToken::new(), home }
 }
 
+fn read(home: &Path, text: &str) -> Result<Document, ConfigError> {
+    let path = home.join("tunneld.toml");
+    std::fs::write(&path, text).unwrap();
+    config::load(&path, None, &Kinds::built_in(), &|_| None)
+}
+
 impl World {
     pub(super) fn path(&self, file: &str) -> PathBuf {
         self.home.path().join(file)
@@ -92,9 +121,7 @@ impl World {
 
     /// Reads a configuration.
     pub(super) fn document(&self, text: &str) -> Result<Document, ConfigError> {
-        let path = self.path("tunneld.toml");
-        std::fs::write(&path, text).unwrap();
-        config::load(&path, None, &Kinds::built_in(), &|_| None)
+        read(self.home.path(), text)
     }
 
     /// The next revision.
