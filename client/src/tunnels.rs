@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use protocol::control::{Outcome, Register, RegisterCode, Registration, RegistrationAnswer, RegistrationKind};
+use protocol::control::{
+    Outcome, Register, RegisterCode, Registration, RegistrationAnswer, RegistrationKind,
+};
 use protocol::text::Text;
 use tokio::sync::watch;
 
@@ -240,7 +242,9 @@ impl List {
         let winner = self.get(id)?.tunnel.name.clone();
         let had = |known: &&Known| matches!(&known.last, Some(Outcome::Granted { public, .. }) if public == granted);
         let loser = self.all.iter().filter(|known| known.id != id).find(had)?;
-        let text = format!("tunnel {winner:?} of this client asks for {granted} too, and has it now; each needs its own");
+        let text = format!(
+            "tunnel {winner:?} of this client asks for {granted} too, and has it now; each needs its own"
+        );
         Some((loser.id, Text::new(&text)))
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use protocol::id::ClientId;
+use protocol::service_name::is_name;
 
 use crate::group::GroupKey;
 use crate::host::Host;
@@ -31,6 +32,8 @@ pub enum What {
     Port(u16),
     /// What a rule takes.
     Rule(String),
+    /// One server of a service next to this server, by the name of the service and its address; the service's others go on.
+    Server(String, String),
 }
 
 /// An installation of a client. Its id is its own choice, so it means nothing without whose it is.
@@ -45,7 +48,7 @@ pub struct Installation {
 /// The text names nothing that can be taken out of service. Whoever wrote it is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is none of principal:NAME, client:PRINCIPAL/ID, member:GROUP/PRINCIPAL/ID, group:NAME, host:HOST, port:N, rule:NAME"
+    "{0:?} is none of principal:NAME, client:PRINCIPAL/ID, member:GROUP/PRINCIPAL/ID, group:NAME, host:HOST, port:N, rule:NAME, server:SERVICE/ADDRESS"
 )]
 pub struct WhatError(String);
 
@@ -136,6 +139,12 @@ impl Disabled {
         !self.is_empty() && self.names(&What::Rule(rule.to_owned()))
     }
 
+    /// Whether the server at `address` of the service called `service` is.
+    #[must_use]
+    pub fn is_server(&self, service: &str, address: &str) -> bool {
+        !self.is_empty() && self.names(&What::Server(service.to_owned(), address.to_owned()))
+    }
+
     /// How far the instances of an installation are.
     #[must_use]
     pub fn of(&self, installation: &Installation) -> Standby {
@@ -145,7 +154,12 @@ impl Disabled {
                 What::Principal(principal) => standby.everything |= *principal == installation.principal,
                 What::Client(client) => standby.everything |= client == installation,
                 What::Member(group, client) if client == installation => standby.groups.push(group.clone()),
-                What::Member(..) | What::Group(_) | What::Host(_) | What::Port(_) | What::Rule(_) => {}
+                What::Member(..)
+                | What::Group(_)
+                | What::Host(_)
+                | What::Port(_)
+                | What::Rule(_)
+                | What::Server(..) => {}
             }
         }
         standby
@@ -192,6 +206,7 @@ impl fmt::Display for What {
             Self::Host(host) => write!(f, "host:{host}"),
             Self::Port(port) => write!(f, "port:{port}"),
             Self::Rule(name) => write!(f, "rule:{name}"),
+            Self::Server(service, address) => write!(f, "server:{service}/{address}"),
         }
     }
 }
@@ -215,6 +230,12 @@ impl FromStr for What {
             "port" => name.parse().map(Self::Port).map_err(|_| error()),
             // What a rule may be called, the configuration says.
             "rule" if !name.is_empty() => Ok(Self::Rule(name.to_owned())),
+            "server" => match name.split_once('/') {
+                Some((service, address)) if is_name(service) && !address.is_empty() => {
+                    Ok(Self::Server(service.to_owned(), address.to_owned()))
+                }
+                _ => Err(error()),
+            },
             _ => Err(error()),
         }
     }
@@ -245,6 +266,8 @@ mod tests {
             "host:app.t.example.com".to_owned(),
             "port:5432".to_owned(),
             "rule:app".to_owned(),
+            "server:billing/http://10.0.0.5:8080".to_owned(),
+            "server:db/unix:/run/db.sock".to_owned(),
         ] {
             assert_eq!(text.parse::<What>().unwrap().to_string(), text);
         }
@@ -258,6 +281,9 @@ mod tests {
             "group:~x",
             "host:",
             "rule:",
+            "server:billing",
+            "server:billing/",
+            "server:/10.0.0.5:80",
         ] {
             assert!(text.parse::<What>().is_err(), "{text}");
         }

@@ -16,7 +16,8 @@ use super::api::{
 };
 use super::{Admin, Routes, VERSION};
 use crate::identity::{
-    Book, BookError, Change, Credential, DEFAULT, JoinMaker, NewGrants, Revocation, Which, is_default, unix_seconds,
+    Book, BookError, Change, Credential, DEFAULT, JoinMaker, NewGrants, Revocation, Which, is_default,
+    unix_seconds,
 };
 
 /// The word for a mistake in what was asked: the command exits as for wrong usage.

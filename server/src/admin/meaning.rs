@@ -33,11 +33,11 @@ pub(super) enum MeaningError {
         /// What it may mean, each as it is to be said.
         meanings: Vec<String>,
     },
-    /// A server of a service.
+    /// A server next to a client.
     #[error(
-        "{0}: a single server of a service can not be disabled in this version; take it out with `tunneld config apply`, or disable a client, member or group"
+        "{0}: a single server next to clients can not be disabled, only one next to this server (server:SERVICE/ADDRESS); take it out with `tunneld config apply`, or disable the client, member or group"
     )]
-    NotYet(String),
+    NextToClients(String),
     /// The part behind the kind is none of it.
     #[error("{0}")]
     Wrong(String),
@@ -48,9 +48,8 @@ pub(super) type Meant = (What, Option<String>);
 
 /// What can be disabled by this word: a kind and a name, or a name that only one thing has.
 pub(super) fn of(registry: &Registry, book: &Book, word: &str) -> Result<Meant, MeaningError> {
-    let is_server = word.starts_with("server:") || word.starts_with("service:");
-    if is_server || word.split_once('@').is_some_and(|(it, _)| it.contains('/') && !it.contains(':')) {
-        return Err(MeaningError::NotYet(word.to_owned()));
+    if word.split_once('@').is_some_and(|(it, _)| it.contains('/') && !it.contains(':')) {
+        return Err(MeaningError::NextToClients(word.to_owned()));
     }
     match word.split_once(':') {
         Some((kind, name)) => of_kind(registry, book, kind, name, word),
@@ -75,9 +74,10 @@ pub(super) fn among(disabled: &Disabled, domain: &Host, word: &str) -> Result<Wh
 /// Whether `word` means `what`, which is out of service: by the words that take it out of it.
 fn is_meant(what: &What, called: Option<&str>, domain: &Host, word: &str) -> bool {
     let (kind, name) = match word.split_once(':') {
-        Some((kind @ ("principal" | "client" | "member" | "group" | "host" | "port" | "rule"), name)) => {
-            (Some(kind), name)
-        }
+        Some((
+            kind @ ("principal" | "client" | "member" | "group" | "host" | "port" | "rule" | "server"),
+            name,
+        )) => (Some(kind), name),
         _ => (None, word),
     };
     let may_be = |of: &str| kind.is_none_or(|kind| kind == of);
@@ -99,6 +99,10 @@ fn is_meant(what: &What, called: Option<&str>, domain: &Host, word: &str) -> boo
         What::Rule(it) => may_be("rule") && it.as_str() == name,
         What::Host(it) => may_be("host") && Host::complete(name, domain).is_ok_and(|host| host == *it),
         What::Port(it) => may_be("port") && name.parse::<u16>().is_ok_and(|port| port == *it),
+        What::Server(service, address) => {
+            may_be("server")
+                && name.split_once('/').is_some_and(|(of, at)| of == service && is_at(address, at))
+        }
     }
 }
 
@@ -169,6 +173,15 @@ fn of_kind(
             name.parse()
                 .map_err(|_| MeaningError::Wrong(format!("{word}: write a number from 1 to 65535")))?,
         ),
+        "server" => {
+            let of_clients = name.split_once('/').and_then(|(of, _)| a_group(registry, of));
+            return match servers(registry, name) {
+                found if found.is_empty() && of_clients.is_some() => {
+                    Err(MeaningError::NextToClients(word.to_owned()))
+                }
+                found => only(found, word),
+            };
+        }
         // An IPv6 address, for instance.
         _ => return only(all(registry, book, word), word),
     };
@@ -193,7 +206,22 @@ fn all(registry: &Registry, book: &Book, word: &str) -> Vec<Meant> {
     ];
     let clients =
         clients(registry, word).into_iter().map(|(client, name)| (What::Client(client), Some(name)));
-    plain.into_iter().flatten().map(|what| (what, None)).chain(clients).collect()
+    let plain = plain.into_iter().flatten().map(|what| (what, None));
+    plain.chain(clients).chain(servers(registry, word)).collect()
+}
+
+/// The servers of the services next to this server that are meant by `SERVICE/ADDRESS`.
+fn servers(registry: &Registry, word: &str) -> Vec<Meant> {
+    let Some((service, at)) = word.split_once('/') else { return Vec::new() };
+    let Some(known) = registry.nearby().service(service) else { return Vec::new() };
+    let all: BTreeSet<String> = known.targets().map(ToString::to_string).collect();
+    let meant = all.into_iter().filter(|address| is_at(address, at));
+    meant.map(|address| (What::Server(service.to_owned(), address), None)).collect()
+}
+
+/// Whether `word` means the server at `address`: as `status` shows it, or without its scheme.
+fn is_at(address: &str, word: &str) -> bool {
+    address == word || address.split_once("://").is_some_and(|(_, bare)| bare == word)
 }
 
 fn only(mut meanings: Vec<Meant>, word: &str) -> Result<Meant, MeaningError> {

@@ -26,7 +26,7 @@ impl From<MeaningError> for Problem {
                 Self::new(StatusCode::NOT_FOUND, "not-found", text)
             }
             MeaningError::Several { .. } => Self::new(StatusCode::CONFLICT, "ambiguous", text),
-            MeaningError::NotYet(_) | MeaningError::Wrong(_) => wrong(text),
+            MeaningError::NextToClients(_) | MeaningError::Wrong(_) => wrong(text),
         }
     }
 }

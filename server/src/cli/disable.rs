@@ -16,11 +16,12 @@ use crate::admin::api;
     example = "A client, by its name or id; others of its group go on:\n$ tunneld disable edge-1",
     example = "The same only as a member of one group:\n$ tunneld disable member:web/edge-1",
     example = "A host, for maintenance; visitors get 503:\n$ tunneld disable host:wiki.t.example.com",
+    example = "One server of a service next to this server; its others go on:\n$ tunneld disable billing/10.0.0.5:8080",
     note = "WHAT is a word of `tunneld status`; if several things are called so, with its kind in front: client:NAME, \
-            principal:NAME, group:NAME, member:GROUP/CLIENT, host:HOST, port:N, rule:NAME."
+            principal:NAME, group:NAME, member:GROUP/CLIENT, host:HOST, port:N, rule:NAME, server:SERVICE/ADDRESS."
 )]
 pub(super) struct Disable {
-    /// a client, principal, group, member of a group, host, port or rule
+    /// a client, principal, group, member of a group, host, port, rule or server of a service
     #[argh(positional)]
     what: String,
     /// as JSON

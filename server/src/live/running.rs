@@ -263,7 +263,7 @@ impl Running {
         registry.ports().bind_on(listeners.public());
         // What rules lead to is there before them, and goes after them.
         plugins.start(context);
-        registry.nearby().use_services(services);
+        registry.use_services(services);
         let behind = parts.refusals().to_vec();
         registry.use_parts(parts);
         registry.route_by(routing);

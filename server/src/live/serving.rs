@@ -96,9 +96,7 @@ impl Serving {
         stop: &CancellationToken,
     ) -> Result<Option<Arc<Semaphore>>, NoRoom> {
         match listener.role {
-            Role::Tcp | Role::Tls if sockets > 0 => {
-                self.visitors.room(sockets, stop).ok_or(NoRoom).map(Some)
-            }
+            Role::Tcp | Role::Tls if sockets > 0 => self.visitors.room(sockets, stop).ok_or(NoRoom).map(Some),
             _ => Ok(None),
         }
     }

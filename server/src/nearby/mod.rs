@@ -135,10 +135,11 @@ impl Nearby {
         &self.context
     }
 
-    /// Where substreams to the service can be opened, the worker that asks first; nowhere if there is no such service.
+    /// Where substreams to the service can be opened, the worker that asks first; nowhere if there is no such service, or all of
+    /// its servers are out of service.
     #[must_use]
     pub fn targets(&self, name: &str) -> Vec<Target> {
-        if self.services.load().get(name).is_none() {
+        if self.services.load().get(name).is_none_or(|service| service.is_disabled()) {
             return Vec::new();
         }
         let here = self.context.spawner.here().0;

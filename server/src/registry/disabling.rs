@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Registry;
 use crate::identity::Written;
+use crate::nearby::Services;
 
 /// The file in the state directory.
 const FILE: &str = "disabled.json";
@@ -128,6 +129,14 @@ impl Registry {
         Ok(changed)
     }
 
+    /// From now on there are these services next to the server. Those of their servers that are out of service stay so: none is
+    /// asked before that is known. Under the lock by which the list changes.
+    pub fn use_services(&self, services: Services) {
+        let _state = self.state.lock();
+        stand_by(&services, &self.disabled());
+        self.nearby().use_services(services);
+    }
+
     /// Uses this list from now on. Under the lock by which sessions begin, so that each of them has the one or the other.
     fn put_out(&self, list: Disabled) {
         let list = Arc::new(list);
@@ -136,7 +145,15 @@ impl Registry {
         for held in state.instances.values() {
             held.instance.stand_by(list.of(&held.instance.installation()));
         }
+        stand_by(&self.nearby().services(), &list);
         drop(state);
         self.names().tick();
+    }
+}
+
+/// The servers of `services` that `list` names are out of service, and the others are not.
+fn stand_by(services: &Services, list: &Disabled) {
+    for (name, service) in services.iter() {
+        service.disable(|address| list.is_server(name, address));
     }
 }

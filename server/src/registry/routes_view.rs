@@ -201,7 +201,8 @@ fn seen(behind: &Behind) -> crate::admin::api::MemberInfo {
 }
 
 fn state_of(targets: &[TargetInfo]) -> String {
-    let served = targets.iter().any(|it| it.ready() > 0 || !it.servers.is_empty());
+    let serves = |it: &TargetInfo| it.servers.iter().any(|server| server.state != "disabled");
+    let served = targets.iter().any(|it| it.ready() > 0 || serves(it));
     if served { "served" } else { "nobody" }.to_owned()
 }
 

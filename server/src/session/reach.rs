@@ -38,7 +38,8 @@ impl Offered for Reach {
         if !self.registry.may_reach(&self.live.login.principal, name) {
             return Err(Code::NOT_ALLOWED);
         }
-        self.registry.nearby().service(name).ok_or(Code::UNKNOWN_SERVICE)
+        let service = self.registry.nearby().service(name);
+        service.filter(|service| !service.is_disabled()).ok_or(Code::UNKNOWN_SERVICE)
     }
 
     fn without_head(&self, first: FrameType) {

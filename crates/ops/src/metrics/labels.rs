@@ -133,6 +133,8 @@ closed_label! {
         Ejected = "ejected",
         /// Its probes fail.
         Sick = "sick",
+        /// The operator has taken it out of service.
+        Disabled = "disabled",
     }
 }
 

@@ -158,6 +158,18 @@ impl Service {
         self.servers.standings()
     }
 
+    /// Takes those of its servers out of service whose address, as [`Service::targets`] says it, `is_disabled`, and the others
+    /// into it. What they carry goes on.
+    pub fn disable(&self, is_disabled: impl Fn(&str) -> bool) {
+        self.servers.disable(is_disabled);
+    }
+
+    /// Whether all of its servers are out of service, so that nobody is to be sent there.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.servers.are_disabled()
+    }
+
     /// How fit each of its servers is, by its address; nothing if nobody finds out.
     #[must_use]
     pub fn judged(&self) -> Vec<(String, Standing)> {

@@ -47,13 +47,15 @@ pub(crate) struct Server {
     record: Mutex<Record>,
     /// Whether the last connection to it failed.
     pub(super) failing: AtomicBool,
+    /// The operator has taken it out of service.
+    disabled: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Record {
     health: ServerHealth,
     /// What the metrics say of it.
-    shown: Standing,
+    shown: ServerState,
     gauge: GaugeGuard,
     /// Ticks when that changes, for the table that its service is in.
     changes: Option<Changes>,
@@ -86,7 +88,7 @@ impl Server {
             Speech::Https => link.send_proxy.is_none(),
             Speech::H2c => true,
         };
-        let shown = Standing::Healthy;
+        let shown = ServerState::Healthy;
         Self {
             id: SERVERS.fetch_add(1, Ordering::Relaxed),
             spawner: spawner.clone(),
@@ -97,10 +99,11 @@ impl Server {
             record: Mutex::new(Record {
                 health: ServerHealth::default(),
                 shown,
-                gauge: metrics.server(state_of(shown)),
+                gauge: metrics.server(shown),
                 changes: None,
             }),
             failing: AtomicBool::new(false),
+            disabled: AtomicBool::new(false),
             link,
         }
     }
@@ -125,18 +128,29 @@ impl Server {
     pub(super) fn unprobed(&self, metrics: &ServiceMetrics) {
         let mut record = self.record.lock();
         record.health.unprobed();
-        record.look(Instant::now(), metrics);
+        record.look(Instant::now(), self.is_disabled(), metrics);
+    }
+
+    /// Whether the operator has taken it out of service.
+    pub(super) fn is_disabled(&self) -> bool {
+        self.disabled.load(Ordering::Relaxed)
+    }
+
+    /// It is out of service from now on, or in it again. What it carries goes on.
+    pub(super) fn disable(&self, disabled: bool, metrics: &ServiceMetrics) {
+        self.disabled.store(disabled, Ordering::Relaxed);
+        self.record.lock().look(Instant::now(), disabled, metrics);
     }
 
     /// How fit it is at `now`; `metrics` hear of it.
     pub(super) fn standing(&self, now: Instant, metrics: &ServiceMetrics) -> Standing {
-        self.record.lock().look(now, metrics)
+        self.record.lock().look(now, self.is_disabled(), metrics)
     }
 
     pub(super) fn probed(&self, good: bool, check: &HealthCheck, metrics: &ServiceMetrics) -> Standing {
         let mut record = self.record.lock();
         record.health.probed(good, check);
-        record.look(Instant::now(), metrics)
+        record.look(Instant::now(), self.is_disabled(), metrics)
     }
 
     /// Counts a connection that failed. If that puts it off: until when.
@@ -146,7 +160,7 @@ impl Server {
         self.is_http1.store(false, Ordering::Relaxed);
         let (mut record, now) = (self.record.lock(), Instant::now());
         let until = record.health.connect_failed(now, others);
-        record.look(now, metrics);
+        record.look(now, self.is_disabled(), metrics);
         until
     }
 
@@ -156,7 +170,7 @@ impl Server {
             self.failing.store(false, Ordering::Relaxed);
             let mut record = self.record.lock();
             record.health.connected();
-            record.look(Instant::now(), metrics);
+            record.look(Instant::now(), self.is_disabled(), metrics);
         }
     }
 
@@ -229,11 +243,13 @@ async fn answered(
 }
 
 impl Record {
-    fn look(&mut self, now: Instant, metrics: &ServiceMetrics) -> Standing {
+    /// How fit it is; what the operator says of it is shown before that.
+    fn look(&mut self, now: Instant, disabled: bool, metrics: &ServiceMetrics) -> Standing {
         let standing = self.health.standing(now);
-        if standing != self.shown {
-            self.shown = standing;
-            self.gauge = metrics.server(state_of(standing));
+        let state = if disabled { ServerState::Disabled } else { state_of(standing) };
+        if state != self.shown {
+            self.shown = state;
+            self.gauge = metrics.server(state);
             if let Some(changes) = &self.changes {
                 tick(changes);
             }

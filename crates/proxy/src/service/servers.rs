@@ -118,7 +118,19 @@ impl Servers {
         }
     }
 
-    /// The server that gets what `visitor` asks for; none if all have been `tried`.
+    /// Takes those out of service whose address `is_disabled`, and the others into it.
+    pub(super) fn disable(&self, is_disabled: impl Fn(&str) -> bool) {
+        self.iter()
+            .for_each(|server| server.disable(is_disabled(&server.link.target.to_string()), &self.metrics));
+    }
+
+    /// Whether all of them are out of service.
+    pub(super) fn are_disabled(&self) -> bool {
+        self.iter().all(Server::is_disabled)
+    }
+
+    /// The server that gets what `visitor` asks for; none if all have been `tried`, but for those out of service. Whoever asks
+    /// has looked whether all are, so that one of them is asked only in that very moment.
     pub(crate) fn choose(&self, visitor: Option<SocketAddr>, tried: &Tried) -> Option<Carried<'_>> {
         if let Some(once) = &self.unprobed {
             once.call_once(|| self.iter().for_each(|server| server.unprobed(&self.metrics)));
@@ -127,9 +139,11 @@ impl Servers {
             return tried.0.is_empty().then(|| self.first.server.carry());
         }
         let now = Instant::now();
+        let serves = !self.are_disabled();
         let candidate = |index| {
             let Share { server, weight } = self.share(index)?;
-            (!tried.0.contains(&server.id)).then(|| server.candidate(*weight, now, &self.metrics))
+            let may = !tried.0.contains(&server.id) && !(serves && server.is_disabled());
+            may.then(|| server.candidate(*weight, now, &self.metrics))
         };
         let chosen = self.choice.lock().choose(visitor.map(|visitor| visitor.ip()), candidate)?;
         self.get(chosen).map(Server::carry)
@@ -148,8 +162,10 @@ impl Servers {
     /// `server` could not be connected to.
     pub(crate) fn connect_failed(self: &Arc<Self>, server: &Server) {
         let now = Instant::now();
-        let healthy =
-            |other: &Server| other.id != server.id && other.standing(now, &self.metrics) == Standing::Healthy;
+        let healthy = |other: &Server| {
+            let is_fit = other.standing(now, &self.metrics) == Standing::Healthy;
+            other.id != server.id && !other.is_disabled() && is_fit
+        };
         let others = self.iter().any(healthy);
         if let Some(until) = server.connect_failed(others, &self.metrics) {
             // Nobody may ask for it then, and the metrics still have to say that it is back.

@@ -7,7 +7,8 @@ use super::*;
 
 fn tcp(to: &Backend, listen: &[&str]) -> String {
     let entrances = listen.iter().map(|at| format!("[[tcp]]\nlisten = \"{at}\"\nto = \"db\"\n"));
-    let service = format!("service = [{{ name = \"db\", servers = [{{ address = \"{}\" }}] }}]\n", to.address);
+    let service =
+        format!("service = [{{ name = \"db\", servers = [{{ address = \"{}\" }}] }}]\n", to.address);
     [service].into_iter().chain(entrances).collect()
 }
 

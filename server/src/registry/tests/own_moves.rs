@@ -81,7 +81,10 @@ fn names_that_change_places_are_there_throughout() {
     for turn in 0..2_000 {
         let items = if turn % 2 == 0 { two("b", "a") } else { two("a", "b") };
         let answers = world.registry.register(&live, items, world.now);
-        assert!(answers.iter().all(|answer| matches!(answer.outcome, Outcome::Granted { .. })), "{answers:?}");
+        assert!(
+            answers.iter().all(|answer| matches!(answer.outcome, Outcome::Granted { .. })),
+            "{answers:?}"
+        );
     }
     over.store(true, Ordering::Relaxed);
     println!("looked {} times", visitor.join().unwrap());

@@ -326,7 +326,8 @@ async fn the_deadline_of_a_drain_that_goes_on_can_be_moved() {
                     "server" => everything.server.program.said(),
                     _ => everything.client.said(),
                 };
-                (said.contains("the operator asks for it") || said.contains("waiting for work in progress")).then_some(())
+                (said.contains("the operator asks for it") || said.contains("waiting for work in progress"))
+                    .then_some(())
             };
             until("it drains", SOON, begun).await;
             drain("1s").await
@@ -336,7 +337,11 @@ async fn the_deadline_of_a_drain_that_goes_on_can_be_moved() {
             assert_eq!(done.code, Some(0), "{which}: {}", done.text());
             assert!(done.stdout.contains("1 requests and connections were cut"), "{}", done.text());
         }
-        assert!(second.text().contains("draining already") && second.text().contains("1"), "{}", second.text());
+        assert!(
+            second.text().contains("draining already") && second.text().contains("1"),
+            "{}",
+            second.text()
+        );
         assert!(!first.text().contains("draining already"), "{}", first.text());
         assert_eq!(held.rest(SOON).await.1, End::Reset);
     }
