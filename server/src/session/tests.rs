@@ -3,6 +3,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use ops::metrics::Metrics;
+use policy::disabled::{Note, What};
 use policy::part::GroupPart;
 use protocol::code::Code;
 use protocol::control::{
@@ -251,6 +252,26 @@ fn only_what_is_granted_is_reached_and_what_there_is_can_not_be_found_out() {
             assert!(!live.is_over());
         });
     }
+}
+
+#[test]
+fn a_service_whose_servers_are_all_disabled_is_not_reached_until_one_is_enabled() {
+    let world = World::new();
+    let only = "server:billing/127.0.0.1:9".parse::<What>().unwrap();
+    let (session, _live) = start_as(&world, "bob");
+    let reached = || world.workers.block_on(asked(&session, Kind::Tcp, "billing"));
+    let _client = world.workers.block_on(async {
+        let mut client = Client::open(&session).await;
+        client.send(Heartbeat { nonce: 1 }).await;
+        client.next(|m| matches!(m, Control::HeartbeatAck(_)).then_some(())).await;
+        client
+    });
+    world.registry.disable(&world.state, only.clone(), Note { since: 1, called: None }).unwrap();
+    assert_eq!(reached(), refused(Code::UNKNOWN_SERVICE));
+    assert!(world.registry.nearby().targets("billing").is_empty());
+    world.registry.enable(&world.state, &only).unwrap();
+    assert_eq!(reached(), Status::Accepted);
+    assert!(!world.registry.nearby().targets("billing").is_empty());
 }
 
 #[test]

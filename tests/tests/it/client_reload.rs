@@ -96,7 +96,7 @@ async fn a_tunnel_that_is_called_otherwise_loses_no_request() {
     };
     // One HTTP tunnel and one of TCP are called otherwise each time, and two that stay change their hosts.
     let config = |turn: usize| {
-        let (left, right) = if turn % 2 == 0 { ("left", "right") } else { ("right", "left") };
+        let (left, right) = if turn.is_multiple_of(2) { ("left", "right") } else { ("right", "left") };
         let ssh = format!(
             "[[tunnel]]\nname = \"ssh-{turn}\"\nkind = \"tcp\"\nport = {port}\nto = \"{}\"\n",
             ssh.addr()

@@ -142,8 +142,8 @@ impl Servers {
         let serves = !self.are_disabled();
         let candidate = |index| {
             let Share { server, weight } = self.share(index)?;
-            let may = !tried.0.contains(&server.id) && !(serves && server.is_disabled());
-            may.then(|| server.candidate(*weight, now, &self.metrics))
+            let is_out = tried.0.contains(&server.id) || (serves && server.is_disabled());
+            (!is_out).then(|| server.candidate(*weight, now, &self.metrics))
         };
         let chosen = self.choice.lock().choose(visitor.map(|visitor| visitor.ip()), candidate)?;
         self.get(chosen).map(Server::carry)
