@@ -376,6 +376,7 @@ impl Parts {
         }
 
         systemd::tell(News::Ready);
+        let alive = spawner.spawn(here, "tell that it is alive", systemd::stay_alive(spawner.clone()));
 
         let handing = Handing {
             program: origin.program,
@@ -394,7 +395,7 @@ impl Parts {
             drain.ask(None);
             quiet.cancel();
             // What changes from now on changes there.
-            background.iter().for_each(Task::abort);
+            background.iter().chain([&alive]).for_each(Task::abort);
             handed_over.tell();
             let hear = upkeep::hear_of_revocations(registry.clone(), identity.clone());
             spawner.spawn(here, "revocations", hear);
@@ -403,7 +404,7 @@ impl Parts {
         }
         running.end_listening();
         shutdown::finish(&registry, &drain, running.settings().document.timeouts.drain).await;
-        background.iter().for_each(Task::abort);
+        background.iter().chain([&alive]).for_each(Task::abort);
         quiet.cancel();
         // Whoever has asked for the end hears how it went.
         drop(timeout(FAREWELL, admin).await);
@@ -418,6 +419,7 @@ impl Parts {
 /// The first configuration can not be used.
 fn refused(error: &Unproven) -> Exit {
     match error {
+        Unproven::Bind(error) if error.is_mistaken() => Exit::usage(error),
         Unproven::Key(_)
         | Unproven::Bind(_)
         | Unproven::NoRoom(_)

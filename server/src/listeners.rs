@@ -46,6 +46,11 @@ fn hint(error: &io::Error, flag: &str) -> String {
 }
 
 impl BindError {
+    /// Whether what is written here is not what is written in the service manager's unit.
+    pub(crate) fn is_mistaken(&self) -> bool {
+        self.error.kind() == io::ErrorKind::InvalidInput
+    }
+
     /// What the kernel says, roughly.
     pub(crate) fn kind(&self) -> io::ErrorKind {
         self.error.kind()
@@ -98,9 +103,12 @@ impl Listeners {
         let addresses = addresses.map_err(failed)?;
         match addresses.iter().find(|address| !listen.agrees_with(**address)) {
             None => Ok(Some(Self { sockets, addresses })),
-            Some(other) => Err(failed(io::Error::other(format!(
-                "the service manager has opened {other} for it; write the same address in both places, or none here"
-            )))),
+            Some(other) => {
+                let text = format!(
+                    "the service manager has opened {other} for it; write the same address in both places, or none here"
+                );
+                Err(failed(io::Error::new(io::ErrorKind::InvalidInput, text)))
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ops::metrics::{Metrics, ReloadOutcome};
 use ops::signals::Hangups;
+use ops::systemd::{self, News};
 use parking_lot::Mutex;
 use policy::part::GroupPart;
 use policy::revision::{Author, Counts, Digest, Entry, History, Window};
@@ -113,7 +114,11 @@ impl<R: Runs> Authority<R> {
                 () = changed(&mut self.file) => {
                     self.look().await;
                 }
-                () = hangups.next() => self.hang_up().await,
+                () = hangups.next() => {
+                    systemd::tell(News::Reloading);
+                    self.hang_up().await;
+                    systemd::tell(News::Ready);
+                }
                 _ = ticks.tick() => self.tick().await,
             }
             if self.deferred && self.board.history().awaited().is_none() {

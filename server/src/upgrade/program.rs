@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use ops::handover::VARIABLE;
-
-/// What the service manager says to one process alone.
-const OURS_ALONE: [&str; 3] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"];
+use ops::systemd::OURS_ALONE;
 
 /// Where the program is and what it was told. What stands at that place later is another version of it.
 #[derive(Debug, Clone)]

@@ -3,15 +3,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::Signal;
 use tests::fixture::HttpService;
 use tests::peer;
 use tests::program::{Finished, Program, command, folder};
 use tests::tunnelc::Home;
-use tests::tunneld::Tunneld;
 use tests::visitor;
-use tests::wait::{SOON, until, within};
-use tokio::net::{TcpStream, UnixDatagram};
+use tests::wait::{SOON, until};
+use tokio::net::TcpStream;
 
 use crate::stage::HOST;
 
@@ -90,28 +89,6 @@ async fn a_socket_that_is_no_listeners_is_refused_with_what_to_do() {
         assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
     }
     let done = start(home.path(), "http", &["--http", "127.0.0.1:1"]).finished(SOON).await;
-    assert_eq!(done.code, Some(1), "{}", done.text());
+    assert_eq!(done.code, Some(2), "{}", done.text());
     assert!(done.stderr.contains("write the same address in both places"), "{}", done.stderr);
-}
-
-/// What systemd is told by a service of `Type=notify`.
-#[tokio::test]
-async fn the_service_manager_hears_who_serves() {
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    let hear = async || {
-        let mut said = [0; 256];
-        let length =
-            within("a word to the service manager", SOON * 2, manager.recv(&mut said)).await.unwrap();
-        String::from_utf8_lossy(&said[..length]).trim().to_owned()
-    };
-    let mut server = Tunneld::within(vec![("NOTIFY_SOCKET", path.clone().into())]).await;
-    assert_eq!(hear().await, "READY=1");
-    let process = server.upgrade().await["process"].as_u64().unwrap();
-    let mut said = [hear().await, hear().await];
-    said.sort();
-    assert_eq!(said, [format!("MAINPID={process}"), "READY=1".to_owned()]);
-    kill_process(server.heir().unwrap(), Signal::TERM).unwrap();
-    assert_eq!(hear().await, "STOPPING=1");
 }

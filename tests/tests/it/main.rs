@@ -44,6 +44,7 @@ mod sessions;
 mod slow_streams;
 mod stage;
 mod state;
+mod systemd;
 mod tcp;
 mod upgrade;
 mod websocket;
