@@ -313,8 +313,9 @@ impl Parts {
         let hangups = Hangups::listen().await.map_err(Exit::failed)?;
         let authority = Authority::new(start, running.clone(), board.clone(), metrics.clone());
         let (here, own_expires) = (spawner.next_worker(), ready.key.expires);
+        // What has run out ends also in a process from which another one has taken over.
+        let sweep = spawner.spawn(here, "sweep", upkeep::sweep(registry.clone()));
         let background = [
-            spawner.spawn(here, "sweep", upkeep::sweep(registry.clone())),
             spawner.spawn(here, "share connections", ready.visitors.keep_shared()),
             spawner.spawn(here, "save names", registry.clone().keep_saved(state.clone())),
             spawner.spawn(here, "save credentials", upkeep::keep_used(identity.clone())),
@@ -404,7 +405,7 @@ impl Parts {
         }
         running.end_listening();
         shutdown::finish(&registry, &drain, running.settings().document.timeouts.drain).await;
-        background.iter().chain([&alive]).for_each(Task::abort);
+        background.iter().chain([&sweep, &alive]).for_each(Task::abort);
         quiet.cancel();
         // Whoever has asked for the end hears how it went.
         drop(timeout(FAREWELL, admin).await);

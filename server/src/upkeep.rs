@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout_at};
 
 use crate::identity::{ServerKey, Store};
 use crate::registry::{Registry, SWEEP};
@@ -12,6 +12,8 @@ use crate::registry::{Registry, SWEEP};
 const KEEP_USED: Duration = Duration::from_secs(60);
 /// How often it is looked up what another process has revoked.
 const REVOCATIONS: Duration = Duration::from_millis(500);
+/// How long what was known of it is good for.
+const TRUST: Duration = Duration::from_secs(5);
 /// How often the certificate is looked at.
 const CERTIFICATE: Duration = Duration::from_secs(24 * 3600);
 
@@ -37,16 +39,35 @@ pub(crate) async fn keep_used(identity: Arc<Store>) {
     }
 }
 
-/// Ends the sessions whose credential the process that has taken over has revoked, for ever.
+/// For a process from which another one has taken over, until its end: ends the sessions whose credential the other one has
+/// revoked. When it can not be known for [`TRUST`] whose that is, all of them end: who is revoked must not be in, and the others
+/// have a session at the other process, or get one there at once.
 pub(crate) async fn hear_of_revocations(registry: Arc<Registry>, identity: Arc<Store>) {
     let mut ticks = interval(REVOCATIONS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = tokio::time::Instant::now();
     loop {
         ticks.tick().await;
-        let identity = identity.clone();
-        match tokio::task::spawn_blocking(move || identity.reload()).await {
-            Ok(Err(error)) => tracing::warn!(%error, "what was revoked is not known here"),
-            _ => registry.dismiss_revoked(),
+        let (identity, until) = (identity.clone(), heard + TRUST);
+        let reading = tokio::task::spawn_blocking(move || identity.reload());
+        match timeout_at(until, reading).await {
+            Ok(Ok(Ok(()))) => {
+                heard = tokio::time::Instant::now();
+                registry.dismiss_revoked();
+                continue;
+            }
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "what was revoked is not known here"),
+            // It panics only by a fault of ours, which is logged.
+            Ok(Err(_)) => {}
+            Err(_) => tracing::warn!("the disk does not say what was revoked"),
+        }
+        if heard.elapsed() >= TRUST {
+            let seconds = TRUST.as_secs();
+            tracing::error!(
+                "what was revoked is not known here for {seconds} s: all sessions of this process end; the other one goes on"
+            );
+            registry.dismiss_all();
+            return;
         }
     }
 }

@@ -35,4 +35,14 @@ impl Registry {
             }
         }
     }
+
+    /// Ends all sessions, because nothing is known any more of who is revoked. Their clients may dial again.
+    pub fn dismiss_all(&self) {
+        for live in self.sessions() {
+            live.cut(
+                CloseReason::SHUTDOWN,
+                "this process of the server can not know any more who is revoked",
+            );
+        }
+    }
 }
