@@ -2,16 +2,13 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tests::fixture::HttpService;
+use tests::load::Load;
 use tests::tunneld::Tunneld;
-use tests::visitor::{self, Visitor, empty, request};
+use tests::visitor;
 use tests::wait::{SOON, until};
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::long;
 
@@ -40,64 +37,12 @@ struct Stage {
     load: Load,
 }
 
-/// Visitors that come at a steady pace, every other one over a connection that he keeps.
-struct Load {
-    asked: Arc<AtomicUsize>,
-    failed: Arc<AtomicUsize>,
-    over: Arc<AtomicBool>,
-    tasks: JoinSet<()>,
-}
-
-impl Load {
-    fn on(door: std::net::SocketAddr, per_second: u32) -> Self {
-        let mut load = Self {
-            asked: Arc::default(),
-            failed: Arc::default(),
-            over: Arc::default(),
-            tasks: JoinSet::new(),
-        };
-        let workers = 10;
-        for worker in 0..workers {
-            let (asked, failed, over) = (load.asked.clone(), load.failed.clone(), load.over.clone());
-            load.tasks.spawn(async move {
-                let mut ticks = interval(Duration::from_secs(1) * workers / per_second);
-                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                let mut kept = None;
-                while !over.load(Ordering::Relaxed) {
-                    ticks.tick().await;
-                    if worker % 2 == 0 || kept.is_none() {
-                        kept = Visitor::connect(door).await.ok();
-                    }
-                    let answer = match &mut kept {
-                        Some(visitor) => visitor.whole(request("GET", HOST, "/", empty())).await.ok(),
-                        None => None,
-                    };
-                    asked.fetch_add(1, Ordering::Relaxed);
-                    if answer.as_ref().is_none_or(|answer| answer.status != 200) {
-                        failed.fetch_add(1, Ordering::Relaxed);
-                        println!("visitor {worker} got {answer:?}");
-                        kept = None;
-                    }
-                }
-            });
-        }
-        load
-    }
-
-    /// How many asked, and how many got no answer from the service.
-    async fn end(self) -> (usize, usize) {
-        self.over.store(true, Ordering::Relaxed);
-        self.tasks.join_all().await;
-        (self.asked.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
-    }
-}
-
 impl Stage {
     async fn new(per_second: u32) -> Self {
         let service = HttpService::start().await;
         let first = config(&service, "0");
         let server = Tunneld::configured(|_| first, &[]).await;
-        let load = Load::on(server.listen().http, per_second);
+        let load = Load::on(server.listen().http, HOST, per_second);
         Self { server, service, load }
     }
 
@@ -144,10 +89,10 @@ async fn d22_flips_of_the_configuration_cost_no_request() {
         slowest = slowest.max(stage.serves(&version).await);
     }
     assert_eq!(stage.revision().await, flips + 1);
-    let (asked, failed) = stage.load.end().await;
-    println!("{flips} flips, the slowest in force after {slowest:?}; {asked} requests, {failed} failed");
-    assert_eq!(failed, 0, "of {asked}");
-    assert!(asked > 100, "{asked}");
+    let report = stage.load.end().await;
+    println!("{flips} flips, the slowest in force after {slowest:?}; {report}");
+    report.is_flawless(long());
+    assert!(report.asked > 100, "{report}");
     assert_eq!(
         stage.server.metric("tunnel_config_revision").await,
         f64::from(u32::try_from(flips).unwrap() + 1)
@@ -217,7 +162,7 @@ async fn d22_what_can_not_be_used_changes_nothing_and_what_can_is_in_force() {
     let took = stage.serves("5").await;
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(stage.revision().await, 4);
-    let (asked, failed) = stage.load.end().await;
-    println!("{asked} requests, {failed} failed");
-    assert_eq!(failed, 0, "of {asked}");
+    let report = stage.load.end().await;
+    println!("{report}");
+    report.is_flawless(false);
 }
