@@ -208,7 +208,8 @@ impl Parts {
             spawner: spawner.clone(),
             pulse: Pulse::default(),
         };
-        let door = Door::new(key.tls.clone(), identity.clone(), sessions, budget, drain.start.clone());
+        let (ends, alone) = (drain.start.clone(), open.clone());
+        let door = Door::new(key.tls.clone(), identity.clone(), sessions, budget, ends, alone);
         let quiet = CancellationToken::new();
         let serving = Serving {
             door: Arc::new(door),

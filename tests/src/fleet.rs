@@ -1,4 +1,5 @@
-//! Many clients in one process: each keeps one session as `tunnelc` does, with the same delays, and serves nothing.
+//! Many clients in one process: each keeps one session as `tunnelc` does, with the same delays, and serves nothing. Of a server
+//! that drains it asks another session before the old one ends.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,9 +26,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use transport::handshake::{HelloDraft, LoginError, Place, login};
+use transport::handshake::{HelloDraft, LoggedIn, LoginError, Place, login};
 use transport::login_key::LoginKey;
-use transport::session::{ProcessBudget, Substream};
+use transport::session::{Inbound, ProcessBudget, Session, Substream};
 use transport::tls::{Trust, client_config};
 
 /// For a connection to the server.
@@ -63,6 +64,7 @@ struct Shared {
     tls: Vec<Arc<ClientConfig>>,
     budget: Arc<ProcessBudget>,
     spawner: Spawner,
+    stop: CancellationToken,
     up: AtomicUsize,
     attempts: AtomicUsize,
     put_off: AtomicUsize,
@@ -81,12 +83,15 @@ impl Fleet {
         let tls = joins.iter().map(|join| client_config(&Trust::Pins(join.pins.clone())).unwrap());
         let workers = available_parallelism().map_or(1, usize::from);
         let (spawner, threads) = Spawner::start(workers, Placement::PerCore).unwrap();
+        ops::fd_limit::raise().unwrap();
+        let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             plan,
             tls: tls.collect(),
             joins,
             budget: ProcessBudget::new(1 << 30),
             spawner: spawner.clone(),
+            stop: stop.clone(),
             up: AtomicUsize::new(0),
             attempts: AtomicUsize::new(0),
             put_off: AtomicUsize::new(0),
@@ -94,13 +99,11 @@ impl Fleet {
             arrivals: Mutex::default(),
             failures: Mutex::default(),
         });
-        let stop = CancellationToken::new();
         let stopped = stop.clone();
         for number in 0..plan.clients {
-            let (shared, stopped) = (shared.clone(), stopped.clone());
-            let worker = Worker(number % workers);
+            let (shared, worker) = (shared.clone(), Worker(number % workers));
             spawner.spawn(worker, "client", async move {
-                stopped.run_until_cancelled(shared.live(number, worker)).await;
+                shared.stop.run_until_cancelled(shared.live(number, worker)).await;
             });
         }
         // A runtime may not be dropped by a task.
@@ -184,15 +187,24 @@ fn note(moments: &Mutex<Vec<Instant>>) {
 
 impl Shared {
     /// One client: dials, keeps its session, and waits as it is told, for ever.
-    async fn live(&self, number: usize, worker: Worker) {
+    async fn live(self: &Arc<Self>, number: usize, worker: Worker) {
         let mut rng = StdRng::seed_from_u64(self.plan.seed.wrapping_add(number as u64));
         let (client, instance) = (ClientId(rng.random()), InstanceId(rng.random()));
         let mut backoff = Backoff::new();
         loop {
             self.attempts.fetch_add(1, Ordering::Relaxed);
             let retry_after = match self.session(number, worker, client, instance).await {
-                Ok(lasted) => {
-                    backoff.session_ended(Instant::now(), lasted);
+                Ok(mut up) => {
+                    let heard = up.listen(self).await;
+                    backoff.session_ended(Instant::now(), up.since.elapsed());
+                    if let Heard::Drain = heard {
+                        let shared = self.clone();
+                        self.spawner.spawn(worker, "draining session", async move {
+                            let rest = async { while let Heard::Drain = up.listen(&shared).await {} };
+                            shared.stop.run_until_cancelled(rest).await;
+                        });
+                        continue;
+                    }
                     None
                 }
                 Err(LoginError::Rejected(reject)) if reject.retry_after.is_some() => {
@@ -215,14 +227,14 @@ impl Shared {
         }
     }
 
-    /// One session to its end; how long it lasted.
+    /// Logs in, and says what it wants.
     async fn session(
         &self,
         number: usize,
         worker: Worker,
         client: ClientId,
         instance: InstanceId,
-    ) -> Result<Duration, LoginError> {
+    ) -> Result<Up, LoginError> {
         let join = &self.joins[number % self.joins.len()];
         let tls = self.tls[number % self.tls.len()].clone();
         let draft = HelloDraft {
@@ -250,18 +262,12 @@ impl Shared {
         let stream = stream.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let logged_in = login(stream.map_err(LoginError::Io)?, name, tls, draft, &key, place).await?;
         note(&self.welcomes);
-        let (session, _inbound, since) = (logged_in.session, logged_in.inbound, Instant::now());
-        let talk = async {
-            let first = self.first_words(number).freeze();
-            let mut control = session.open(first).map_err(io::Error::other)?;
-            self.talk(&mut control).await
-        };
-        tokio::select! {
-            end = talk => if let Err(error) = end { self.failed(format!("control substream: {error}")) },
-            end = session.closed() => self.failed(end.to_string()),
-        }
-        session.close();
-        Ok(since.elapsed())
+        let LoggedIn { session, inbound, .. } = logged_in;
+        let first = self.first_words(number).freeze();
+        let control = session.open(first).map_err(|error| LoginError::Io(io::Error::other(error)))?;
+        let since = Instant::now();
+        let (read, waiting) = (BytesMut::new(), self.plan.names);
+        Ok(Up { session, _inbound: inbound, control, read, waiting, counted: None, since })
     }
 
     fn first_words(&self, number: usize) -> BytesMut {
@@ -281,58 +287,96 @@ impl Shared {
         Control::Heartbeat(Heartbeat { nonce: 0 }).encode(&mut out).unwrap();
         out
     }
+}
 
-    /// Hears what became of the names, and answers heartbeats; counts as up for as long as it runs.
-    async fn talk(&self, control: &mut Substream) -> io::Result<()> {
-        let mut read = BytesMut::new();
-        let mut waiting = self.plan.names;
-        let mut counted = None;
+/// A session that is up.
+struct Up {
+    session: Session,
+    _inbound: Inbound,
+    control: Substream,
+    read: BytesMut,
+    /// Names that are not granted yet.
+    waiting: usize,
+    counted: Option<Counted>,
+    since: Instant,
+}
+
+/// What the server had to say at last.
+enum Heard {
+    /// It drains the session, which goes on.
+    Drain,
+    /// The session is over.
+    End,
+}
+
+impl Up {
+    async fn listen(&mut self, shared: &Arc<Shared>) -> Heard {
+        let session = self.session.clone();
+        let why = tokio::select! {
+            heard = self.talk(shared) => match heard {
+                Ok(Heard::Drain) => return Heard::Drain,
+                Ok(Heard::End) => None,
+                Err(error) => Some(format!("control substream: {error}")),
+            },
+            end = session.closed() => Some(end.to_string()),
+        };
+        why.into_iter().for_each(|why| shared.failed(why));
+        session.close();
+        self.counted = None;
+        Heard::End
+    }
+
+    /// Hears what became of the names, and answers heartbeats; counts as up as soon as it has them all.
+    async fn talk(&mut self, shared: &Arc<Shared>) -> io::Result<Heard> {
         loop {
-            if waiting == 0 && counted.is_none() {
-                note(&self.arrivals);
-                counted = Some(Counted::one(&self.up));
+            if self.waiting == 0 && self.counted.is_none() {
+                note(&shared.arrivals);
+                self.counted = Some(Counted::one(shared));
             }
-            while let Some(frame) = frame::decode(&mut read, CONTROL_FRAME_MAX).map_err(io::Error::other)? {
+            while let Some(frame) =
+                frame::decode(&mut self.read, CONTROL_FRAME_MAX).map_err(io::Error::other)?
+            {
                 match Control::decode(&frame).map_err(io::Error::other)? {
                     Some(Control::Registered(registered)) => {
                         let granted = |outcome: &Outcome| matches!(outcome, Outcome::Granted { .. });
                         if let Some(refused) = registered.results.iter().find(|it| !granted(&it.outcome)) {
                             return Err(io::Error::other(format!("{:?}", refused.outcome)));
                         }
-                        waiting = waiting.saturating_sub(registered.results.len());
+                        self.waiting = self.waiting.saturating_sub(registered.results.len());
                     }
                     Some(Control::Heartbeat(Heartbeat { nonce })) => {
                         let mut answer = BytesMut::new();
                         Control::HeartbeatAck(HeartbeatAck { nonce }).encode(&mut answer).unwrap();
-                        control.write_all(&answer).await?;
+                        self.control.write_all(&answer).await?;
                     }
+                    Some(Control::Drain(_)) => return Ok(Heard::Drain),
                     Some(Control::Close(close)) => {
                         return Err(io::Error::other(format!("{} ({})", close.reason, close.text)));
                     }
                     _ => {}
                 }
             }
-            let heard = waiting > 0 || counted.is_some();
-            if heard && control.read_buf(&mut read).await? == 0 {
-                return Ok(());
+            let heard = self.waiting > 0 || self.counted.is_some();
+            if heard && self.control.read_buf(&mut self.read).await? == 0 {
+                return Ok(Heard::End);
             }
         }
     }
 }
 
 /// One that is up, until it is dropped.
-struct Counted<'a>(&'a AtomicUsize);
+struct Counted(Arc<Shared>);
 
-impl<'a> Counted<'a> {
-    fn one(up: &'a AtomicUsize) -> Self {
-        up.fetch_add(1, Ordering::Relaxed);
-        Self(up)
+impl Counted {
+    fn one(shared: &Arc<Shared>) -> Self {
+        shared.up.fetch_add(1, Ordering::Relaxed);
+        Self(shared.clone())
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.up.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

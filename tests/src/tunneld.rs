@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,13 +11,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Finished, Program, command, inside};
+use crate::program::{Finished, Program, command, folder, inside};
 use crate::visitor;
 use crate::wait::{SOON, until};
 
 const TUNNELD: &str = "tunneld";
 /// All steps of an upgrade.
-const UPGRADE: Duration = Duration::from_secs(40);
+const UPGRADE: Duration = Duration::from_secs(90);
 
 /// Where the server listens.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +35,7 @@ pub struct Listen {
 /// A running server.
 #[derive(Debug)]
 pub struct Tunneld {
-    name: &'static str,
+    name: String,
     /// The process.
     pub program: Program,
     home: TempDir,
@@ -92,7 +93,7 @@ impl Tunneld {
     }
 
     /// Starts another program that is a server too, with this configuration.
-    pub async fn other(name: &'static str, config: &str) -> Self {
+    pub async fn other(name: &str, config: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("tunneld.toml");
         std::fs::write(&path, config).unwrap();
@@ -121,7 +122,7 @@ impl Tunneld {
         Self::called(TUNNELD, home, flags).await
     }
 
-    async fn called(name: &'static str, home: TempDir, flags: Vec<String>) -> Self {
+    async fn called(name: &str, home: TempDir, flags: Vec<String>) -> Self {
         Self::launched(name, home, any(), Manner { flags, ..Manner::default() }).await
     }
 
@@ -132,11 +133,44 @@ impl Tunneld {
         Self::launched(TUNNELD, home, SocketAddr::new(tunnel, 0), manner).await
     }
 
-    async fn launched(name: &'static str, home: TempDir, tunnel: SocketAddr, manner: Manner) -> Self {
+    async fn launched(name: &str, home: TempDir, tunnel: SocketAddr, manner: Manner) -> Self {
         let listen = Listen { tunnel, http: any(), https: None, ops: any() };
         let program = launch(name, home.path(), listen, &manner);
         let listen = announced(home.path(), &manner.wrapper).await;
-        Self { name, program, home, listen, manner, heirs: Vec::new() }
+        Self { name: name.to_owned(), program, home, listen, manner, heirs: Vec::new() }
+    }
+
+    /// Starts a server from a link to the program in its folder, [`Tunneld::installed_at`], where another one can be put. It has
+    /// the configuration that `write` returns.
+    pub async fn installed(write: impl FnOnce(&Path) -> String) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let at = home.path().join(TUNNELD);
+        std::os::unix::fs::symlink(folder().join(TUNNELD), &at).unwrap();
+        let config = home.path().join("tunneld.toml");
+        std::fs::write(&config, write(home.path())).unwrap();
+        let flags = vec!["--config".to_owned(), config.display().to_string()];
+        Self::called(&at.display().to_string(), home, flags).await
+    }
+
+    /// Where its program is, if it was [`Tunneld::installed`].
+    #[must_use]
+    pub fn installed_at(&self) -> PathBuf {
+        self.home.path().join(TUNNELD)
+    }
+
+    /// Puts a script where its program is: what `upgrade` starts from now on.
+    pub fn install(&self, script: &str) {
+        let (aside, at) = (self.home.path().join("aside"), self.installed_at());
+        std::fs::write(&aside, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(aside, at).unwrap();
+    }
+
+    /// Puts the program there again.
+    pub fn install_again(&self) {
+        let aside = self.home.path().join("aside");
+        std::os::unix::fs::symlink(folder().join(TUNNELD), &aside).unwrap();
+        std::fs::rename(aside, self.installed_at()).unwrap();
     }
 
     /// Starts another server with a copy of its state: the same key, the same credentials, other ports.
@@ -148,12 +182,12 @@ impl Tunneld {
                 std::fs::copy(entry.path(), state(home.path()).join(entry.file_name())).unwrap();
             }
         }
-        Self::called(self.name, home, self.manner.flags.clone()).await
+        Self::called(&self.name, home, self.manner.flags.clone()).await
     }
 
     /// Starts it again on the same state and the same addresses; the old process must be gone.
     pub async fn start_again(&mut self) {
-        self.program = launch(self.name, self.home.path(), self.listen, &self.manner);
+        self.program = launch(&self.name, self.home.path(), self.listen, &self.manner);
         announced(self.home.path(), &self.manner.wrapper).await;
     }
 

@@ -4,12 +4,23 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
-/// Time between two logins at the sustained rate: 100 a second.
-pub const INTERVAL: Duration = Duration::from_millis(10);
+/// How fast logins are taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Time between two logins at the sustained rate.
+    pub interval: Duration,
+    /// Logins admitted at once after a pause.
+    pub burst: u32,
+}
 
-/// Logins admitted at once after a pause. Little more than nothing: with the sustained rate it is all that comes back in
-/// the first second after a restart, when the server has its other work to take up as well.
-pub const BURST: u32 = 25;
+impl Pace {
+    /// 100 a second. The burst is little more than nothing: with the sustained rate it is all that comes back in the first
+    /// second after a restart, when the server has its other work to take up as well.
+    pub const USUAL: Self = Self { interval: Duration::from_millis(10), burst: 25 };
+    /// While the process before this one sends its clients: it sends no more before these have arrived ([`crate::moving`]), so
+    /// that nobody has to be put off. The rest of the limit is for everybody else who comes meanwhile.
+    pub const TAKING_OVER: Self = Self { interval: Duration::from_millis(1), burst: 500 };
+}
 
 /// The furthest that a refused login is put off.
 pub const HORIZON: Duration = Duration::from_secs(30);
@@ -22,7 +33,7 @@ pub struct Busy {
     pub retry_after: Duration,
 }
 
-/// The logins of the whole server. A burst is followed by one login every [`INTERVAL`]; whoever is refused is told
+/// The logins of the whole server. A burst is followed by one login every [`Pace::interval`]; whoever is refused is told
 /// the next moment at which nobody else was told to come.
 #[derive(Debug, Clone, Copy)]
 pub struct Admission {
@@ -39,19 +50,19 @@ impl Admission {
         Self { full_at: now, last_slot: now }
     }
 
-    /// Whether a login that arrives at `now` is admitted.
+    /// Whether a login that arrives at `now` is admitted at this pace.
     ///
     /// # Errors
     /// When it shall come back. Slots further away than [`HORIZON`] are not given: those clients are spread at
     /// random over the second half of it, and take their chance again.
-    pub fn admit(&mut self, now: Instant, rng: &mut impl Rng) -> Result<(), Busy> {
+    pub fn admit(&mut self, now: Instant, pace: Pace, rng: &mut impl Rng) -> Result<(), Busy> {
         let full_at = self.full_at.max(now);
         let used = full_at.saturating_duration_since(now);
-        if used <= INTERVAL.saturating_mul(BURST.saturating_sub(1)) {
-            self.full_at = full_at + INTERVAL;
+        if used <= pace.interval.saturating_mul(pace.burst.saturating_sub(1)) {
+            self.full_at = full_at + pace.interval;
             return Ok(());
         }
-        let slot = self.last_slot.max(now) + INTERVAL;
+        let slot = self.last_slot.max(now) + pace.interval;
         let ahead = slot.saturating_duration_since(now);
         if ahead > HORIZON {
             return Err(Busy { retry_after: rng.random_range(HORIZON / 2..=HORIZON) });
@@ -70,13 +81,15 @@ mod tests {
     use std::collections::BinaryHeap;
 
     const MILLI: Duration = Duration::from_millis(1);
+    const INTERVAL: Duration = Pace::USUAL.interval;
+    const BURST: u32 = Pace::USUAL.burst;
 
     #[test]
     fn a_burst_then_the_sustained_rate() {
         let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
         let mut admission = Admission::new(start);
         let admitted = |admission: &mut Admission, at, rng: &mut _| {
-            (0..1000).filter(|_| admission.admit(at, rng).is_ok()).count()
+            (0..1000).filter(|_| admission.admit(at, Pace::USUAL, rng).is_ok()).count()
         };
         assert_eq!(admitted(&mut admission, start, &mut rng), 25);
         assert_eq!(admitted(&mut admission, start + 9 * MILLI, &mut rng), 0);
@@ -90,7 +103,7 @@ mod tests {
         let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(2));
         let mut admission = Admission::new(start);
         let slots: Vec<Duration> = (0..600)
-            .filter_map(|_| admission.admit(start, &mut rng).err())
+            .filter_map(|_| admission.admit(start, Pace::USUAL, &mut rng).err())
             .map(|busy| busy.retry_after)
             .collect();
         assert_eq!(slots.len(), 575);
@@ -103,7 +116,7 @@ mod tests {
         let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(3));
         let mut admission = Admission::new(start);
         let slots: Vec<Duration> = (0..20_000)
-            .filter_map(|_| admission.admit(start, &mut rng).err())
+            .filter_map(|_| admission.admit(start, Pace::USUAL, &mut rng).err())
             .map(|busy| busy.retry_after)
             .collect();
         let spread = &slots[3000..];
@@ -122,7 +135,7 @@ mod tests {
         let mut arrivals: BinaryHeap<_> = (0..HERD).map(|client| Reverse((start, client))).collect();
         let (mut admitted, mut last) = (0, start);
         while let Some(Reverse((now, client))) = arrivals.pop() {
-            match admission.admit(now, &mut rng) {
+            match admission.admit(now, Pace::USUAL, &mut rng) {
                 Ok(()) => {
                     admitted += 1;
                     last = now;
@@ -134,5 +147,24 @@ mod tests {
         }
         assert_eq!(admitted, u128::from(HERD));
         assert!(last - start <= Duration::from_secs(99 + 30), "{:?}", last - start);
+    }
+
+    /// Those who move are let in as they come; what they have used up is used up afterwards too.
+    #[test]
+    fn a_server_that_takes_over_lets_in_who_is_sent() {
+        let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(5));
+        let mut admission = Admission::new(start);
+        for number in 0..5_000 {
+            let at = start + number * 2 * MILLI;
+            assert_eq!(admission.admit(at, Pace::TAKING_OVER, &mut rng), Ok(()), "{number}");
+        }
+        let at_once = |admission: &mut Admission, at: Instant, rng: &mut _| {
+            (0..1_000).filter(|_| admission.admit(at, Pace::TAKING_OVER, rng).is_ok()).count()
+        };
+        let after = start + Duration::from_secs(60);
+        assert_eq!(at_once(&mut admission, after, &mut rng), 500);
+        assert!(admission.admit(after, Pace::USUAL, &mut rng).is_err());
+        let later = after + Duration::from_secs(1);
+        assert_eq!(admission.admit(later, Pace::USUAL, &mut rng), Ok(()));
     }
 }

@@ -12,6 +12,7 @@ pub mod grant;
 pub mod group;
 pub mod host;
 pub mod host_pattern;
+pub mod moving;
 pub mod open_rate;
 pub mod ownership;
 pub mod part;

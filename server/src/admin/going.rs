@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::Admin;
 use super::handlers::{Answer, failed, wrong};
-use crate::upgrade::Upgrade;
+use crate::upgrade::{Upgrade, UpgradeError};
 
 /// How long the answer to a drain waits for its end.
 const DRAIN_WAIT: Duration = Duration::from_secs(20);
@@ -24,8 +24,8 @@ const DEADLINE_MAX: u64 = 7 * 24 * 3600;
 
 /// How long the answer to a drain may take: the server says after a while that it goes on.
 pub const DRAIN_ANSWER: Duration = Duration::from_secs(30);
-/// How long the answer to an upgrade may take: more than all its steps.
-pub const UPGRADE_ANSWER: Duration = Duration::from_secs(50);
+/// How long the answer to an upgrade may take: more than all its steps. With thousands of clients they take their time.
+pub const UPGRADE_ANSWER: Duration = Duration::from_secs(5 * 60);
 /// [`Drained::state`] while it goes on.
 pub const DRAINING: &str = "draining";
 
@@ -97,14 +97,19 @@ pub(super) async fn upgrade(State(admin): State<Arc<Admin>>) -> Result<Json<Upgr
     }
     let (answer, answered) = oneshot::channel();
     if admin.upgrade.try_send(answer).is_err() {
-        let text = "another upgrade or the end of the server is under way";
-        return Err(Problem::new(StatusCode::CONFLICT, "upgrading", text));
+        return Err(under_way("another upgrade or the end of the server is under way"));
     }
     match answered.await {
         Ok(Ok(Upgrade { process, moved: (moved, clients) })) => {
             Ok(Json(Upgraded { process, clients, moved }))
         }
+        Ok(Err(reason @ UpgradeError::UnderWay)) => Err(under_way(reason)),
+        Ok(Err(reason @ UpgradeError::Stopping)) => Err(failed(reason.to_string())),
         Ok(Err(reason)) => Err(failed(format!("no upgrade, the old process goes on: {reason}"))),
-        Err(_) => Err(failed("no upgrade: the server stops")),
+        Err(_) => Err(failed(UpgradeError::Stopping.to_string())),
     }
+}
+
+fn under_way(text: impl ToString) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "upgrading", text.to_string())
 }

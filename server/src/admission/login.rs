@@ -154,7 +154,8 @@ async fn decide(
         .authenticate(incoming, &door.identity, SystemTime::now())
         .map_err(|refusal| failed(door, hello, peer, refusal))?;
     // Only who could prove itself takes a turn: others must not be able to use them up.
-    door.admission.lock().admit(Instant::now(), &mut rand::rng()).map_err(|error| busy(door, error))?;
+    let turn = door.admission.lock().admit(Instant::now(), door.pace(), &mut rand::rng());
+    turn.map_err(|error| busy(door, error))?;
     if let Some(credential) = bind {
         self::bind(door, credential, hello, peer).await?;
     }

@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 use ops::metrics::Metrics;
 use ops::spawn::Spawner;
 use parking_lot::Mutex;
-use policy::admission::Admission;
+use policy::admission::{Admission, Pace};
 use policy::throttle::Throttle;
 use rustls::ServerConfig;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -61,6 +61,8 @@ pub struct Door {
     spawner: Spawner,
     budget: Arc<ProcessBudget>,
     drain: CancellationToken,
+    /// Cancelled when no other process sends its clients here any more.
+    alone: CancellationToken,
     /// Where clients go who come by a listener for visitors while the door is shut; none while it is open.
     elsewhere: watch::Sender<Option<mpsc::Sender<(TcpStream, SocketAddr)>>>,
     lobby: Lobby,
@@ -74,7 +76,8 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door with nobody in front of it, which asks clients for a key alone. After `drain` nobody is let in.
+    /// A door with nobody in front of it, which asks clients for a key alone. After `drain` nobody is let in. Until `alone`
+    /// another process sends its clients, which are let in faster.
     #[must_use]
     pub fn new(
         tls: Arc<ServerConfig>,
@@ -82,6 +85,7 @@ impl Door {
         sessions: Context,
         budget: Arc<ProcessBudget>,
         drain: CancellationToken,
+        alone: CancellationToken,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -94,6 +98,7 @@ impl Door {
             sessions,
             budget,
             drain,
+            alone,
             elsewhere: watch::Sender::new(None),
             lobby: Lobby::new(UNAUTHENTICATED, UNAUTHENTICATED_PER_ADDRESS),
             throttle: Mutex::new(Throttle::new()),
@@ -168,6 +173,16 @@ impl Door {
     /// Lets clients in again.
     pub fn open(&self) {
         self.elsewhere.send_replace(None);
+    }
+
+    /// How fast.
+    fn pace(&self) -> Pace {
+        if self.alone.is_cancelled() { Pace::USUAL } else { Pace::TAKING_OVER }
+    }
+
+    /// Waits until nobody is let in any more, because this server ends.
+    pub async fn closes(&self) {
+        self.drain.cancelled().await;
     }
 
     /// Whether clients are let in.

@@ -40,13 +40,10 @@ impl Server {
             spawner: world.spawner.clone(),
             pulse: Pulse::default(),
         };
-        let door = Door::new(
-            key.tls.clone(),
-            world.identity.clone(),
-            sessions,
-            ProcessBudget::new(1 << 30),
-            CancellationToken::new(),
-        );
+        let (drain, alone) = (CancellationToken::new(), CancellationToken::new());
+        alone.cancel();
+        let budget = ProcessBudget::new(1 << 30);
+        let door = Door::new(key.tls.clone(), world.identity.clone(), sessions, budget, drain, alone);
         let door = Arc::new(door);
         let sockets = bind_port(&Sockets::default(), &["127.0.0.1".parse().unwrap()], 0).unwrap();
         let address = sockets[0].local_addr().unwrap();

@@ -31,7 +31,7 @@ impl Upgrade {
         let going::Upgraded { process, clients, moved } = ask::read(answer)?;
         let mut text = format!("process {process} has taken over, with {moved} of {clients} clients\n");
         if moved < clients {
-            text.push_str("the others have not come over within 10 s: they keep the old process until it ends, and dial again then\n");
+            text.push_str("the others have not come over in time: they keep the old process until it ends, and dial again then\n");
         }
         Ok(Exit::done(text))
     }

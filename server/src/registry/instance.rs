@@ -46,6 +46,8 @@ pub struct Instance {
     standby: ArcSwap<Standby>,
     /// It has been answered what it has asked for.
     pub(super) settled: AtomicBool,
+    /// The process from which this one takes over was told so.
+    pub(super) told: AtomicBool,
     /// What it says of the servers of its services.
     pub reports: Reports,
     /// What consistent hashing tells it apart by: the installation, so that a restart moves nobody.
@@ -92,6 +94,7 @@ impl Instance {
             usage,
             standby: ArcSwap::default(),
             settled: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             reports: Reports::default(),
             identity: identity(live),
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use protocol::control::CloseReason;
 
-use super::{InstanceKey, Registry};
+use super::{Instance, InstanceKey, Registry};
 use crate::session::Live;
 
 impl Registry {
@@ -17,13 +17,15 @@ impl Registry {
         self.names.tick();
     }
 
-    /// The instances that have what they have asked for.
+    /// The instances that have what they have asked for, each once.
     #[must_use]
-    pub fn settled(&self) -> Vec<InstanceKey> {
+    pub fn newly_settled(&self) -> Vec<InstanceKey> {
         let state = self.state.lock();
-        let settled =
-            state.instances.iter().filter(|(_, held)| held.instance.settled.load(Ordering::Relaxed));
-        settled.map(|(key, _)| key.clone()).collect()
+        let is_new = |instance: &Instance| {
+            instance.settled.load(Ordering::Relaxed) && !instance.told.swap(true, Ordering::Relaxed)
+        };
+        let new = state.instances.iter().filter(|(_, held)| is_new(&held.instance));
+        new.map(|(key, _)| key.clone()).collect()
     }
 
     /// Ends the sessions whose credential another process has revoked, as the book says that was read anew.

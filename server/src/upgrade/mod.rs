@@ -7,27 +7,30 @@
 //!                                       ◀── ready ── could serve
 //!                                        ─── go ───▶ writes, takes clients
 //!                                       ◀─ serving ─
-//! tells its clients to move             ◀─ settled ─ whoever has come over and is registered
-//! all are there, or 10 s have passed ─────── take ─▶ takes visitors
+//! tells its clients to move, as many at
+//! once as arrive                        ◀─ settled ─ whoever has come over and is registered
+//! all are there, or have had 10 s ────────── take ─▶ closes sockets that are nobody's here, takes visitors
 //! takes nobody any more                 ◀── taken ──
 //! finishes what it has, and ends
 //! ```
 //!
 //! A listening socket is one queue with two processes at its end: no connection is refused or lost, whoever accepts. Visitors
-//! stay with the old process until the clients are at the new one, so that none of them waits for a member. Up to `taken`
-//! everything can be undone: the old process takes clients again and ends the new one.
+//! stay with the old process until the clients are at the new one, so that none of them waits for a member. Up to `take`
+//! everything can be undone, and is if the old process is told to stop: it takes clients again and ends the new one.
 
+mod candidate;
 mod new;
 mod old;
 mod program;
 
 pub(crate) use new::Inheritance;
-pub(crate) use old::{Answer, Handing, Upgrade};
+pub(crate) use old::{Answer, Handing, Upgrade, UpgradeError};
 pub(crate) use program::Program;
 
 use std::net::SocketAddr;
 
 use ops::sockets::Label;
+use policy::principal::Principal;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::InstanceKey;
@@ -65,11 +68,22 @@ enum New {
 }
 
 /// An instance, as both processes know it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Moved {
     principal: String,
     client: String,
     instance: String,
+}
+
+impl Moved {
+    /// None if this version does not call anybody so.
+    fn key(&self) -> Option<InstanceKey> {
+        Some(InstanceKey {
+            principal: Principal::parse(&self.principal).ok()?,
+            client: self.client.parse().ok()?,
+            instance: self.instance.parse().ok()?,
+        })
+    }
 }
 
 impl From<&InstanceKey> for Moved {

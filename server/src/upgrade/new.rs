@@ -1,6 +1,5 @@
 //! The new process: what it is given, and how it takes over.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use ops::handover::{AsyncLine, Line, Message};
 use ops::sockets::{Label, Sockets};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Moved, New, Old};
@@ -18,6 +17,8 @@ use crate::registry::Registry;
 
 /// The old process says the next thing within it.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How often the old process is told who has come.
+const TELL: Duration = Duration::from_millis(20);
 /// Instances in one message.
 const PART: usize = 100;
 
@@ -110,7 +111,7 @@ impl Successor {
     }
 
     /// Tells what happens here, from the moment that clients are let in, and does what the old process asks. `open` is
-    /// cancelled when visitors may come. Ends with the old process.
+    /// cancelled when visitors may come. Ends with the old process, or with this one's own end.
     pub(crate) async fn follow(
         self,
         registry: Arc<Registry>,
@@ -118,12 +119,24 @@ impl Successor {
         sockets: Arc<Sockets>,
         open: CancellationToken,
     ) {
-        if let Err(error) = self.follow_line(&registry, &door, &open).await {
-            tracing::warn!(%error, "the process before this one is not heard any more");
+        let opens = || {
+            // The old process has descriptors of its own, should it go on after all.
+            let closed = sockets.close_unclaimed();
+            if !closed.is_empty() {
+                let closed: Vec<_> = closed.iter().map(ToString::to_string).collect();
+                tracing::info!(addresses = closed.join(", "), "nothing listens there any more");
+            }
+            open.cancel();
+        };
+        match self.follow_line(&registry, &door, &open, opens).await {
+            Ok(Followed::ToOurEnd) => {}
+            // It is gone, and there is nobody else.
+            Ok(Followed::ToItsEnd) => opens(),
+            Err(error) => {
+                tracing::warn!(%error, "the process before this one is not heard any more");
+                opens();
+            }
         }
-        // It is gone, and there is nobody else.
-        open.cancel();
-        sockets.close_unclaimed();
     }
 
     async fn follow_line(
@@ -131,34 +144,51 @@ impl Successor {
         registry: &Registry,
         door: &Arc<Door>,
         open: &CancellationToken,
-    ) -> io::Result<()> {
+        opens: impl Fn(),
+    ) -> io::Result<Followed> {
         self.line.send(&New::Serving, &[]).await?;
         let mut changes = registry.names().changes();
-        let mut told = BTreeSet::new();
+        changes.mark_changed();
+        let mut tell = interval(TELL);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 message = self.line.receive::<Old>() => match message? {
-                    None => return Ok(()),
+                    None => return Ok(Followed::ToItsEnd),
                     Some(Message { said: Old::Client { peer }, descriptors }) => {
                         for connection in descriptors {
                             admission::take(door, TcpStream::from(connection), peer);
                         }
                     }
                     Some(Message { said: Old::Take, .. }) => {
-                        open.cancel();
+                        opens();
                         self.line.send(&New::Taken, &[]).await?;
                     }
                     Some(_) => {}
                 },
-                Ok(()) = changes.changed(), if !open.is_cancelled() => {
-                    let settled = registry.settled();
-                    let instances: Vec<_> =
-                        settled.iter().map(Moved::from).filter(|moved| told.insert(moved.clone())).collect();
-                    for part in instances.chunks(PART) {
-                        self.line.send(&New::Settled { instances: part.to_vec() }, &[]).await?;
+                () = door.closes(), if !open.is_cancelled() => {
+                    let text = "it was told to stop".to_owned();
+                    self.line.send(&New::Refused { text }, &[]).await?;
+                    return Ok(Followed::ToOurEnd);
+                }
+                _ = tell.tick(), if !open.is_cancelled() => {
+                    if changes.has_changed().unwrap_or(false) {
+                        changes.mark_unchanged();
+                        for part in registry.newly_settled().chunks(PART) {
+                            let instances = part.iter().map(Moved::from).collect();
+                            self.line.send(&New::Settled { instances }, &[]).await?;
+                        }
                     }
                 }
             }
         }
     }
+}
+
+/// How long the old process was followed.
+enum Followed {
+    /// It has ended.
+    ToItsEnd,
+    /// This one was told to stop before it had taken over.
+    ToOurEnd,
 }

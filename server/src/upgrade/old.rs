@@ -1,37 +1,37 @@
 //! The old process: how it hands over, and what it does if that fails.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ops::admin::PassOn;
 use ops::drain::Drain;
-use ops::handover::{AsyncLine, DESCRIPTORS, Line};
+use ops::handover::{AsyncLine, DESCRIPTORS};
 use ops::signals::Upgrades;
 use ops::sockets::Sockets;
 use ops::spawn::Spawner;
 use ops::state_dir::{Locked, StateDir};
 use ops::systemd::{self, News};
+use policy::moving::{Moving, PATIENCE};
 use protocol::id::SessionId;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::candidate::{ANSWER, Candidate, answer, closed, in_time};
 use super::{Moved, New, Old, Program};
 use crate::identity::Store;
 use crate::live::Running;
 use crate::registry::{InstanceKey, Registry};
-use crate::session::DrainCause;
+use crate::session::{DrainCause, Live};
 
 /// From the start of the new process until it could serve.
 const READY: Duration = Duration::from_secs(10);
-/// For every further answer of it.
-const ANSWER: Duration = Duration::from_secs(5);
-/// How long the old process waits for its clients to be at the new one.
-const MOVE: Duration = Duration::from_secs(10);
+/// How long the old process waits at most for all its clients to be at the new one, however long a drain may take.
+const MOVE: Duration = Duration::from_secs(4 * 60);
 /// How often it looks whether they are.
 const LOOK: Duration = Duration::from_millis(50);
 /// The number of the process that a container is.
@@ -73,8 +73,11 @@ pub(crate) enum UpgradeError {
     )]
     Unexpected,
     /// This one ends.
-    #[error("the server stops")]
+    #[error("no upgrade: the server stops")]
     Stopping,
+    /// Another one was begun before.
+    #[error("another upgrade is under way; wait for what becomes of it")]
+    UnderWay,
     /// Nothing outlives this one.
     #[error(
         "this process is the first of its container, and everything in there ends with it: start a new container instead"
@@ -108,22 +111,6 @@ pub(crate) struct Upgrade {
 /// Clients that have come by a listener for visitors.
 type Forwarded = mpsc::Receiver<(TcpStream, SocketAddr)>;
 
-/// A new process that has not taken over. Dropping it ends it.
-struct Candidate {
-    child: Option<Child>,
-    line: Arc<AsyncLine>,
-}
-
-impl Drop for Candidate {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Fails only if it has ended.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 /// That another process takes whoever comes, and who is to hear it.
 pub(crate) struct HandedOver {
     upgrade: Upgrade,
@@ -140,7 +127,7 @@ impl HandedOver {
 }
 
 /// Where the operator hears what came of it.
-pub(crate) type Answer = oneshot::Sender<Result<Upgrade, String>>;
+pub(crate) type Answer = oneshot::Sender<Result<Upgrade, UpgradeError>>;
 
 impl Handing<'_> {
     /// Hands over whenever a signal or the operator asks for it, until it has worked; none: the drain has started.
@@ -156,19 +143,40 @@ impl Handing<'_> {
                 () = signals.next() => None,
                 answer = asked.recv() => answer,
             };
-            match self.attempt().await {
+            match self.alone(signals, asked).await {
                 Ok(upgrade) => {
                     let (process, (there, of)) = (upgrade.process, upgrade.moved);
                     tracing::info!(process, there, of, "another process has taken over");
                     return Some(HandedOver { upgrade, answer });
                 }
                 Err(error) => {
-                    tracing::error!(%error, "no upgrade: this process goes on");
+                    match error {
+                        UpgradeError::Stopping => tracing::warn!("{error}"),
+                        _ => tracing::error!(%error, "no upgrade: this process goes on"),
+                    }
                     if let Some(answer) = answer {
                         // Who does not wait for it finds it in the log.
-                        let _ = answer.send(Err(error.to_string()));
+                        let _ = answer.send(Err(error));
                     }
                 }
+            }
+        }
+    }
+
+    /// One attempt; whoever asks for another one meanwhile hears that.
+    async fn alone(
+        &self,
+        signals: &mut Upgrades,
+        asked: &mut mpsc::Receiver<Answer>,
+    ) -> Result<Upgrade, UpgradeError> {
+        let attempt = self.attempt();
+        tokio::pin!(attempt);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut attempt => return result,
+                () = signals.next() => tracing::warn!("SIGUSR2: {}", UpgradeError::UnderWay),
+                Some(answer) = asked.recv() => drop(answer.send(Err(UpgradeError::UnderWay))),
             }
         }
     }
@@ -181,8 +189,12 @@ impl Handing<'_> {
         if std::process::id() == FIRST {
             return Err(UpgradeError::First);
         }
-        let attempt = self.drain.start.run_until_cancelled(self.hand_over()).await;
-        let result = attempt.unwrap_or(Err(UpgradeError::Stopping));
+        // Nothing is half written when the other one reads it, and nobody logs in here who would not be told to move.
+        let (forward, forwarded) = mpsc::channel(FORWARDED);
+        self.running.door().shut(forward);
+        // Also if the server is told to stop meanwhile: it must not be the last that is said in the state directory.
+        self.write_down().await;
+        let result = self.hand_over(forwarded).await;
         if result.is_err() {
             // The other one has ended by now: who writes what is known here next must not undo what it has written.
             self.read_again().await;
@@ -195,34 +207,34 @@ impl Handing<'_> {
         result
     }
 
-    async fn hand_over(&self) -> Result<Upgrade, UpgradeError> {
-        // Nothing is half written when the other one reads it, and nobody logs in here who would not be told to move.
-        let (forward, forwarded) = mpsc::channel(FORWARDED);
-        self.running.door().shut(forward);
-        self.write_down().await;
-        let mut candidate = self.start()?;
-        let answered = self.with(&candidate, forwarded).await;
-        let moved = match answered {
+    async fn hand_over(&self, forwarded: Forwarded) -> Result<Upgrade, UpgradeError> {
+        let stopping = &self.drain.start;
+        if stopping.is_cancelled() {
+            return Err(UpgradeError::Stopping);
+        }
+        let candidate = Candidate::start(self.program)?;
+        let prepared = stopping.run_until_cancelled(self.prepare(&candidate, forwarded)).await;
+        // What follows is not undone half-way: it has visitors once it has heard the word.
+        let handed = match prepared.unwrap_or(Err(UpgradeError::Stopping)) {
+            Ok(moved) => take(&candidate.line).await.map(|()| moved),
+            Err(error) => Err(error),
+        };
+        let moved = match handed {
             Ok(moved) => moved,
             Err(error) => return Err(candidate.why(error).await),
         };
-        // From here on it is not ours to end.
-        let process = candidate.child.take().map_or(0, |child| child.id());
+        if stopping.is_cancelled() {
+            // Whoever has told this one to stop meant the server.
+            candidate.ask_to_stop();
+        }
+        let process = candidate.release();
         self.admin.done();
         systemd::tell(News::Successor(process));
         Ok(Upgrade { process, moved })
     }
 
-    fn start(&self) -> Result<Candidate, UpgradeError> {
-        let (line, theirs) = Line::pair()?;
-        let line = Arc::new(line.into_async()?);
-        let path = self.program.path().to_owned();
-        let child = self.program.start(theirs).map_err(|error| UpgradeError::Start { path, error })?;
-        tracing::info!(process = child.id(), program = %self.program.path().display(), "upgrading");
-        Ok(Candidate { child: Some(child), line })
-    }
-
-    async fn with(
+    /// Everything that can be undone. Says how many instances are at the new process, and of how many.
+    async fn prepare(
         &self,
         candidate: &Candidate,
         forwarded: Forwarded,
@@ -239,13 +251,7 @@ impl Handing<'_> {
         };
         in_time(ANSWER, "serving", serving).await?;
         self.forward(line, forwarded);
-        let moved = self.clients_moved(line).await?;
-        let taken = async {
-            line.send(&Old::Take, &[]).await?;
-            answer(line, |said| matches!(said, New::Taken)).await
-        };
-        in_time(ANSWER, "taking visitors", taken).await?;
-        Ok(moved)
+        self.clients_moved(line).await
     }
 
     /// Gives it all descriptors.
@@ -300,18 +306,22 @@ impl Handing<'_> {
         let _ = read.await;
     }
 
-    /// Tells all clients to move, and waits until all of them are at the new process, for a while.
+    /// Tells all clients to move, as many at once as arrive at the new process, and waits until all of them are there, for as
+    /// long as a drain may take.
     async fn clients_moved(&self, line: &AsyncLine) -> Result<(usize, usize), UpgradeError> {
-        let until = Instant::now() + MOVE;
         let patience = self.drain.patience(self.running.settings().document.timeouts.drain);
-        let mut told = BTreeSet::new();
-        let mut there: BTreeSet<Moved> = BTreeSet::new();
+        let began = Instant::now();
+        let longest = patience.clamp(PATIENCE, MOVE);
+        let (mut moving, mut told) = (Moving::default(), HashSet::new());
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 message = line.receive::<New>() => match message?.map(|message| message.said) {
-                    Some(New::Settled { instances }) => there.extend(instances),
+                    Some(New::Settled { instances }) => {
+                        instances.iter().filter_map(Moved::key).for_each(|key| moving.arrived(key));
+                        continue;
+                    }
                     Some(New::Refused { text }) => return Err(UpgradeError::Refused(text)),
                     Some(_) => return Err(UpgradeError::Unexpected),
                     None => return Err(closed()),
@@ -320,79 +330,56 @@ impl Handing<'_> {
             }
             // Some may have been logging in when the door was shut. Asked first: who is through by then is told.
             let under_way = self.registry.logins_under_way();
-            let ours = self.tell(&mut told, MOVE.saturating_add(patience));
-            let left = ours.iter().filter(|instance| !there.contains(*instance)).count();
-            let late = Instant::now() >= until;
-            if (left == 0 && under_way == 0) || late {
+            let here = self.here();
+            let (now, passed) = (std::time::Instant::now(), began.elapsed());
+            moving.next(here.iter().map(|(key, sessions)| (key, sessions.len())), now);
+            let within = longest.saturating_sub(passed).saturating_add(patience);
+            for (_, sessions) in here.iter().filter(|(key, _)| moving.is_under_way(key)) {
+                tell(sessions, &mut told, within);
+            }
+            let standing = moving.standing(here.keys(), now);
+            let is_waiting = standing.is_waiting || (under_way > 0 && passed < PATIENCE);
+            if !is_waiting || passed >= longest {
+                let left = standing.here.saturating_sub(standing.arrived);
                 if left > 0 || under_way > 0 {
                     tracing::warn!(left, under_way, "clients have not come to the new process in time");
                 }
-                return Ok((ours.len().saturating_sub(left), ours.len()));
+                return Ok((standing.arrived, standing.here));
             }
         }
     }
 
-    /// Tells those who have not been told; says who there is.
-    fn tell(&self, told: &mut BTreeSet<SessionId>, within: Duration) -> BTreeSet<Moved> {
-        let sessions = self.registry.sessions();
-        for live in sessions.iter().filter(|live| told.insert(live.id)) {
-            live.drain(within, DrainCause::Shutdown);
+    /// The sessions of every instance that has some.
+    fn here(&self) -> HashMap<InstanceKey, Vec<Arc<Live>>> {
+        let mut here = HashMap::<_, Vec<_>>::new();
+        for live in self.registry.sessions().into_iter().filter(|live| !live.is_over()) {
+            here.entry(InstanceKey::of(&live)).or_default().push(live);
         }
-        sessions
-            .iter()
-            .filter(|live| !live.is_over())
-            .map(|live| Moved::from(&InstanceKey::of(live)))
-            .collect()
+        here
     }
 }
 
-impl Candidate {
-    /// The truer reason: a process that ends closes its line.
-    async fn why(mut self, error: UpgradeError) -> UpgradeError {
-        let is_gone = matches!(&error, UpgradeError::Line(error) if is_closed(error));
-        let last = match is_gone {
-            true => timeout(ANSWER, answer(&self.line, |_| false)).await.ok(),
-            false => None,
-        };
-        match (last, self.end().await) {
-            (Some(Err(refused @ UpgradeError::Refused(_))), _) => refused,
-            (_, Some(status)) if is_gone => UpgradeError::Ended(status),
-            _ => error,
+/// Tells those sessions to move that have not been told.
+fn tell(sessions: &[Arc<Live>], told: &mut HashSet<SessionId>, within: Duration) {
+    for live in sessions.iter().filter(|live| told.insert(live.id)) {
+        live.drain(within, DrainCause::Shutdown);
+    }
+}
+
+/// The new process takes visitors.
+async fn take(line: &AsyncLine) -> Result<(), UpgradeError> {
+    let taken = async {
+        line.send(&Old::Take, &[]).await?;
+        loop {
+            match line.receive::<New>().await?.map(|message| message.said) {
+                Some(New::Taken) => return Ok(()),
+                // Somebody has arrived just now.
+                Some(New::Settled { .. }) => {}
+                Some(New::Refused { text }) => return Err(UpgradeError::Refused(text)),
+                Some(_) => return Err(UpgradeError::Unexpected),
+                None => return Err(closed()),
+            }
         }
-    }
-
-    /// Ends it, and waits until it writes nothing any more.
-    async fn end(&mut self) -> Option<ExitStatus> {
-        let mut child = self.child.take()?;
-        // Fails only if it has ended. Without its line it has nothing to live for.
-        let _ = child.kill();
-        let ended = tokio::task::spawn_blocking(move || child.wait());
-        timeout(ANSWER, ended).await.ok()?.ok()?.ok()
-    }
-}
-
-/// Waits for one answer.
-async fn answer(line: &AsyncLine, is_it: impl Fn(&New) -> bool) -> Result<(), UpgradeError> {
-    match line.receive::<New>().await?.map(|message| message.said) {
-        Some(said) if is_it(&said) => Ok(()),
-        Some(New::Refused { text }) => Err(UpgradeError::Refused(text)),
-        Some(_) => Err(UpgradeError::Unexpected),
-        None => Err(closed()),
-    }
-}
-
-async fn in_time(
-    limit: Duration,
-    word: &'static str,
-    step: impl Future<Output = Result<(), UpgradeError>>,
-) -> Result<(), UpgradeError> {
-    timeout(limit, step).await.unwrap_or(Err(UpgradeError::Slow { word, limit }))
-}
-
-fn closed() -> UpgradeError {
-    UpgradeError::Line(io::ErrorKind::UnexpectedEof.into())
-}
-
-fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
+    };
+    in_time(ANSWER, "taking visitors", taken).await
 }

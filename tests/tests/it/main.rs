@@ -17,6 +17,7 @@ mod faults;
 mod floods;
 mod front;
 mod grpc_peers;
+mod handing;
 mod health;
 mod hostile;
 mod http;

@@ -1,21 +1,18 @@
 //! Another process of the server takes over, and nobody outside notices.
 
-use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::Signal;
 use tests::fixture::{HttpService, TcpService};
+use tests::fleet::{Fleet, Plan};
+use tests::load::Load;
 use tests::tls;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, End, Raw, Visitor, empty, request, websocket};
 use tests::wait::{SOON, until, within};
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::stage::{HOST, Web, Wire};
@@ -27,80 +24,28 @@ fn long() -> bool {
     std::env::var_os("TUNNEL_FULL").is_some()
 }
 
-/// What visitors have seen.
-#[derive(Debug, Default)]
-struct Seen {
-    answered: AtomicU64,
-    /// The first things that were no answer of the service.
-    wrong: std::sync::Mutex<Vec<String>>,
-    stop: AtomicBool,
-}
-
-impl Seen {
-    fn wrong(&self, what: String) {
-        self.wrong.lock().unwrap().push(what);
-    }
-
-    /// One visitor who asks again and again, over connections that are kept as long as the server keeps them, or over a
-    /// new one each time.
-    async fn ask(self: Arc<Self>, to: SocketAddr, every: Duration, keeps: bool) {
-        let mut ticks = interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut kept: Option<Visitor> = None;
-        while !self.stop.load(Ordering::Relaxed) {
-            ticks.tick().await;
-            let mut connection = match kept.take() {
-                Some(connection) => connection,
-                None => match Visitor::connect(to).await {
-                    Ok(connection) => connection,
-                    Err(error) => return self.wrong(format!("refused: {error}")),
-                },
-            };
-            match connection.whole(request("GET", HOST, "/", empty())).await {
-                Ok(answer) if answer.status == 200 => {
-                    self.answered.fetch_add(1, Ordering::Relaxed);
-                    if keeps && answer.field("connection") != "close" {
-                        kept = Some(connection);
-                    }
-                }
-                Ok(answer) => return self.wrong(format!("{}: {}", answer.status, answer.text())),
-                Err(error) => return self.wrong(format!("reset: {error:?}")),
-            }
-        }
-    }
-}
-
 /// 20 upgrades under 500 requests/s in the long form: none is refused, reset or answered by the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upgrades_under_load_lose_no_request() {
-    let (upgrades, rate) = if long() { (20, 500) } else { (3, 100) };
+    let (upgrades, rate, between) = if long() { (20, 500, 500) } else { (3, 100, 50) };
     let mut web = Web::up().await;
-    let seen = Arc::new(Seen::default());
-    let mut visitors = JoinSet::new();
-    for number in 0..20 {
-        let every = Duration::from_secs(20) / rate;
-        visitors.spawn(seen.clone().ask(web.door(), every, number % 2 == 0));
-    }
+    let load = Load::on(web.door(), HOST, rate);
     let mut processes = vec![u64::from(web.server.program.pid().as_raw_nonzero().get().unsigned_abs())];
     for _ in 0..upgrades {
-        let before = seen.answered.load(Ordering::Relaxed);
+        let before = load.asked();
         let upgraded = web.server.upgrade().await;
         assert_eq!((&upgraded["clients"], &upgraded["moved"]), (&1.into(), &1.into()), "{upgraded}");
         processes.push(upgraded["process"].as_u64().unwrap());
-        let further = async || (seen.answered.load(Ordering::Relaxed) > before + 50).then_some(());
+        let further = async || (load.asked() > before + between).then_some(());
         until("visitors are answered by the new process", SOON, further).await;
-        assert_eq!(*seen.wrong.lock().unwrap(), [""; 0]);
     }
     processes.dedup();
     assert_eq!(processes.len(), upgrades + 1);
-    seen.stop.store(true, Ordering::Relaxed);
-    while let Some(ended) = within("visitors end", SOON, visitors.join_next()).await {
-        ended.unwrap();
-    }
-    assert_eq!(*seen.wrong.lock().unwrap(), [""; 0]);
+    let report = load.end().await;
+    println!("{upgrades} upgrades; {report}");
+    report.is_flawless(long());
     let (status, _) = web.server.program.ended(Duration::from_secs(15)).await;
     assert_eq!(status.code(), Some(0), "{}", web.server.program.said());
-    println!("{upgrades} upgrades, {} requests, all answered", seen.answered.load(Ordering::Relaxed));
 }
 
 /// What lives long stays with the old process until its drain is over; what is new goes to the new one.
@@ -127,6 +72,37 @@ async fn sockets_live_on_in_the_old_process_until_the_deadline() {
     new.send(Message::text("x")).await.unwrap();
     assert_eq!(within("the echo", SOON, new.next()).await.unwrap().unwrap(), Message::text("x"));
     web.server.has_sessions(SESSIONS, SOON).await;
+}
+
+/// However many clients there are, all of them are at the new process before visitors are: nobody is put off, and nobody who
+/// comes meanwhile notices. What a client is told to come back for, it would come back too late for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_fleet_moves_before_its_visitors_do() {
+    let (clients, rate) = if long() { (5_000, 50) } else { (400, 20) };
+    let mut web = Web::up().await;
+    let quotas = ["--quota", "sessions=10000", "--quota", "names=10000", "--host", "*.localhost"];
+    let join = web.server.invite("fleet", &quotas).await;
+    let seed = rand::random();
+    println!("{clients} clients, seed {seed}");
+    let fleet = Fleet::start(&[join], Plan { clients, names: 1, spread: true, seed });
+    let up = async || (fleet.up() == clients).then_some(());
+    until("the fleet is up", Duration::from_secs(120), up).await;
+    let (began, before, put_off) = (Instant::now(), fleet.attempts(), fleet.put_off());
+    let load = Load::on(web.door(), HOST, rate);
+    let upgraded = web.server.upgrade().await;
+    let took = began.elapsed();
+    let report = load.end().await;
+    let attempts = fleet.attempts() - before;
+    println!(
+        "moved within {took:.1?}, with {attempts} attempts; {report}; what failed: {:?}",
+        fleet.failures()
+    );
+    assert_eq!(upgraded["clients"], clients + 1, "{upgraded}");
+    assert_eq!(upgraded["moved"], clients + 1, "{upgraded}");
+    assert_eq!(fleet.put_off(), put_off, "somebody was told to come back later");
+    assert!(fleet.arrivals(began).len() >= clients);
+    report.is_flawless(false);
+    web.server.has_sessions(clients as u64 + SESSIONS, SOON).await;
 }
 
 /// SIGUSR2; a public port is a socket like all others.
@@ -192,7 +168,7 @@ async fn a_revocation_reaches_the_old_process() {
     server.upgrade().await;
     assert!(server.program.is_running());
     assert_eq!(server.admin(&["revoke", "bob"]).await.code, Some(0));
-    let revoked = std::time::Instant::now();
+    let revoked = Instant::now();
     let end = within("the end", SOON, old.next()).await;
     assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
     assert!(revoked.elapsed() < Duration::from_secs(2), "{:?}", revoked.elapsed());

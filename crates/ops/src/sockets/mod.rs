@@ -109,9 +109,10 @@ impl Sockets {
         state.inherited.iter().map(|(label, _)| label).chain(lent).cloned().collect()
     }
 
-    /// Closes those that were inherited and are nobody's, but for the service manager's.
-    pub fn close_unclaimed(&self) {
-        self.state.lock().inherited.clear();
+    /// Closes those that were inherited and are nobody's, but for the service manager's. Says where those were.
+    pub fn close_unclaimed(&self) -> Vec<SocketAddr> {
+        let unclaimed = std::mem::take(&mut self.state.lock().inherited);
+        unclaimed.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect()
     }
 
     /// A further descriptor of every socket in use, and of all of the service manager's, for the next process.
@@ -209,12 +210,12 @@ mod tests {
     #[test]
     fn a_port_that_was_picked_for_one_listener_is_not_another_ones() {
         let before = Sockets::default();
-        let _http = before.listen("http", any(), bind).unwrap();
+        let http = before.listen("http", any(), bind).unwrap();
         let after = Sockets::inherited(before.all().unwrap());
         let ops = after.listen("ops", any(), bind).unwrap();
         assert_eq!(after.unclaimed().len(), 1);
         assert_ne!(address(&ops), after.unclaimed()[0].asked);
-        after.close_unclaimed();
+        assert_eq!(after.close_unclaimed(), [address(&http)]);
         assert!(after.unclaimed().is_empty());
     }
 
