@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ops::admin::{self, AdminSocket, SOCKET};
 use ops::cli::Exit;
+use ops::config::Lack;
 use ops::drain::Drain;
 use ops::log::{LogFormat, LogGuard, LogOptions};
 use ops::metrics::Metrics;
@@ -74,7 +75,9 @@ pub(crate) fn run(flags: Flags, kinds: &Kinds, inheritance: &mut Option<Inherita
         None => activation.into_sockets().map_err(Exit::usage)?,
     };
     let reader = Reader::new(flags.clone(), kinds.clone());
-    let start = Start::read(&state, reader.clone(), flags.config.as_deref(), SystemTime::now())
+    // The process that is to be upgraded has all that it once had: it must not make way for one that has less.
+    let lack = if inheritance.is_some() { Lack::Refused } else { Lack::Down };
+    let start = Start::read(&state, reader.clone(), flags.config.as_deref(), SystemTime::now(), lack)
         .map_err(|error| not_started(&error))?;
     let settings = reader.settings(start.document().clone()).map_err(Exit::usage)?;
     let parts = Parts::prepare(settings, start.number(), state, Arc::new(sockets), descriptors)?;
@@ -355,6 +358,7 @@ impl Parts {
             None => open.cancel(),
         }
 
+        running.lacks().iter().for_each(|lacks| tracing::warn!("{lacks}"));
         let bound = running.bound();
         let down: Vec<String> = running.all_down().into_keys().collect();
         tracing::info!(
@@ -420,14 +424,5 @@ impl Parts {
 
 /// The first configuration can not be used.
 fn refused(error: &Unproven) -> Exit {
-    match error {
-        Unproven::Bind(error) if error.is_mistaken() => Exit::usage(error),
-        Unproven::Key(_)
-        | Unproven::Bind(_)
-        | Unproven::NoRoom(_)
-        | Unproven::Tls(_)
-        | Unproven::Stopping
-        | Unproven::Overlap(_) => Exit::failed(error),
-        _ => Exit::usage(error),
-    }
+    if error.is_usage() { Exit::usage(error) } else { Exit::failed(error) }
 }

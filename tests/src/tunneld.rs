@@ -191,6 +191,11 @@ impl Tunneld {
         announced(self.home.path(), &self.manner.wrapper).await;
     }
 
+    /// What is in its environment besides from the next start on.
+    pub fn set_environment(&mut self, environment: Environment) {
+        self.manner.environment = environment;
+    }
+
     /// Kills it as `kill -9` does.
     pub fn kill(&mut self) {
         self.program.kill();

@@ -35,6 +35,9 @@ pub struct PluginPart {
     pub kind: String,
     /// The other keys, with their variables replaced. May hold secrets, and is shown nowhere.
     pub settings: Map<String, Value>,
+    /// Why it can not be made, though its settings are right: what they refer to is not there. Stays where it was read.
+    #[serde(skip)]
+    pub lacks: Option<String>,
 }
 
 impl fmt::Debug for PluginPart {
@@ -260,7 +263,8 @@ mod tests {
     #[test]
     fn a_part_with_rules_and_plugins_reads_back_as_it_was() {
         let Value::Object(settings) = json!({ "rate": "20/s" }) else { unreachable!() };
-        let plugin = PluginPart { name: "per-ip".to_owned(), kind: "rate-limit".to_owned(), settings };
+        let plugin =
+            PluginPart { name: "per-ip".to_owned(), kind: "rate-limit".to_owned(), settings, lacks: None };
         let part = GroupPart { services: vec![], ingresses: vec![ingress()], plugins: vec![plugin] };
         let text = serde_json::to_string(&part).unwrap();
         // As `spec/05-control.md` says.

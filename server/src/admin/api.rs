@@ -55,6 +55,9 @@ pub struct ConfigInfo {
     /// Why the configuration file is not in force, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<String>,
+    /// What it lacks – a file that it names can not be used, a variable is not set – and what that means, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
 }
 
 /// A configured ingress for TCP, or a host whose TLS is passed through.

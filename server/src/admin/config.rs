@@ -18,7 +18,7 @@ use crate::identity::unix_seconds;
 use crate::revision::api::{
     Applied, ApplyRequest, Confirmed, Difference, HistoryAnswer, ProvedAnswer, RollbackRequest, Shown,
 };
-use crate::revision::{Apply, Board, Refusal, Wishes, difference};
+use crate::revision::{Apply, Refusal, Wishes, difference};
 
 /// A text as JSON: nearly all of its characters may be written as two.
 const BODY_MAX: usize = TEXT_MAX * 2 + 64 * 1024;
@@ -139,7 +139,8 @@ async fn diff(State(admin): State<Arc<Admin>>, Query(which): Query<WhichTwo>) ->
 }
 
 /// How the configuration is, for `status`.
-pub(super) fn info(board: &Board) -> ConfigInfo {
+pub(super) fn info(admin: &Admin) -> ConfigInfo {
+    let board = &admin.board;
     let history = board.history();
     let current = history.current();
     ConfigInfo {
@@ -147,6 +148,7 @@ pub(super) fn info(board: &Board) -> ConfigInfo {
         note: current.and_then(|revision| revision.note.clone()),
         undone_in_seconds: undone_in(&history),
         pending: board.pending().map(|reason| reason.to_string()),
+        lacks: admin.running.lacks(),
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
             down: admin.running.all_down(),
         },
         revision: admin.board.number(),
-        config: super::config::info(&admin.board),
+        config: super::config::info(&admin),
         sessions: admin.registry.session_infos(),
         names: admin.registry.name_infos(),
         groups: admin.registry.group_infos(),

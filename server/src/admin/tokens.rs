@@ -13,8 +13,8 @@ const TOKEN_MIN: usize = 20;
 /// A file with more tokens is the wrong one.
 const TOKENS_MAX: usize = 256;
 
-/// The tokens of one file, each with its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The tokens of one file, each with its name; by default none, so that nobody may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tokens(Vec<(Arc<str>, [u8; 32])>);
 
 /// Why a file has no tokens. Nothing that stands in it is in the text.

@@ -26,7 +26,7 @@ pub async fn watch(door: Arc<Door>) {
             }
             Some(Err(error)) => {
                 door.metrics.reload(ReloadOutcome::Failed);
-                tracing::warn!(%error, "a changed CA of clients can not be used, and the one before stays");
+                tracing::warn!(%error, "the CA of clients can not be used; the one before stays, if there is one");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What the door asks of a client, and who it turns out to be.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -24,12 +24,14 @@ pub(super) struct Gate {
     auth: Auth,
     /// What certificates are checked by, if any are.
     checks: Option<Checks>,
+    /// What is wrong with the file of the CA.
+    pub(super) lacks: Option<String>,
 }
 
 /// By what certificates of clients are checked.
 struct Checks {
     clients: Clients,
-    /// What was in its file.
+    /// What was in its file; empty where it never could be used, so that none is good.
     roots: Vec<CertificateDer<'static>>,
 }
 
@@ -63,6 +65,14 @@ pub enum GateError {
         #[source]
         error: TlsError,
     },
+    /// Nobody can say where it is.
+    #[error("listen.tunnel: the client_ca {}: {reason}", .path.display())]
+    Lacks {
+        /// As it is written.
+        path: PathBuf,
+        /// Which variable is missing.
+        reason: String,
+    },
     /// There is nothing in it.
     #[error("listen.tunnel: the client_ca {} has no certificate in it: it must be PEM, with -----BEGIN CERTIFICATE-----", .0.display())]
     Empty(PathBuf),
@@ -81,15 +91,40 @@ pub(super) struct Authenticated {
 impl Gate {
     /// The gate of a server with this certificate, which asks for a key alone.
     pub(super) fn by_key(server: Arc<ServerConfig>) -> Self {
-        Self { tls: server.clone().into(), server, auth: Auth::Key, checks: None }
+        Self { tls: server.clone().into(), server, auth: Auth::Key, checks: None, lacks: None }
     }
 
     /// The same, which asks for what its configuration says. Blocks for as long as the disk does.
     pub(super) fn new(server: Arc<ServerConfig>, clients: Option<&Clients>) -> Result<Self, GateError> {
         match clients {
             None => Ok(Self::by_key(server)),
-            Some(clients) => Self::checking(server, clients.clone(), read(&clients.ca)?),
+            Some(clients) => Self::checking(server, clients.clone(), read(clients)?),
         }
+    }
+
+    /// The same where the file of the CA can not be used: certificates are checked as they were `before`, if that was by the
+    /// same file, or else none is good.
+    pub(super) fn lacking(
+        server: Arc<ServerConfig>,
+        clients: &Clients,
+        before: &Self,
+        error: &GateError,
+    ) -> Result<Self, GateError> {
+        let roots = before.checks.as_ref().filter(|checks| checks.clients == *clients);
+        let roots = roots.map(|checks| checks.roots.clone()).filter(|roots| !roots.is_empty());
+        let gate = match roots {
+            Some(roots) => Self::checking(server, clients.clone(), roots)?,
+            None => {
+                let checks = Checks { clients: clients.clone(), roots: Vec::new() };
+                Self { auth: clients.auth, checks: Some(checks), ..Self::by_key(server) }
+            }
+        };
+        Ok(Self { lacks: Some(error.to_string()), ..gate })
+    }
+
+    /// Whether there is nothing to check a certificate by.
+    pub(super) fn can_not_check(&self) -> bool {
+        self.checks.as_ref().is_some_and(|checks| checks.roots.is_empty())
     }
 
     fn checking(
@@ -105,13 +140,13 @@ impl Gate {
         let asking = asking_clients(&server, &roots, asked);
         let asking = asking.map_err(|error| GateError::Roots { path: clients.ca.clone(), error })?;
         let auth = clients.auth;
-        Ok(Self { tls: asking.into(), server, auth, checks: Some(Checks { clients, roots }) })
+        Ok(Self { tls: asking.into(), server, auth, checks: Some(Checks { clients, roots }), lacks: None })
     }
 
     /// The same with what is in the file of its CA by now; none if that is what was. Blocks for as long as the disk does.
     pub(super) fn again(&self) -> Option<Result<Self, GateError>> {
         let Checks { clients, roots } = self.checks.as_ref()?;
-        match read(&clients.ca) {
+        match read(clients) {
             Ok(same) if same == *roots => None,
             Ok(new) => Some(Self::checking(self.server.clone(), clients.clone(), new)),
             Err(error) => Some(Err(error)),
@@ -155,6 +190,12 @@ impl Gate {
             })
         };
         match (self.auth, incoming.certificate()) {
+            (Auth::Certificate | Auth::Both, _) if self.can_not_check() => Err(Refusal::Unchecked),
+            // Who meant to come with a certificate was not asked for it.
+            (Auth::Either, _) if self.can_not_check() => by_key().map_err(|refusal| match refusal {
+                Refusal::Denied => Refusal::Unchecked,
+                refusal => refusal,
+            }),
             (Auth::Key, _) | (Auth::Either, None) => by_key(),
             (Auth::Certificate | Auth::Either, Some(shown)) => by_certificate(shown),
             (Auth::Both, Some(shown)) => {
@@ -173,10 +214,14 @@ impl Gate {
     }
 }
 
-/// The certificates in a file, of which there is at least one.
-fn read(ca: &Path) -> Result<Vec<CertificateDer<'static>>, GateError> {
-    let unreadable = |error| GateError::Read { path: ca.to_owned(), error };
+/// The certificates in the file of the CA, of which there is at least one.
+fn read(clients: &Clients) -> Result<Vec<CertificateDer<'static>>, GateError> {
+    let Clients { ca, lacks, .. } = clients;
+    if let Some(reason) = lacks {
+        return Err(GateError::Lacks { path: ca.clone(), reason: reason.clone() });
+    }
+    let unreadable = |error| GateError::Read { path: ca.clone(), error };
     let roots = CertificateDer::pem_file_iter(ca).map_err(unreadable)?;
     let roots = roots.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-    if roots.is_empty() { Err(GateError::Empty(ca.to_owned())) } else { Ok(roots) }
+    if roots.is_empty() { Err(GateError::Empty(ca.clone())) } else { Ok(roots) }
 }

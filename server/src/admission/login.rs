@@ -24,8 +24,9 @@ use crate::session::{self, DrainCause, Live, Login, Orders};
 
 /// When a client may try again at a server that is about to stop.
 const RETRY: Duration = Duration::from_secs(1);
-/// When a client may try again whose credential could not be bound because the disk does not take it.
-const RETRY_DISK: Duration = Duration::from_secs(10);
+/// When a client may try again that waits for the operator to mend something: a disk that does not take whose credential it is,
+/// a file that certificates are checked by.
+const RETRY_MENDED: Duration = Duration::from_secs(10);
 
 /// A client that is in.
 pub(super) struct Session {
@@ -199,7 +200,7 @@ fn unbound(door: &Door, hello: &Hello, error: &(dyn std::error::Error + 'static)
         tracing::error!(%credential, %error, left_out, "a credential can not be bound to its client");
     }
     let text = "the server can not keep whose credential this is; try again later";
-    reject(RejectCode::BUSY, text, Some(RETRY_DISK))
+    reject(RejectCode::BUSY, text, Some(RETRY_MENDED))
 }
 
 fn failed(door: &Door, hello: &Hello, peer: SocketAddr, refusal: Refusal) -> Reject {
@@ -210,9 +211,11 @@ fn failed(door: &Door, hello: &Hello, peer: SocketAddr, refusal: Refusal) -> Rej
     }
     if let Some(left_out) = door.warnings.take(now) {
         let credential = &hello.credential;
-        tracing::warn!(%peer, %credential, client = hello.name, reason = ?refusal, left_out, "login failed");
+        tracing::warn!(%peer, %credential, client = hello.name, reason = %refusal, left_out, "login failed");
     }
     let code = match refusal {
+        // It is not the client that has to do anything.
+        Refusal::Unchecked => return reject(RejectCode::BUSY, &refusal.to_string(), Some(RETRY_MENDED)),
         Refusal::Expired => RejectCode::EXPIRED,
         Refusal::Denied
         | Refusal::UsedUp

@@ -19,7 +19,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ops::config::Lack;
 use ops::metrics::Metrics;
 use ops::spawn::Spawner;
 use parking_lot::Mutex;
@@ -52,8 +53,8 @@ const PUT_OFF_LINES: u32 = 1;
 /// Everything that a login is decided with.
 pub struct Door {
     gate: ArcSwap<Gate>,
-    /// Held while the gate changes: what is wrong with the file of its CA, as far as it was told.
-    wrong: Mutex<Option<String>>,
+    /// What is wrong with the file of its CA, as far as it was told.
+    wrong: ArcSwapOption<String>,
     identity: Arc<Store>,
     registry: Arc<Registry>,
     sessions: Context,
@@ -90,7 +91,7 @@ impl Door {
         let now = Instant::now();
         Self {
             gate: ArcSwap::from_pointee(Gate::by_key(tls)),
-            wrong: Mutex::default(),
+            wrong: ArcSwapOption::empty(),
             identity,
             registry: sessions.registry.clone(),
             metrics: sessions.metrics.clone(),
@@ -110,7 +111,7 @@ impl Door {
     }
 
     /// What would be asked of clients with this certificate of the server, or the one in use, and as this configuration says.
-    /// Blocks for as long as the disk does.
+    /// Where the file of their CA can not be used, `lack` says what becomes of it. Blocks for as long as the disk does.
     ///
     /// # Errors
     /// [`GateError`].
@@ -118,14 +119,33 @@ impl Door {
         &self,
         tls: Option<Arc<ServerConfig>>,
         clients: Option<&Clients>,
+        lack: Lack,
     ) -> Result<NewGate, GateError> {
-        Gate::new(tls.unwrap_or_else(|| self.gate.load().server()), clients).map(NewGate)
+        let before = self.gate.load_full();
+        let tls = tls.unwrap_or_else(|| before.server());
+        let gate = match (Gate::new(tls.clone(), clients), clients, lack) {
+            (Err(error), Some(clients), Lack::Down) => Gate::lacking(tls, clients, &before, &error)?,
+            (gate, ..) => gate?,
+        };
+        Ok(NewGate(gate))
+    }
+
+    /// What is wrong with the file of the clients' CA, and what that means.
+    #[must_use]
+    pub fn wrong(&self) -> Option<String> {
+        let wrong = self.wrong.load_full()?;
+        let means = match self.gate.load().can_not_check() {
+            true => {
+                "no certificate of a client can be checked, and who has to show one is told to come back later"
+            }
+            false => "the one before is used until the server ends",
+        };
+        Some(format!("{wrong}; {means}"))
     }
 
     /// That is asked of the clients that come from now on; who is in stays in.
     pub fn use_gate(&self, NewGate(gate): NewGate) {
-        let mut wrong = self.wrong.lock();
-        *wrong = None;
+        self.wrong.store(gate.lacks.clone().map(Arc::new));
         self.gate.store(Arc::new(gate));
     }
 
@@ -135,20 +155,21 @@ impl Door {
     /// # Errors
     /// [`GateError`], said once; what was before stays.
     pub fn look_again(&self) -> Option<Result<(), GateError>> {
-        let mut wrong = self.wrong.lock();
-        let Some(again) = self.gate.load().again() else {
-            *wrong = None;
+        let before = self.gate.load_full();
+        let Some(again) = before.again() else {
+            self.wrong.store(None);
             return None;
         };
         match again {
             Ok(gate) => {
-                *wrong = None;
-                self.gate.store(Arc::new(gate));
-                Some(Ok(()))
+                // Where another configuration came meanwhile, it has read the file itself.
+                let replaced = !Arc::ptr_eq(&self.gate.compare_and_swap(&before, Arc::new(gate)), &before);
+                (!replaced).then(|| self.wrong.store(None)).map(Ok)
             }
             Err(error) => {
-                let text = error.to_string();
-                (wrong.replace(text.clone()) != Some(text)).then_some(Err(error))
+                let text = Arc::new(error.to_string());
+                let before = self.wrong.swap(Some(text.clone()));
+                (before != Some(text)).then_some(Err(error))
             }
         }
     }

@@ -33,6 +33,14 @@ pub struct Pair {
 /// Why a certificate can not be used. Each names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
+    /// Nobody can say where the files are.
+    #[error("the certificate {}: {reason}", .path.display())]
+    Lacks {
+        /// As it is written.
+        path: PathBuf,
+        /// Which variable is missing.
+        reason: String,
+    },
     /// The file of the chain can not be read.
     #[error("cannot read the certificate {}: {error}", .path.display())]
     Read {
@@ -66,12 +74,22 @@ pub enum CertificateError {
     Expired(PathBuf),
 }
 
+impl CertificateError {
+    /// Whether it may be gone though the files are as they were.
+    pub(super) const fn may_pass(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Key(SecretFileError::Read { .. }))
+    }
+}
+
 /// Reads the two files. One that has expired is read all the same.
 ///
 /// # Errors
 /// [`CertificateError`].
 pub fn load(files: &CertificateFiles) -> Result<Pair, CertificateError> {
-    let CertificateFiles { cert, key } = files;
+    let CertificateFiles { cert, key, lacks } = files;
+    if let Some(reason) = lacks {
+        return Err(CertificateError::Lacks { path: cert.clone(), reason: reason.clone() });
+    }
     let chain = std::fs::read(cert).map_err(|error| CertificateError::Read { path: cert.clone(), error })?;
     let unusable = |path: &Path, reason: String| CertificateError::Unusable { path: path.to_owned(), reason };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&chain)
@@ -115,7 +133,10 @@ fn names_of(certificate: &X509Certificate<'_>) -> Vec<HostPattern> {
 
 /// Tells whether files have changed, without reading them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp([Option<(i64, i64, u64, u64)>; 2]);
+pub(super) struct Stamp([Option<Mark>; 2]);
+
+/// Of one file: device, inode, size, and the time of its last change, which its permissions have a part in.
+type Mark = (u64, u64, u64, i64, i64);
 
 impl Stamp {
     pub(super) fn of(files: &CertificateFiles) -> Self {
@@ -125,6 +146,6 @@ impl Stamp {
     }
 }
 
-fn stamp(metadata: &Metadata) -> (i64, i64, u64, u64) {
-    (metadata.mtime(), metadata.mtime_nsec(), metadata.len(), metadata.ino())
+fn stamp(metadata: &Metadata) -> Mark {
+    (metadata.dev(), metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec())
 }

@@ -32,7 +32,7 @@ pub(crate) async fn watch(certificates: Arc<Certificates>, own: SystemTime, metr
                 }
                 Refreshed::Kept(error) => {
                     metrics.reload(ReloadOutcome::Failed);
-                    tracing::warn!(%error, "a changed certificate can not be used, and the one before stays");
+                    tracing::warn!(%error, "a certificate can not be used; the one before stays, if there is one");
                 }
             }
         }

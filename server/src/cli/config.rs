@@ -193,12 +193,12 @@ fn say<T: serde::de::DeserializeOwned>(
 
 fn applied(applied: &Applied) -> String {
     let Applied { revision, unchanged, parts, remarks, undone_in_seconds } = applied;
-    if *unchanged {
-        return format!("revision {revision} is in force and says the same: nothing has changed\n");
-    }
-    let mut text = format!("revision {revision} is in force\n");
+    let mut text = match unchanged {
+        true => format!("revision {revision} is in force and says the same: nothing has changed\n"),
+        false => format!("revision {revision} is in force\n"),
+    };
     parts.iter().for_each(|part| text.push_str(&format!("  {part}\n")));
-    if parts.is_empty() {
+    if parts.is_empty() && !unchanged {
         text.push_str("  no part says anything else\n");
     }
     remarks.iter().for_each(|remark| text.push_str(&format!("note: {remark}\n")));

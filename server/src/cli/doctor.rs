@@ -4,12 +4,14 @@ use std::path::Path;
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
+use ops::config::Lack;
 use ops::state_dir::{Program, StateDir};
 use proxy::plugin::Kinds;
 
 use super::run::{CONFIG, read};
 use crate::config::Document;
-use crate::doctor::{Subject, examine};
+use crate::doctor::{Source, Subject, examine};
+use crate::revision::{Reader, Store};
 use crate::settings::{Flags, Settings};
 
 /// look at all that the server needs of its machine and of the world, and say what to do about what is missing
@@ -35,12 +37,27 @@ impl Doctor {
         }
         let state = StateDir::resolve(Program::Tunneld, flags.state.clone(), |name| std::env::var_os(name));
         let state = state.map_err(Exit::usage)?;
-        let config = flags.config.clone();
-        let document = match &config {
-            Some(path) => read(path, &flags, kinds).map_err(|error| error.to_string()),
-            None => Ok(Document::default()),
+        let (config, document) = match flags.config.clone() {
+            Some(path) => {
+                let document = read(&path, &flags, kinds).map_err(|error| error.to_string());
+                (Source::File(path), document)
+            }
+            None => in_force(&state, &flags, kinds),
         };
         let settings = document.and_then(|it| Settings::new(flags, it).map_err(|error| error.to_string()));
         examine(Subject { config, settings, state })?.exit(self.json)
+    }
+}
+
+/// What a start without a file would have.
+fn in_force(state: &StateDir, flags: &Flags, kinds: &Kinds) -> (Source, Result<Document, String>) {
+    match Store::in_force(state) {
+        Ok(Some((revision, text))) => {
+            let reader = Reader::new(flags.clone(), kinds.clone());
+            let document = reader.read(&revision.path, &text, Lack::Down).map_err(|unusable| unusable.report);
+            (Source::Revision(revision.number, revision.path), document)
+        }
+        Ok(None) => (Source::Nowhere, Ok(Document::default())),
+        Err(error) => (Source::Nowhere, Err(error.to_string())),
     }
 }

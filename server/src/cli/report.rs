@@ -55,7 +55,7 @@ pub(super) fn config(revision: u64, info: &ConfigInfo) -> String {
     if revision == 0 {
         return "no configuration\n".to_owned();
     }
-    let ConfigInfo { by, note, undone_in_seconds, pending } = info;
+    let ConfigInfo { by, note, undone_in_seconds, pending, lacks } = info;
     let by = by.as_ref().map_or_else(String::new, |by| format!(", by {by}"));
     let note = note.as_ref().map_or_else(String::new, |note| format!(": {}", note.escape_debug()));
     let mut text = format!("revision {revision}{by}{note}\n");
@@ -65,6 +65,7 @@ pub(super) fn config(revision: u64, info: &ConfigInfo) -> String {
     if let Some(reason) = pending {
         text.push_str(&format!("  the configuration file is not in force: {reason}\n"));
     }
+    lacks.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
     text
 }
 

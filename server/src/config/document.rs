@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ipnet::IpNet;
-use ops::config::{self, ConfigError, Problems, Section, Value};
+use ops::config::{self, ConfigError, Lack, Problems, Section, Value};
 use policy::host::Host;
 use policy::part::{GroupPart, PluginPart, ServicePart, plugins_of};
 use policy::rule::Rule;
@@ -60,6 +60,8 @@ pub struct Document {
     pub tls: Vec<Passthrough>,
     /// `group`.
     pub groups: Vec<Group>,
+    /// What becomes of parts that lack a file or a variable.
+    pub lack: Lack,
 }
 
 impl Document {
@@ -90,7 +92,8 @@ pub fn load(
     config::load(path, env, |top, problems| document(top, domain, kinds, problems))
 }
 
-/// The same for a text that was read already: relative paths in it start at the folder of `path`.
+/// The same for a text that was read already: relative paths in it start at the folder of `path`. `lack` says what becomes of
+/// its parts that lack a file or a variable.
 ///
 /// # Errors
 /// Anything in it is wrong: all of it is in the report.
@@ -100,8 +103,12 @@ pub fn interpret(
     domain: Option<&Host>,
     kinds: &Kinds,
     env: &dyn Fn(&str) -> Option<String>,
+    lack: Lack,
 ) -> Result<Document, ConfigError> {
-    config::interpret(path, text, env, false, |top, problems| document(top, domain, kinds, problems))
+    config::interpret(path, text, env, false, |top, problems| {
+        problems.on_lack(lack);
+        Some(Document { lack, ..document(top, domain, kinds, problems)? })
+    })
 }
 
 /// What the keys of the file say.
@@ -127,7 +134,7 @@ pub(crate) fn document(
     let mut groups = groups(top.sections("group", problems), &under, &mut names, problems);
     let plugins = plugins(top.sections("plugin", problems), kinds, &mut names, problems);
     for Group { part, .. } in &mut groups {
-        part.plugins = handed(part, &plugins);
+        part.plugins = handed(part, &plugins, problems);
     }
     let rules = rules(top.sections("rule", problems), &under, &mut names, problems);
     let tcp = entrances(top.sections("tcp", problems), &mut names, problems);
@@ -150,13 +157,21 @@ pub(crate) fn document(
         tcp,
         tls,
         groups,
+        lack: Lack::default(),
     })
 }
 
-/// What a group's members are handed of the plugins: those that its part names.
-fn handed(part: &GroupPart, plugins: &[PluginPart]) -> Vec<PluginPart> {
+/// What a group's members are handed of the plugins: those that its part names. One that lacks something is not for others to
+/// make anything of.
+fn handed(part: &GroupPart, plugins: &[PluginPart], problems: &mut Problems) -> Vec<PluginPart> {
     let is_named = |plugin: &&PluginPart| part.named_plugins().any(|name| name == plugin.name);
-    plugins.iter().filter(is_named).cloned().collect()
+    let named: Vec<_> = plugins.iter().filter(is_named).cloned().collect();
+    for PluginPart { name, lacks, .. } in &named {
+        if let Some(lacks) = lacks {
+            problems.add(0..0, format_args!("plugin {name}, which members of a group are handed: {lacks}"));
+        }
+    }
+    named
 }
 
 /// One address or a list of them.

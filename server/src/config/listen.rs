@@ -33,6 +33,8 @@ pub struct AdminListener {
     pub tokens: Tokens,
     /// By which names, besides those of this machine and its address.
     pub hosts: Vec<String>,
+    /// Why nobody may ask: the file of the tokens can not be used.
+    pub lacks: Option<String>,
 }
 
 /// One listener.
@@ -55,6 +57,8 @@ pub struct Clients {
     pub ca: PathBuf,
     /// What lets a client in.
     pub auth: Auth,
+    /// Why the path of the CA leads nowhere: a variable in it is not set.
+    pub lacks: Option<String>,
 }
 
 /// What lets a client in.
@@ -90,13 +94,16 @@ pub(super) fn listeners(mut section: Section<'_>, names: &mut Names, problems: &
 
 fn admin(mut section: Section<'_>, names: &mut Names, problems: &mut Problems) -> Option<AdminListener> {
     let address = section.text("address", problems);
-    let file = section.path("token_file", problems);
+    let (tokens, lacks) = problems.part(|problems| {
+        let file = section.path("token_file", problems)?;
+        problems.check_lack(file.span, Tokens::read(&file.value))
+    });
     let hosts = section.texts("hosts", problems);
     let remote = section.flag("remote", problems).is_some_and(|remote| remote.value);
     section.require("address", "\"127.0.0.1:7482\"", problems);
     section.require("token_file", "\"admin.tokens\"", problems);
     section.finish(&[], problems);
-    let tokens = file.and_then(|file| problems.check(file.span, Tokens::read(&file.value)));
+    let tokens = tokens.or_else(|| lacks.is_some().then(Tokens::default));
     let text = address?;
     let address = text.parse(address_of, problems)?;
     names.add_listener("listen.admin", address, &text, problems);
@@ -112,6 +119,7 @@ fn admin(mut section: Section<'_>, names: &mut Names, problems: &mut Problems) -
         address,
         tokens: tokens?,
         hosts: hosts.into_iter().map(|host| host.value).collect(),
+        lacks,
     })
 }
 
@@ -167,10 +175,12 @@ fn listener(
 }
 
 fn clients(section: &mut Section<'_>, problems: &mut Problems) -> Option<Clients> {
-    let ca = section.path("client_ca", problems);
+    let (ca, lacks) = problems.part(|problems| section.path("client_ca", problems));
     let auth = section.word("auth", AUTHS, problems);
     match (ca, auth) {
-        (Some(ca), Some(auth)) if auth.value != Auth::Key => Some(Clients { ca: ca.value, auth: auth.value }),
+        (Some(ca), Some(auth)) if auth.value != Auth::Key => {
+            Some(Clients { ca: ca.value, auth: auth.value, lacks })
+        }
         (Some(ca), Some(_)) => {
             problems.add(ca.span, "`client_ca` is for `auth` = \"mtls\", \"either\" or \"both\"");
             None

@@ -6,7 +6,7 @@ use ops::doctor::Findings;
 use ops::state_dir::StateDir;
 use policy::host::Host;
 
-use crate::certificates;
+use crate::certificates::{self, CertificateError};
 use crate::identity::NEAR;
 use crate::settings::Settings;
 
@@ -17,7 +17,7 @@ const MANY: u64 = 3650;
 
 /// The server's own, by which clients know it, if the state directory has one.
 pub(super) fn own(state: &StateDir, now: SystemTime, findings: &mut Findings) {
-    let files = crate::config::CertificateFiles { cert: state.file("tls.crt"), key: state.file("tls.key") };
+    let files = crate::config::CertificateFiles::new(state.file("tls.crt"), state.file("tls.key"));
     if !files.cert.exists() && !files.key.exists() {
         return findings.good(CHECK, "the server's own is made at the first start");
     }
@@ -43,6 +43,11 @@ pub(super) fn of_visitors(settings: &Settings, now: SystemTime, findings: &mut F
                 );
                 names.extend(pair.names);
             }
+            Err(error @ CertificateError::Lacks { .. }) => findings.warn(
+                CHECK,
+                error,
+                "set it for the service; or, if it is missing only here, start this as the service is started",
+            ),
             Err(error) => findings.bad(CHECK, error, "correct `cert` or `key`, or what is in the files"),
         }
     }

@@ -92,7 +92,7 @@ pub(super) async fn of_running(status: &Status, findings: &mut Findings) {
             findings.bad(
                 CHECK,
                 format_args!("{name}: {text} is down: {why}"),
-                "it is tried again every few seconds: free the address, or correct the configuration",
+                "mend what it says, or correct the configuration: without a restart it is tried again every few seconds",
             );
             continue;
         }

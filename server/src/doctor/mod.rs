@@ -21,12 +21,22 @@ use crate::settings::Settings;
 
 /// What is looked at.
 pub(crate) struct Subject {
-    /// The configuration, if there is one.
-    pub(crate) config: Option<PathBuf>,
+    /// The configuration.
+    pub(crate) config: Source,
     /// What it says together with the flags, or what is wrong with them.
     pub(crate) settings: Result<Settings, String>,
     /// Where the state is.
     pub(crate) state: StateDir,
+}
+
+/// Where the configuration comes from.
+pub(crate) enum Source {
+    /// It is what a file says.
+    File(PathBuf),
+    /// It is what is in force, and would be at the next start: the revision, from which file.
+    Revision(u64, PathBuf),
+    /// There is none.
+    Nowhere,
 }
 
 /// What the server says of itself, if it runs.
@@ -47,19 +57,16 @@ pub(crate) fn examine(subject: Subject) -> Result<Findings, Exit> {
 async fn look(subject: Subject) -> Findings {
     let Subject { config, settings, state: place } = subject;
     let mut findings = Findings::default();
-    match (&config, &settings) {
-        (_, Err(error)) => {
-            findings.bad("configuration", error, "correct what is marked; `tunneld check FILE` looks again")
-        }
-        (Some(path), Ok(_)) => findings.good("configuration", format_args!("{} is good", path.display())),
-        (None, Ok(_)) => findings.good("configuration", "none: flags and defaults"),
-    }
+    configuration(&config, settings.as_ref(), &mut findings);
     state(&place, &mut findings);
     clock(SystemTime::now(), &mut findings);
     descriptors("tunneld", &mut findings);
     let running = running(&place, &mut findings).await;
     match (&running, &settings) {
-        (Some(running), _) => listeners::of_running(&running.status, &mut findings).await,
+        (Some(running), _) => {
+            in_use(&running.status, &mut findings);
+            listeners::of_running(&running.status, &mut findings).await;
+        }
         (None, Ok(settings)) => listeners::free(settings, &mut findings),
         (None, Err(_)) => findings.skip("listener", "the configuration does not say where"),
     }
@@ -70,6 +77,48 @@ async fn look(subject: Subject) -> Findings {
     }
     default_principal(&place, settings.as_ref().ok(), running.as_ref(), &mut findings);
     findings
+}
+
+const CONFIGURATION: &str = "configuration";
+
+fn configuration(source: &Source, settings: Result<&Settings, &String>, findings: &mut Findings) {
+    match (source, settings) {
+        (Source::Revision(number, _), Err(error)) => findings.bad(
+            CONFIGURATION,
+            format_args!("revision {number}, which is in force, could not be used by a start from here:\n{error}"),
+            "put back what it needs, or put another text in force: `tunneld config apply FILE`.\nA variable that is not set may only be missing here: start this as the service is started",
+        ),
+        (Source::File(_) | Source::Nowhere, Err(error)) => {
+            findings.bad(CONFIGURATION, error, "correct what is marked; `tunneld check FILE` looks again")
+        }
+        (Source::File(path), Ok(_)) => findings.good(CONFIGURATION, format_args!("{} is good", path.display())),
+        (Source::Revision(number, path), Ok(_)) => findings.good(
+            CONFIGURATION,
+            format_args!("revision {number}, from {}, is in force, and good", path.display()),
+        ),
+        (Source::Nowhere, Ok(_)) => findings.good(CONFIGURATION, "none: flags and defaults"),
+    }
+}
+
+/// What the running server says of the configuration that it uses.
+fn in_use(status: &Status, findings: &mut Findings) {
+    if let Some(reason) = &status.config.pending {
+        findings.bad(
+            CONFIGURATION,
+            format_args!(
+                "revision {} is in force, and not the configuration file: {reason}",
+                status.revision
+            ),
+            "correct the file, which is read again as soon as it changes",
+        );
+    }
+    for line in &status.config.lacks {
+        findings.bad(
+            CONFIGURATION,
+            line,
+            "mend what it names: certificates and the CA of clients are taken at once, and so is everything after `systemctl reload` (SIGHUP);\na variable has to be set before a restart",
+        );
+    }
 }
 
 async fn running(place: &StateDir, findings: &mut Findings) -> Option<Running> {

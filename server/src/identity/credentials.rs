@@ -58,6 +58,11 @@ pub enum Refusal {
         "the server wants a certificate of the client; name one in tunnelc.toml: cert = \"FILE\", key = \"FILE\""
     )]
     NoCertificate,
+    /// There is nothing that certificates could be checked by.
+    #[error(
+        "the server can not check certificates at the moment, which its operator has to mend (`tunneld doctor`); come back later"
+    )]
+    Unchecked,
     /// The certificate is good and names nobody.
     #[error(transparent)]
     Unnamed(#[from] UnnamedError),

@@ -20,7 +20,7 @@ pub use default_principal::{DEFAULT, is_default};
 pub use join_file::{DefaultError, JoinMaker, path as join_path};
 pub use means::{Means, Which};
 pub use principals::{GrantError, Granted, NewGrants};
-pub use server_key::{NEAR, ServerKey};
+pub use server_key::{NEAR, NewCertificate, ServerKey};
 pub use state_key::StateKey;
 pub use store::{Change, Proved, Revocation, Store};
 pub use written::Written;

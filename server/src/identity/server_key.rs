@@ -37,6 +37,30 @@ pub struct ServerKey {
 }
 
 impl ServerKey {
+    /// The same key with a certificate for `names` (DNS names and IP addresses), and that certificate if it is not on the disk
+    /// yet: nothing is written before [`NewCertificate::keep`].
+    ///
+    /// # Errors
+    /// As [`Self::load_or_create`]; and a file that was there at the start is gone.
+    pub fn for_names(
+        state: &StateDir,
+        names: &[String],
+    ) -> Result<(Self, Option<NewCertificate>), IdentityError> {
+        let missing = || {
+            let (key, certificate) = (state.file(KEY_FILE), state.file(CERTIFICATE_FILE));
+            IdentityError::KeyMissing { key, certificate }
+        };
+        let key = state.read_optional(KEY_FILE)?.ok_or_else(missing)?;
+        if let Some(certificate) = state.read_optional(CERTIFICATE_FILE)? {
+            let loaded = Self::from_pem(state, &key, &certificate)?;
+            if !loaded.is_outdated(names) {
+                return Ok((loaded.key, None));
+            }
+        }
+        let (key, new) = Self::issue(state, &key_pair(state, &key)?, names)?;
+        Ok((key, Some(new)))
+    }
+
     /// Key and certificate of this state directory; both are made if there is neither. A certificate of our own making
     /// follows `names` (DNS names and IP addresses) with its key unchanged; one that an operator put there stays as it is.
     ///
@@ -49,17 +73,17 @@ impl ServerKey {
             (Some(key), Some(certificate)) => {
                 let loaded = Self::from_pem(state, &key, &certificate)?;
                 if loaded.is_outdated(names) {
-                    return Self::issue(state, &key_pair(state, &key)?, names);
+                    return Self::issue_and_keep(state, &key_pair(state, &key)?, names);
                 }
                 Ok(loaded.key)
             }
             (None, None) => {
                 let pair = KeyPair::generate().map_err(IdentityError::Generate)?;
                 state.write_atomic(KEY_FILE, pair.serialize_pem().as_bytes())?;
-                Self::issue(state, &pair, names)
+                Self::issue_and_keep(state, &pair, names)
             }
             // A start that was cut between the two files, or a key that the operator brought alone.
-            (Some(key), None) => Self::issue(state, &key_pair(state, &key)?, names),
+            (Some(key), None) => Self::issue_and_keep(state, &key_pair(state, &key)?, names),
             (None, Some(_)) => {
                 Err(IdentityError::KeyMissing { key: path(KEY_FILE), certificate: path(CERTIFICATE_FILE) })
             }
@@ -73,12 +97,22 @@ impl ServerKey {
         (left < NEAR).then_some(left)
     }
 
-    fn issue(state: &StateDir, pair: &KeyPair, names: &[String]) -> Result<Self, IdentityError> {
+    fn issue_and_keep(state: &StateDir, pair: &KeyPair, names: &[String]) -> Result<Self, IdentityError> {
+        let (key, new) = Self::issue(state, pair, names)?;
+        new.keep(state)?;
+        Ok(key)
+    }
+
+    fn issue(
+        state: &StateDir,
+        pair: &KeyPair,
+        names: &[String],
+    ) -> Result<(Self, NewCertificate), IdentityError> {
         let mut params = CertificateParams::new(names).map_err(IdentityError::Generate)?;
         params.distinguished_name.push(DnType::CommonName, COMMON_NAME);
         let certificate = params.self_signed(pair).map_err(IdentityError::Generate)?.pem();
-        state.write_atomic(CERTIFICATE_FILE, certificate.as_bytes())?;
-        Ok(Self::from_pem(state, pair.serialize_pem().as_bytes(), certificate.as_bytes())?.key)
+        let key = Self::from_pem(state, pair.serialize_pem().as_bytes(), certificate.as_bytes())?.key;
+        Ok((key, NewCertificate(certificate)))
     }
 
     fn from_pem(state: &StateDir, key: &[u8], certificate: &[u8]) -> Result<Loaded, IdentityError> {
@@ -96,6 +130,21 @@ impl ServerKey {
         let pin = spki_pin(&leaf).map_err(|error| unusable(error.to_string()))?;
         let tls = server_config(chain, key).map_err(|error| unusable(error.to_string()))?;
         Ok(Loaded { key: Self { tls, pin, expires }, ours, names })
+    }
+}
+
+/// A certificate of the server's key that is not on the disk yet.
+#[derive(Debug)]
+#[must_use = "the next start makes another one"]
+pub struct NewCertificate(String);
+
+impl NewCertificate {
+    /// Puts it in the place of the one before. Blocks.
+    ///
+    /// # Errors
+    /// The state directory does not take it.
+    pub fn keep(&self, state: &StateDir) -> Result<(), IdentityError> {
+        Ok(state.write_atomic(CERTIFICATE_FILE, self.0.as_bytes())?)
     }
 }
 

@@ -12,8 +12,10 @@
 //! | `plan` | which listeners stay and which are to be bound; pure |
 //! | `listener`, `listeners`, `serving` | a listener, all of them, and who takes in those that come |
 //! | `operators` | what operators are shown at one |
+//! | `keeping` | what a switch leaves to be written |
 //! | `naming` | what follows from domain, `public_url` and `advertise` |
 
+mod keeping;
 mod listener;
 mod listeners;
 mod naming;

@@ -11,7 +11,7 @@ use super::plan::Overlap;
 use crate::admin::Bound;
 use crate::admission::{GateError, NewGate};
 use crate::certificates::{CertificateError, Certificates};
-use crate::identity::{IdentityError, JoinMaker};
+use crate::identity::{IdentityError, JoinMaker, NewCertificate};
 use crate::listeners::BindError;
 use crate::nearby::Services;
 use crate::registry::{NameHeld, NamesWanted, Naming, NoRoom, PreparedParts, Refusal, Routing, Unprepared};
@@ -24,7 +24,9 @@ pub struct Proven {
     pub(super) parts: PreparedParts,
     pub(super) services: Services,
     pub(super) certificates: Certificates,
-    /// The server's own certificate, and what clients are asked for.
+    /// The server's own certificate, if it is to be kept.
+    pub(super) own: Option<NewCertificate>,
+    /// The same in use, and what clients are asked for.
     pub(super) gate: NewGate,
     pub(super) naming: Naming,
     pub(super) routing: Routing,
@@ -93,6 +95,8 @@ pub struct Switched {
     pub withdrawn: usize,
     /// Listeners that could not be bound yet, and why.
     pub down: Vec<String>,
+    /// What it lacks, a line each.
+    pub lacks: Vec<String>,
 }
 
 impl Switched {
@@ -108,7 +112,7 @@ impl Switched {
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
         let counted = counted.map(|(count, what)| format!("{what}: {count}"));
-        taken.chain(behind).chain(counted).chain(down).collect()
+        taken.chain(behind).chain(counted).chain(down).chain(self.lacks.iter().cloned()).collect()
     }
 }
 
@@ -157,6 +161,17 @@ pub enum Unproven {
     /// The server stops.
     #[error("the server stops")]
     Stopping,
+}
+
+impl Unproven {
+    /// Whether the text has to be another one: else it is this machine, or the server, that keeps it from being used.
+    pub(crate) fn is_usage(&self) -> bool {
+        match self {
+            Self::Bind(error) => error.is_mistaken(),
+            Self::Key(_) | Self::NoRoom(_) | Self::Tls(_) | Self::Stopping | Self::Overlap(_) => false,
+            _ => true,
+        }
+    }
 }
 
 fn listed(held: &[NameHeld]) -> String {

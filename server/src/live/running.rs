@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use ops::config::Lack;
 use ops::state_dir::StateDir;
 use parking_lot::Mutex;
 use protocol::join::Pin;
@@ -17,6 +18,7 @@ use proxy::ingress::{Entrance, TlsEntrance};
 use proxy::plugin::{Kinds, Plugins};
 use rustls::ServerConfig;
 
+use super::keeping::Keeping;
 use super::listener::Listener;
 use super::listeners::{NextListener, NextListeners, wanted, written_ports};
 use super::naming::{joins, key_names, public_url};
@@ -29,7 +31,7 @@ use crate::admission::{self, Door, NewGate};
 use crate::certificates::Certificates;
 use crate::config::{self, Document};
 use crate::entrances::{plain, secure};
-use crate::identity::{JoinMaker, ServerKey, StateKey, Store};
+use crate::identity::{JoinMaker, NewCertificate, ServerKey, StateKey, Store};
 use crate::registry::{Configured, Naming, Registry, Relays, WantedParts};
 use crate::settings::{Flags, PublicUrl, Settings};
 
@@ -69,6 +71,7 @@ pub struct Running {
     tls: Arc<ServerConfig>,
     current: ArcSwap<Next>,
     listeners: Mutex<Vec<Arc<Listener>>>,
+    keeping: Arc<Keeping>,
     /// Held while a configuration is proven and not yet in use.
     only: Arc<tokio::sync::Mutex<()>>,
 }
@@ -97,6 +100,7 @@ impl Running {
             shared,
             current: ArcSwap::from_pointee(first),
             listeners: Mutex::default(),
+            keeping: Arc::default(),
             only: Arc::default(),
         })
     }
@@ -151,7 +155,37 @@ impl Running {
         let all = self.listeners.lock();
         // Of those that connections are relayed from there may be many: they are asked for by their address.
         let named = all.iter().filter(|listener| !matches!(listener.role, Role::Tcp | Role::Tls));
-        named.filter_map(|listener| Some((listener.role.as_str().to_owned(), listener.down()?))).collect()
+        // It accepts, and has nothing to go on with.
+        let in_vain = |role| match role {
+            Role::Https => self.shared.certificates.down(),
+            Role::Admin => self.current.load().settings.document.listen.admin.as_ref()?.lacks.clone(),
+            _ => None,
+        };
+        let down = |it: &Arc<Listener>| {
+            let why = it.down().or_else(|| in_vain(it.role))?;
+            Some((it.role.as_str().to_owned(), why))
+        };
+        named.filter_map(down).collect()
+    }
+
+    /// What the configuration in use lacks, and what that means, a line each.
+    #[must_use]
+    pub fn lacks(&self) -> Vec<String> {
+        let current = self.current.load();
+        let document = &current.settings.document;
+        let mut all = self.shared.certificates.wrong();
+        all.extend(self.door().wrong());
+        all.extend(document.listen.admin.as_ref().and_then(|admin| {
+            Some(format!(
+                "listen.admin lets nobody in before the configuration is read again: {}",
+                admin.lacks.as_ref()?
+            ))
+        }));
+        all.extend(document.plugins.iter().filter_map(|plugin| {
+            let (name, lacks) = (&plugin.name, plugin.lacks.as_ref()?);
+            Some(format!("the plugin {name} answers everything with 503 before the configuration is read again: {lacks}"))
+        }));
+        all
     }
 
     /// Listens to nobody but operators any more, who come in on the last of it too.
@@ -185,7 +219,8 @@ impl Running {
         let (routing, plugins) =
             config::routing(document, &current.plugins, kinds, &context.metrics).map_err(Unproven::Rules)?;
         let services = registry.nearby().prepare(&document.services, &plugins)?;
-        let (certificates, key) = self.read_certificates(&settings, &current.key_names).await?;
+        let (certificates, own) = self.read_certificates(&settings, &current.key_names).await?;
+        let (key, own) = own.unzip();
         let gate = self.gate(document, key.as_ref()).await?;
 
         let wanted = wanted(&settings);
@@ -229,6 +264,7 @@ impl Running {
                 key_names: key_names(&settings),
                 settings,
             },
+            own: own.flatten(),
             gate,
             _only: only,
         })
@@ -241,6 +277,7 @@ impl Running {
             parts,
             services,
             certificates,
+            own,
             gate,
             naming,
             routing,
@@ -272,54 +309,47 @@ impl Running {
         let before = std::mem::replace(&mut *self.listeners.lock(), listeners.begin(serving));
         drop(before);
         let down = self.listeners.lock().iter().filter_map(|listener| listener.down()).collect();
-        let switched = Switched { revision: *revision, behind, taken, ended, withdrawn, down };
-        let current = self.current.swap(Arc::new(next));
+        let revision = *revision;
+        let before = self.current.swap(Arc::new(next));
         drop(only);
-        self.follow_default(&current);
-        switched
+        let joins = self.new_joins(&before);
+        self.keeping.keep((&self.shared.state, &self.shared.identity), own, joins, &context.spawner);
+        Switched { revision, behind, taken, ended, withdrawn, down, lacks: self.lacks() }
     }
 
     /// `default` comes and goes with the principals of the configuration, and its join string says where clients go.
-    fn follow_default(&self, before: &Next) {
+    fn new_joins(&self, before: &Next) -> Option<JoinMaker> {
         let now = self.current.load();
         let had = |next: &Next| next.settings.document.principals.is_empty();
         let same = now.joins.address == before.joins.address && had(&now) == had(before);
         // At the start it has to be there before the first client: that is not left to a task.
-        if same || before.is_nothing {
-            return;
-        }
-        let (joins, state) = (now.joins.clone(), self.shared.state.clone());
-        let identity = self.shared.identity.clone();
-        let spawner = &self.shared.context.spawner;
-        spawner.spawn(spawner.here(), "join string", async move {
-            let kept = move || joins.keep_default(&state, &identity, SystemTime::now()).map(drop);
-            match tokio::task::spawn_blocking(kept).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the join string of `default` can not be kept"),
-                Err(error) => tracing::warn!(%error, "the join string of `default` was not kept"),
-            }
-        });
+        (!same && !before.is_nothing).then(|| now.joins.clone())
     }
 
+    /// The certificates for visitors, and the server's own if it has other names than those that are `known`.
     async fn read_certificates(
         &self,
         settings: &Settings,
         known: &[String],
-    ) -> Result<(Certificates, Option<ServerKey>), Unproven> {
+    ) -> Result<(Certificates, Option<(ServerKey, Option<NewCertificate>)>), Unproven> {
         let (files, names) = (settings.document.certificates.clone(), key_names(settings));
-        let (state, same) = (self.shared.state.clone(), names == known);
+        let (state, same, lack) = (self.shared.state.clone(), names == known, settings.document.lack);
+        let before = self.shared.certificates.clone();
         let read = move || {
-            let certificates = Certificates::load(files)?;
-            let key = (!same).then(|| ServerKey::load_or_create(&state, &names)).transpose()?;
-            Ok((certificates, key))
+            let certificates = match lack {
+                Lack::Refused => Certificates::load(files)?,
+                Lack::Down => Certificates::load_good(files, &before),
+            };
+            let own = (!same).then(|| ServerKey::for_names(&state, &names)).transpose()?;
+            Ok((certificates, own))
         };
         tokio::task::spawn_blocking(read).await.map_err(|_| Unproven::Stopping)?
     }
 
     async fn gate(&self, document: &Document, key: Option<&ServerKey>) -> Result<NewGate, Unproven> {
         let clients = document.listen.tunnel.as_ref().and_then(|listener| listener.clients.clone());
-        let (door, tls) = (self.door().clone(), key.map(|key| key.tls.clone()));
-        let read = move || door.gate(tls, clients.as_ref());
+        let (door, tls, lack) = (self.door().clone(), key.map(|key| key.tls.clone()), document.lack);
+        let read = move || door.gate(tls, clients.as_ref(), lack);
         Ok(tokio::task::spawn_blocking(read).await.map_err(|_| Unproven::Stopping)??)
     }
 

@@ -6,23 +6,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ops::config::Lack;
 use ops::metrics::{Metrics, ReloadOutcome};
 use ops::signals::Hangups;
 use ops::systemd::{self, News};
 use parking_lot::Mutex;
 use policy::part::GroupPart;
-use policy::revision::{Author, Counts, Digest, Entry, History, Window};
+use policy::revision::{Again, Author, Counts, Digest, Entry, History, Undo, Undoing, Window};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::api::Applied;
 use super::board::Board;
 use super::desk::{Apply, Ask, Asked};
 use super::diff::parts;
+use super::disk::Disk;
 use super::file::{InputFile, look};
 use super::reader::Reader;
 use super::refusal::Refusal;
 use super::resolve::{names, unresolved};
-use super::runs::{Runs, Wishes};
+use super::runs::{NotProven, Runs, Wishes};
 use super::start::{Start, emptied, is_emptied};
 use super::store::{Store, digest};
 use crate::config::Document;
@@ -30,8 +32,6 @@ use crate::identity::unix_seconds;
 
 /// How often the clock and the counts are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// What could not be undone is tried again after so long.
-const UNDO_AGAIN: Duration = Duration::from_secs(30);
 
 /// What came of a look at the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,7 @@ const RETRY: Duration = Duration::from_secs(30);
 pub(crate) struct Authority<R> {
     runs: Arc<R>,
     reader: Reader,
+    disk: Disk,
     /// Held while the disk writes, by this task's own work only.
     store: Arc<Mutex<Store>>,
     board: Arc<Board>,
@@ -61,6 +62,7 @@ pub(crate) struct Authority<R> {
     /// When it is tried again, unless another revision is in force by then.
     pub(super) retry: Option<(Instant, u64)>,
     window: Window,
+    undoing: Undoing,
     /// How long a revision is watched.
     span: Duration,
     /// What was in force before the one that is watched.
@@ -87,6 +89,7 @@ impl<R: Runs> Authority<R> {
             names: names(start.document()),
             groups: parts_of_groups(start.document()),
             reader: start.reader,
+            disk: Disk::default(),
             store: Arc::new(Mutex::new(start.store)),
             board,
             metrics,
@@ -95,6 +98,7 @@ impl<R: Runs> Authority<R> {
             tried: start.tried,
             retry,
             window: Window::default(),
+            undoing: Undoing::default(),
             before: 0,
             began,
             undo_at: left.and_then(|left| began.checked_add(left)),
@@ -162,15 +166,16 @@ impl<R: Runs> Authority<R> {
             if author == Author::File {
                 self.commit(history.see(&path, digest), None).await?;
             }
-            let (parts, remarks) = (Vec::new(), Vec::new());
+            let (parts, remarks) = (Vec::new(), self.runs.lacks());
             let revision = history.number();
             return Ok(Applied { revision, unchanged: true, parts, remarks, undone_in_seconds: None });
         }
         self.may_replace(confirm)?;
-        let document = self.read(path.clone(), text.clone()).await?;
+        let document = self.read(path.clone(), text.clone(), Lack::Refused).await?;
         let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
         let before = history.awaited().map_or(history.number(), |awaited| awaited.back_to);
         let make = |time| {
+            let note = note.clone();
             let entry = Entry { digest, length, time, author: author.clone(), path: path.clone(), note };
             Ok(history.accept(entry, confirm))
         };
@@ -181,14 +186,15 @@ impl<R: Runs> Authority<R> {
             self.window.begin(self.began.elapsed(), self.counts(), self.span);
         }
         let Applied { revision, parts, remarks, .. } = &applied;
-        tracing::info!(revision, by = %author, file = %path.display(), parts = parts.len(), "a configuration is in force");
+        let (file, parts) = (path.display(), parts.len());
+        tracing::info!(revision, by = %author, %file, note, parts, "a configuration is in force");
         remarks.iter().for_each(|remark| tracing::warn!(revision, "{remark}"));
         Ok(applied)
     }
 
     /// Whether a text could be put in force.
     async fn prove(&self, apply: Apply) -> Result<(), Refusal> {
-        let document = self.read(apply.path, apply.text).await?;
+        let document = self.read(apply.path, apply.text, Lack::Refused).await?;
         self.resolve(&document).await?;
         let number = self.board.history().next();
         let proven = self.runs.prove(document, number, apply.wishes).await;
@@ -200,6 +206,8 @@ impl<R: Runs> Authority<R> {
         let number = next.number();
         self.commit(next, None).await?;
         self.undo_at = None;
+        // Whoever keeps it has seen how it does.
+        self.undoing.end();
         tracing::info!(revision = number, "the configuration is confirmed");
         Ok(number)
     }
@@ -226,10 +234,16 @@ impl<R: Runs> Authority<R> {
         let history = self.board.history();
         let (text, from) = (self.text(to).await?, history.number());
         let path = history.get(to).map_or_else(PathBuf::new, |revision| revision.path.clone());
-        let document = self.read(path, text.clone()).await?;
+        // Where nobody is there to mend a file, what worked a moment ago is not left undone for the want of one.
+        let lack = match author {
+            Author::Watch | Author::Unconfirmed => Lack::Down,
+            _ => Lack::Refused,
+        };
+        let document = self.read(path, text.clone(), lack).await?;
         let make = |time| Ok(history.restore(to, time, author.clone(), note)?);
         let applied = self.put(document, text, wishes, make).await?;
         self.window.close();
+        self.undoing.end();
         self.metrics.reload(ReloadOutcome::RolledBack);
         let revision = applied.revision;
         tracing::warn!(revision, by = %author, "revision {from} is undone: the text of revision {to} is in force again");
@@ -265,7 +279,7 @@ impl<R: Runs> Authority<R> {
     async fn resolve(&self, document: &Document) -> Result<BTreeSet<(String, u16)>, Refusal> {
         let names = names(document);
         let wrong = unresolved(names.difference(&self.names).cloned()).await;
-        if wrong.is_empty() { Ok(names) } else { Err(Refusal::Unproven(wrong.join("\n"))) }
+        if wrong.is_empty() { Ok(names) } else { Err(Refusal::Unproven(NotProven::usage(wrong.join("\n")))) }
     }
 
     /// While a word is waited for, only what waits for one too may come.
@@ -298,7 +312,7 @@ impl<R: Runs> Authority<R> {
         let history = self.board.history();
         let Some(current) = history.current() else { return Ok(()) };
         let text = self.text(current.number).await?;
-        let document = self.read(current.path.clone(), text.clone()).await?;
+        let document = self.read(current.path.clone(), text.clone(), Lack::Refused).await?;
         let groups = parts_of_groups(&document);
         let (revision, remarks) = if groups == self.groups {
             self.resolve(&document).await?;
@@ -322,13 +336,18 @@ impl<R: Runs> Authority<R> {
     pub(super) async fn look(&mut self) -> Looked {
         let Some(path) = self.file.as_ref().map(|file| file.path().to_owned()) else { return Looked::Old };
         let looked_at = path.clone();
-        let (text, digest) = match blocking(move || look(&looked_at)).await {
+        let (text, digest) = match self.disk.read(move || look(&looked_at)).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
                 self.tried = None;
                 return self.pend(error.line());
             }
-            Err(_) => return Looked::Old,
+            Err(Refusal::Ended) => return Looked::Old,
+            Err(refusal) => {
+                // Nothing says when it answers again.
+                self.retry = Instant::now().checked_add(RETRY).map(|at| (at, self.board.number()));
+                return self.pend(refusal.line());
+            }
         };
         let history = self.board.history();
         if !history.is_news(&path, digest) {
@@ -385,28 +404,38 @@ impl<R: Runs> Authority<R> {
             self.tried = None;
             self.look().await;
         }
-        let (now, counts) = (self.began.elapsed(), self.counts());
-        let undo = match self.window.look(now, counts) {
-            Some(failing) => Some((self.before, Author::Watch, failing.to_string())),
-            None => self.unconfirmed(),
-        };
+        let (now, counts, number) = (self.began.elapsed(), self.counts(), self.board.number());
+        let failing = self.window.look(now, counts);
         self.window.sample(now, counts, self.span);
-        let Some((to, author, why)) = undo else { return };
-        let number = self.board.number();
+        if let Some(failing) = failing {
+            self.window.close();
+            let (author, why) = (Author::Watch, failing.to_string());
+            self.undoing.begin(Undo { number, back_to: self.before, author, why }, now);
+        }
+        if let Some(unconfirmed) = self.unconfirmed() {
+            self.undoing.begin(unconfirmed, now);
+        }
+        let Some(Undo { back_to, author, why, .. }) = self.undoing.due(number, now) else { return };
         tracing::error!(revision = number, "the configuration is undone: {why}");
         let note = format!("revision {number}: {why}");
-        self.window.close();
-        if let Err(refusal) = self.restore(to, author, Some(note), Wishes::default()).await {
-            tracing::error!(revision = number, "it can not be undone: {}", refusal.line());
-            self.undo_at = self.undo_at.and(Instant::now().checked_add(UNDO_AGAIN));
+        if let Err(refusal) = self.restore(back_to, author, Some(note), Wishes::default()).await {
+            let then = match self.undoing.failed(self.began.elapsed()) {
+                Again::After(pause) => format!("it is tried again in {} s", pause.as_secs()),
+                Again::GivenUp => {
+                    "it stays in force; `tunneld config rollback` undoes it once that is mended".to_owned()
+                }
+            };
+            tracing::error!(revision = number, "it can not be undone, and {then}: {}", refusal.line());
         }
     }
 
     /// What to undo because nobody has confirmed it.
-    fn unconfirmed(&self) -> Option<(u64, Author, String)> {
-        let awaited = self.board.history().awaited()?;
+    fn unconfirmed(&self) -> Option<Undo> {
+        let history = self.board.history();
+        let awaited = history.awaited()?;
         self.undo_at.filter(|at| *at <= Instant::now())?;
-        Some((awaited.back_to, Author::Unconfirmed, format!("not confirmed in {} s", awaited.seconds)))
+        let why = format!("not confirmed in {} s", awaited.seconds);
+        Some(Undo { number: history.number(), back_to: awaited.back_to, author: Author::Unconfirmed, why })
     }
 
     fn counts(&self) -> Counts {
@@ -419,9 +448,9 @@ impl<R: Runs> Authority<R> {
         }
     }
 
-    async fn read(&self, path: PathBuf, text: String) -> Result<Document, Refusal> {
+    async fn read(&self, path: PathBuf, text: String, lack: Lack) -> Result<Document, Refusal> {
         let reader = self.reader.clone();
-        Ok(blocking(move || reader.read(&path, &text)).await??)
+        Ok(self.disk.read(move || reader.read(&path, &text, lack)).await??)
     }
 
     async fn text(&self, number: u64) -> Result<String, Refusal> {
@@ -454,7 +483,7 @@ fn parts_of_groups(document: &Document) -> Vec<(String, GroupPart)> {
     document.groups.iter().map(|group| (group.name.clone(), group.part.clone())).collect()
 }
 
-/// Does what blocks on the disk where that holds up nobody.
+/// Does what blocks on the state directory where that holds up nobody. Whether it was done has to be known.
 fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Result<T, Refusal>> {

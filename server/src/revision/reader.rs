@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use ops::config::Lack;
 use ops::metrics::Metrics;
 use policy::host::Host;
 use proxy::plugin::{Kinds, Plugins};
 
 use crate::admin::VERSION;
-use crate::certificates::Certificates;
 use crate::config::{self, Document};
 use crate::settings::{Flags, Settings};
 
@@ -35,15 +35,16 @@ impl Reader {
     }
 
     /// What `text` says; relative paths in it start at the folder of `path`. Everything is looked at that can be without
-    /// touching the network. Blocks: other files are read too.
+    /// touching the network; `lack` says what becomes of parts that lack a file or a variable. Blocks: other files are read
+    /// too.
     ///
     /// # Errors
     /// All that is wrong.
-    pub(crate) fn read(&self, path: &Path, text: &str) -> Result<Document, Unusable> {
+    pub(crate) fn read(&self, path: &Path, text: &str, lack: Lack) -> Result<Document, Unusable> {
         // A domain that is none is reported with the other flags.
         let domain = self.flags.domain.as_deref().and_then(|text| Host::parse(text).ok());
         let env = |name: &str| std::env::var(name).ok();
-        let document = config::interpret(path, text, domain.as_ref(), &self.kinds, &env)
+        let document = config::interpret(path, text, domain.as_ref(), &self.kinds, &env, lack)
             .map_err(|error| Unusable { line: error.line(), report: error.to_string() })?;
         let all = |report: String| {
             let mut lines = report.lines();
@@ -57,7 +58,6 @@ impl Reader {
         let none = Plugins::default();
         config::routing(&document, &none, &self.kinds, &Metrics::new(VERSION)).map_err(all)?;
         Settings::new(self.flags.clone(), document.clone()).map_err(|error| all(error.to_string()))?;
-        Certificates::load(document.certificates.clone()).map_err(|error| all(error.to_string()))?;
         Ok(document)
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use policy::revision::NoSuchRevision;
 
 use super::reader::Unusable;
+use super::runs::NotProven;
 use super::store::StoreError;
 
 /// Why a revision was not put in force.
@@ -14,8 +15,8 @@ pub(crate) enum Refusal {
     #[error("{0}")]
     Unusable(#[from] Unusable),
     /// The text is right, and what it asks for is not to be had.
-    #[error("the configuration is not used: {0}")]
-    Unproven(String),
+    #[error("the configuration is not used: {}", .0.text)]
+    Unproven(NotProven),
     /// There is none.
     #[error("{0}")]
     NoSuchRevision(#[from] NoSuchRevision),
@@ -40,6 +41,11 @@ pub(crate) enum Refusal {
     /// It can not be kept.
     #[error("the configuration is not used, because it can not be kept: {0}")]
     Store(#[from] StoreError),
+    /// Files that it refers to can not be read.
+    #[error(
+        "a file that the configuration is in, or refers to, does not answer: look at its file system (df, dmesg), and try again"
+    )]
+    NoAnswer,
     /// The server ends.
     #[error("the server is going down")]
     Ended,
@@ -56,6 +62,10 @@ impl Refusal {
 
     /// Whether it is the operator who has to do something else.
     pub(crate) const fn is_usage(&self) -> bool {
-        !matches!(self, Self::Store(_) | Self::Ended)
+        match self {
+            Self::Unproven(not_proven) => not_proven.is_usage,
+            Self::Store(_) | Self::NoAnswer | Self::Ended => false,
+            _ => true,
+        }
     }
 }

@@ -13,6 +13,22 @@ pub(crate) struct Wishes {
     pub(crate) require_all: bool,
 }
 
+/// Why a configuration could not be used. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotProven {
+    /// All of it, for people.
+    pub(crate) text: String,
+    /// Whether whoever wrote it has to write something else: else it is this machine, or the server.
+    pub(crate) is_usage: bool,
+}
+
+impl NotProven {
+    /// Something else has to be written.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_usage: true }
+    }
+}
+
 /// Everything that a configuration sets up.
 pub(crate) trait Runs: Send + Sync + 'static {
     /// New parts that work and are not in use. Dropping them gives back what they hold.
@@ -24,8 +40,11 @@ pub(crate) trait Runs: Send + Sync + 'static {
         document: Document,
         revision: u64,
         wishes: Wishes,
-    ) -> impl Future<Output = Result<Self::Proven, String>> + Send;
+    ) -> impl Future<Output = Result<Self::Proven, NotProven>> + Send;
 
     /// Puts them into use in one step, and says what there is to say about it, a line each.
     fn switch(&self, proven: Self::Proven) -> Vec<String>;
+
+    /// What is in use and lacks something by now, a line each.
+    fn lacks(&self) -> Vec<String>;
 }

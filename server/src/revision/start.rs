@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ops::config::ConfigError;
+use ops::config::{ConfigError, Lack};
 use ops::metrics::Metrics;
 use ops::state_dir::StateDir;
 use policy::revision::{Author, Digest, Entry};
@@ -53,7 +53,8 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// What to start with: what `file` says, if that is news and can be used, or else the revision in force. Blocks.
+    /// What to start with: what `file` says, if that is news and can be used, or else the revision in force, of which parts
+    /// may be down if `lack` says so. Blocks.
     ///
     /// # Errors
     /// [`StartError`].
@@ -62,6 +63,7 @@ impl Start {
         reader: Reader,
         file: Option<&Path>,
         now: SystemTime,
+        lack: Lack,
     ) -> Result<Self, StartError> {
         let mut store = Store::open(state)?;
         undo_unconfirmed(&mut store, now)?;
@@ -84,7 +86,7 @@ impl Start {
         if let Some(current) = start.store.history().current() {
             let (number, path) = (current.number, current.path.clone());
             let text = start.store.text(number)?;
-            let read = start.reader.read(&path, &text);
+            let read = start.reader.read(&path, &text, lack);
             start.document = read.map_err(|reason| StartError::InForce { number, reason })?;
         }
         Ok(start)
@@ -115,7 +117,7 @@ impl Start {
             let refusal = Refusal::Awaiting { number: history.number(), left };
             return self.wait(refusal.to_string(), refusal.line());
         }
-        match self.reader.read(&path, &text) {
+        match self.reader.read(&path, &text, Lack::Refused) {
             Ok(document) => {
                 self.document = document;
                 let (time, length) = (unix_seconds(now), u64::try_from(text.len()).unwrap_or(u64::MAX));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ops::state_dir::{StateDir, StateDirError};
-use policy::revision::{Digest, History};
+use policy::revision::{Digest, History, Revision};
 use serde::{Deserialize, Serialize};
 use transport::digest::sha256;
 
@@ -98,6 +98,21 @@ impl Store {
         Ok(store)
     }
 
+    /// The revision in force of `state` with its text, whoever uses the directory; none if there is none. Changes nothing.
+    ///
+    /// # Errors
+    /// It is damaged, or can not be read.
+    pub(crate) fn in_force(state: &StateDir) -> Result<Option<(Revision, String)>, StoreError> {
+        let folder = state.folder(FOLDER)?;
+        let Some(bytes) = folder.read_optional(INDEX)? else { return Ok(None) };
+        let file = folder.file(INDEX);
+        let history = decode(&bytes).map_err(|reason| StoreError::Index { file, reason })?;
+        let store = Self { folder, history };
+        let Some(current) = store.history.current().cloned() else { return Ok(None) };
+        let text = store.text(current.number)?;
+        Ok(Some((current, text)))
+    }
+
     /// Which there are, as it is on the disk.
     pub(crate) const fn history(&self) -> &History {
         &self.history
@@ -138,8 +153,13 @@ impl Store {
             self.folder.write_atomic(file, text.as_bytes())?;
         }
         if let Err(error) = self.write(&next) {
-            // A text that no index names means nothing.
-            let _ = file.map(|(file, _)| self.folder.remove(&file));
+            // The index may be there all the same, only not for sure: the text stays unless the index before is back. One that
+            // no index names means nothing.
+            if let Some((file, _)) = file
+                && self.write(&self.history).is_ok()
+            {
+                let _ = self.folder.remove(&file);
+            }
             return Err(error);
         }
         self.history = next;

@@ -38,6 +38,7 @@ mod ports;
 mod push;
 mod quick_start;
 mod repo;
+mod restart;
 mod revisions;
 mod run;
 mod services;

@@ -11,6 +11,6 @@ mod value;
 
 pub use file::{ConfigError, Report, TEXT_MAX, interpret, load, read, read_text};
 pub use placed::{Placed, Span};
-pub use problem::{Problem, Problems};
+pub use problem::{Lack, Problem, Problems};
 pub use section::{Scope, Section};
 pub use value::Value;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::expand::expand;
+use super::expand::{ExpandError, expand};
 use super::placed::{Placed, Span};
 use super::problem::Problems;
 use super::section::{Scope, Section};
@@ -58,7 +58,17 @@ impl<'d> Value<'d> {
             self.wrong_type("a string", problems);
             return None;
         };
-        let expanded = problems.check(self.span(), expand(text, self.scope.env))?;
+        let expanded = match expand(text, self.scope.env) {
+            Ok(expanded) => expanded,
+            Err(error @ ExpandError::Unset(_)) => {
+                problems.add_lack(self.span(), error);
+                return problems.may_lack().then(|| Placed::new(text.to_owned(), self.span()));
+            }
+            Err(error) => {
+                problems.add(self.span(), error);
+                return None;
+            }
+        };
         Some(match expanded == text {
             true => Placed::new(expanded, self.span()),
             false => Placed::unseen(expanded, self.span()),

@@ -7,6 +7,7 @@ mod digest;
 mod history;
 mod parts;
 mod record;
+mod undoing;
 mod window;
 
 #[cfg(test)]
@@ -18,4 +19,5 @@ pub use digest::{Digest, DigestError};
 pub use history::{Entry, History, HistoryError, NoSuchRevision, REVISIONS_MAX, TEXTS_MAX};
 pub use parts::{Change, PartChange, changes};
 pub use record::{NOTE_MAX, Revision};
+pub use undoing::{Again, Undo, Undoing};
 pub use window::{Counts, Failing, Window};

@@ -18,6 +18,7 @@ mod head;
 mod headers;
 mod ip_allow;
 mod kinds;
+mod lacking;
 mod options;
 mod rate_limit;
 mod reply;

@@ -68,6 +68,14 @@ impl Reply {
         Self::of(Failure { kind: ErrorKind::Internal, answer })
     }
 
+    /// What the request would have to pass is not there, and that is for the operator to mend.
+    pub(super) fn lacking() -> Self {
+        let sentence = "A check that this request has to pass is out of order.";
+        let (status, grpc) = (StatusCode::SERVICE_UNAVAILABLE, GrpcStatus::UNAVAILABLE);
+        let answer = Answer { status, grpc, sentence, ..answer_to(ErrorKind::Internal) };
+        Self::of(Failure { kind: ErrorKind::Internal, answer })
+    }
+
     fn of(failure: Failure) -> Self {
         Self { content: Content::Page(failure), headers: HeaderMap::new() }
     }

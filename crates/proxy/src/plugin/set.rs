@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use policy::part::PluginPart;
 
-use super::{Chain, Kinds, NotBuilt, Seat};
+use super::{Chain, Kinds, NotBuilt, Seat, lacking};
 use crate::context::Context;
 use crate::service::Address;
 
@@ -62,6 +62,10 @@ impl Plugins {
             let known = before.parts.contains(part).then(|| before.seats.get(part.name.as_str())).flatten();
             if let Some(seat) = known {
                 plugins.insert(seat.clone())?;
+                continue;
+            }
+            if part.lacks.is_some() {
+                plugins.add(lacking::seat(&part.name, &part.kind))?;
                 continue;
             }
             let built = kinds.build(&part.name, &part.kind, part.settings.clone());

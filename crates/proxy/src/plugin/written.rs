@@ -23,14 +23,20 @@ impl Kinds {
         section.require("kind", "\"rate-limit\"", problems);
         let span = section.span.clone();
         let (mut settings, mut places) = (Map::new(), HashMap::new());
-        for (key, value) in section.rest() {
-            problems.hide(value.span());
-            places.insert(key.value.clone(), key.span);
-            if let Some(json) = value.json(problems) {
-                settings.insert(key.value, json);
+        let ((), lacks) = problems.part(|problems| {
+            for (key, value) in section.rest() {
+                problems.hide(value.span());
+                places.insert(key.value.clone(), key.span);
+                if let Some(json) = value.json(problems) {
+                    settings.insert(key.value, json);
+                }
             }
-        }
+        });
         let (name, kind) = (name?, kind?.value);
+        if lacks.is_some() {
+            let part = PluginPart { name: name.value.clone(), kind: kind.to_owned(), settings, lacks };
+            return Some((name, part));
+        }
         if let Err(error) = self.build(&name.value, kind, settings.clone()) {
             // The kind is one of them: what is wrong is in the keys.
             let NotBuilt::Mistakes(mistakes) = error else { return None };
@@ -39,7 +45,7 @@ impl Kinds {
                 problems.add(places.get(key).unwrap_or(&span).clone(), mistake);
             }
         }
-        let part = PluginPart { name: name.value.clone(), kind: kind.to_owned(), settings };
+        let part = PluginPart { name: name.value.clone(), kind: kind.to_owned(), settings, lacks: None };
         Some((name, part))
     }
 }

@@ -33,7 +33,7 @@ impl Authority {
     }
 
     fn clients(&self, auth: Auth) -> Clients {
-        Clients { ca: self.folder.path().join("ca.pem"), auth }
+        Clients { ca: self.folder.path().join("ca.pem"), auth, lacks: None }
     }
 
     /// For the principal, valid from the first year to the last.
@@ -55,7 +55,7 @@ impl Authority {
 impl Server {
     fn asking(authority: &Authority, auth: Auth) -> Self {
         let server = Self::start();
-        server.door.use_gate(server.door.gate(None, Some(&authority.clients(auth))).unwrap());
+        server.door.use_gate(server.door.gate(None, Some(&authority.clients(auth)), Lack::Refused).unwrap());
         server
     }
 
@@ -204,7 +204,7 @@ fn a_ca_that_can_not_be_used_changes_nothing_and_names_its_file() {
         if let Some(text) = text {
             std::fs::write(&clients.ca, text).unwrap();
         }
-        let error = server.door.gate(None, Some(&clients)).unwrap_err().to_string();
+        let error = server.door.gate(None, Some(&clients), Lack::Refused).unwrap_err().to_string();
         assert!(error.contains("none.pem") && error.contains("client_ca"), "{error}");
     }
     assert!(server.enter("bob", 1).is_ok());
@@ -232,4 +232,37 @@ fn a_ca_that_changes_is_read_again_and_a_broken_file_is_told_once() {
     std::fs::write(&file, second.issuer.pem()).unwrap();
     assert!(matches!(server.door.look_again(), Some(Ok(()))));
     assert_eq!(alert(server.show(Some(&old), None)), AlertDescription::UnknownCA);
+}
+
+#[test]
+fn without_a_ca_nobody_comes_in_by_certificate_until_there_is_one() {
+    let authority = Authority::new();
+    let mut server = Server::start();
+    let certificate = authority.good("bob");
+    for auth in [Auth::Either, Auth::Both, Auth::Certificate] {
+        let clients = authority.clients(auth);
+        std::fs::write(&clients.ca, "none").unwrap();
+        server.door.use_gate(server.door.gate(None, Some(&clients), Lack::Down).unwrap());
+        assert!(server.door.wrong().is_some_and(|wrong| wrong.contains("come back later")), "{auth:?}");
+        assert!(server.door.look_again().is_none(), "it was told");
+        // More often than a stranger may fail.
+        for _ in 0..20 {
+            let reject = rejected(server.show(Some(&certificate), None));
+            assert_eq!(reject.code, RejectCode::BUSY, "{auth:?}: {}", reject.text);
+            assert!(reject.retry_after.is_some());
+        }
+        assert_eq!(server.show(None, Some("bob")).is_ok(), auth == Auth::Either);
+
+        std::fs::write(&clients.ca, authority.issuer.pem()).unwrap();
+        assert!(matches!(server.door.look_again(), Some(Ok(()))));
+        assert_eq!(server.door.wrong(), None);
+        let key = (auth == Auth::Both).then_some("bob");
+        assert!(server.show(Some(&certificate), key).is_ok(), "{auth:?}");
+    }
+    // What is in use of the same file stays in use.
+    let clients = authority.clients(Auth::Certificate);
+    std::fs::write(&clients.ca, "none").unwrap();
+    server.door.use_gate(server.door.gate(None, Some(&clients), Lack::Down).unwrap());
+    assert!(server.show(Some(&certificate), None).is_ok());
+    assert!(server.door.wrong().is_some_and(|wrong| wrong.contains("the one before")));
 }

@@ -9,7 +9,7 @@ fn clients_are_asked_for_certificates_as_it_says() {
     let ca = std::path::PathBuf::from("/etc/tunnel/ca.pem");
     for (word, auth) in [("mtls", Auth::Certificate), ("either", Auth::Either), ("both", Auth::Both)] {
         let asked = clients(&format!("client_ca = \"ca.pem\", auth = \"{word}\""));
-        assert_eq!(asked, Some(Clients { ca: ca.clone(), auth }));
+        assert_eq!(asked, Some(Clients { ca: ca.clone(), auth, lacks: None }));
     }
     assert_eq!(clients("auth = \"key\""), None);
     for (keys, said) in [

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ops::config::Lack;
 use ops::metrics::Metrics;
 use ops::spawn::{Placement, Spawner};
 use ops::state_dir::{Program, StateDir};
@@ -40,9 +41,9 @@ impl Drop for Held {
 impl Runs for Running {
     type Proven = Held;
 
-    async fn prove(&self, document: Document, revision: u64, _: Wishes) -> Result<Held, String> {
+    async fn prove(&self, document: Document, revision: u64, _: Wishes) -> Result<Held, NotProven> {
         if let Some(reason) = self.broken.lock().clone() {
-            return Err(reason);
+            return Err(NotProven { text: reason, is_usage: false });
         }
         self.held.fetch_add(1, Ordering::SeqCst);
         Ok(Held(revision, document.domain.map(|domain| domain.to_string()), self.held.clone()))
@@ -51,6 +52,10 @@ impl Runs for Running {
     fn switch(&self, proven: Held) -> Vec<String> {
         self.in_force.lock().push((proven.0, proven.1.clone()));
         vec!["one member is behind".to_owned()]
+    }
+
+    fn lacks(&self) -> Vec<String> {
+        vec!["a certificate is old".to_owned()]
     }
 }
 
@@ -103,7 +108,7 @@ impl Place {
     }
 
     fn start(&self, file: Option<&Path>, now: SystemTime) -> Result<Start, StartError> {
-        let mut start = Start::read(&self.state(), reader(), file, now)?;
+        let mut start = Start::read(&self.state(), reader(), file, now, Lack::Down)?;
         start.keep()?;
         Ok(start)
     }

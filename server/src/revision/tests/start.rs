@@ -28,7 +28,7 @@ fn the_file_makes_the_first_revision_and_is_no_news_after_that() {
 fn a_server_that_does_not_come_up_keeps_nothing() {
     let place = Place::new();
     place.write(&domain("a"));
-    let start = Start::read(&place.state(), reader(), Some(&place.file()), later(0)).unwrap();
+    let start = Start::read(&place.state(), reader(), Some(&place.file()), later(0), Lack::Down).unwrap();
     assert_eq!(start.number(), 1);
     drop(start);
     assert_eq!(place.store().unwrap().history().number(), 0);
@@ -87,10 +87,77 @@ fn relative_paths_start_at_the_file_also_when_it_is_gone() {
     std::fs::remove_file(place.file()).unwrap();
     let start = place.start(None, later(0)).unwrap();
     assert_eq!(start.document().certificates[0].cert, place.folder.path().join("a.pem"));
-    // What it needs is gone: it says so, and changes nothing.
-    std::fs::remove_file(place.folder.path().join("a.pem")).unwrap();
-    let said = place.start(None, later(0)).unwrap_err().to_string();
-    assert!(said.contains("revision 1") && said.contains("a.pem"), "{said}");
+}
+
+#[test]
+fn what_the_revision_in_force_lacks_keeps_nothing_else_down_unless_somebody_is_there() {
+    let place = Place::new();
+    let file = |name: &str| place.folder.path().join(name);
+    let pair = rcgen::generate_simple_self_signed(["a.example.com".to_owned()]).unwrap();
+    let ca = pair.cert.pem();
+    let text = r#"
+domain = "a.example.com"
+certificate = [{ cert = "a.pem", key = "a.key" }, { cert = "${CERTIFICATES}/b.pem", key = "a.key" }]
+plugin = [{ name = "own", kind = "headers", request = { set = { x-key = "${KEY}" } } }]
+rule = [{ name = "a", host = "app", respond = { body = "hello" }, plugins = ["own"] }]
+listen = { admin = { address = "127.0.0.1:1", token_file = "tokens" }, tunnel = { address = "127.0.0.1:2", client_ca = "ca.pem", auth = "both" } }
+"#;
+    let set = text.replace("${CERTIFICATES}", ".").replace("${KEY}", "x");
+    for (name, content) in
+        [("a.pem", &*ca), ("b.pem", &*ca), ("ca.pem", &*ca), ("a.key", &*pair.signing_key.serialize_pem())]
+    {
+        std::fs::write(file(name), content).unwrap();
+    }
+    std::fs::write(file("tokens"), format!("ops:{}\n", "x".repeat(32))).unwrap();
+    place.write(&set);
+    place.start(Some(&place.file()), later(0)).unwrap();
+    // It is the variables of the next start that are missing: no process of this test has them.
+    let mut store = place.store().unwrap();
+    let entry = policy::revision::Entry {
+        digest: super::super::store::digest(text.as_bytes()),
+        length: 1,
+        time: seconds(),
+        author: Author::Admin { uid: None, name: None },
+        path: place.file(),
+        note: None,
+    };
+    let next = store.history().accept(entry, None);
+    store.commit(next, Some(text)).unwrap();
+    drop(store);
+    ["a.key", "tokens", "ca.pem"].iter().for_each(|name| std::fs::remove_file(file(name)).unwrap());
+
+    let start = place.start(None, later(0)).unwrap();
+    let document = start.document();
+    assert_eq!(in_force(&start), (2, "a.example.com".to_owned()));
+    let lacks: Vec<_> = document.certificates.iter().map(|files| files.lacks.as_deref()).collect();
+    assert_eq!(lacks, [None, Some("the environment variable CERTIFICATES is not set")]);
+    assert_eq!(document.plugins[0].lacks.as_deref(), Some("the environment variable KEY is not set"));
+    assert!(document.listen.admin.as_ref().is_some_and(|admin| admin.lacks.is_some()));
+    assert!(document.listen.tunnel.as_ref().is_some_and(|tunnel| tunnel.clients.is_some()));
+
+    // Whoever upgrades sees it, and the process that runs goes on.
+    let refused =
+        Start::read(&place.state(), reader(), None, later(0), Lack::Refused).unwrap_err().to_string();
+    for word in ["revision 2", "a.key", "CERTIFICATES", "KEY is not set", "tokens"] {
+        assert!(refused.contains(word), "{word}: {refused}");
+    }
+    // So does whoever brings a file.
+    place.write(&format!("{set}# news\n"));
+    let start = place.start(Some(&place.file()), later(0)).unwrap();
+    assert_eq!(start.number(), 2);
+    assert!(start.board(Metrics::new("0")).pending().is_some_and(|reason| reason.contains("a.key")));
+}
+
+#[test]
+fn what_members_of_a_group_are_handed_lacks_nothing() {
+    let place = Place::new();
+    let text = r#"
+plugin = [{ name = "own", kind = "headers", request = { set = { x-key = "${KEY}" } } }]
+group = [{ name = "web", service = [{ name = "app", servers = [{ address = "3000" }], plugins = ["own"] }] }]
+"#;
+    place.write(text);
+    let error = reader().read(&place.file(), text, Lack::Down).unwrap_err().report;
+    assert!(error.contains("plugin own") && error.contains("KEY is not set"), "{error}");
 }
 
 #[test]
