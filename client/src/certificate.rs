@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use ops::secret_file::{self, SecretFileError};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use transport::tls::ClientCertificate;
+use transport::tls::{ClientCertificate, pem_reason};
 
 /// Why it can not be used. Each names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The certificate cannot be read, or is no PEM.
-    #[error("cert: {}: {error}", .path.display())]
+    #[error("cert: {}: {}", .path.display(), pem_reason(.error))]
     Read {
         /// The file.
         path: PathBuf,
@@ -26,7 +26,7 @@ pub enum CertificateError {
     #[error("key: {0}")]
     Key(#[from] SecretFileError),
     /// It is none.
-    #[error("key: {}: {error}", .path.display())]
+    #[error("key: {}: {}", .path.display(), pem_reason(.error))]
     NoKey {
         /// The file.
         path: PathBuf,

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use protocol::join::JoinString;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
-use transport::tls::Trust;
+use transport::tls::{Trust, pem_reason};
 
 /// Why a CA file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// It cannot be read, or is no PEM.
-    #[error("the CA file {}: {error}", .path.display())]
+    #[error("the CA file {}: {}", .path.display(), pem_reason(.error))]
     Read {
         /// The file.
         path: PathBuf,

@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{self, PemObject};
 use tokio_rustls::TlsAcceptor;
 use transport::handshake::Incoming;
-use transport::tls::{Asked, TlsError, asking_clients};
+use transport::tls::{Asked, TlsError, asking_clients, pem_reason};
 
 use crate::config::{Auth, Clients};
 use crate::identity::{Admit, Certified, Means, Refusal, Store};
@@ -48,7 +48,7 @@ impl std::fmt::Debug for NewGate {
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
     /// It can not be read, or is no PEM.
-    #[error("listen.tunnel: the client_ca {}: {error}", .path.display())]
+    #[error("listen.tunnel: the client_ca {}: {}", .path.display(), pem_reason(.error))]
     Read {
         /// The file.
         path: PathBuf,

@@ -235,9 +235,9 @@ fn banned(error: Banned) -> Reject {
 fn busy(door: &Door, error: Busy) -> Reject {
     door.metrics.guard_closed(GuardReason::Busy);
     if let Some(left_out) = door.put_off.take(Instant::now()) {
-        let retry_after = error.retry_after;
+        let retry_after_ms = u64::try_from(error.retry_after.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
-            ?retry_after,
+            retry_after_ms,
             left_out,
             "more logins at once than are admitted: a client is to come back later"
         );

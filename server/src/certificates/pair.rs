@@ -13,11 +13,15 @@ use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use transport::tls::{pem_reason, tls_reason};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 use crate::config::CertificateFiles;
+
+/// What the library says in other words.
+const NO_CERTIFICATE: &str = "what is in it is no certificate (X.509), or damaged";
 
 /// A certificate that can be shown.
 #[derive(Debug)]
@@ -94,9 +98,9 @@ pub fn load(files: &CertificateFiles) -> Result<Pair, CertificateError> {
     let unusable = |path: &Path, reason: String| CertificateError::Unusable { path: path.to_owned(), reason };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&chain)
         .collect::<Result<_, _>>()
-        .map_err(|error| unusable(cert, error.to_string()))?;
+        .map_err(|error| unusable(cert, pem_reason(&error)))?;
     let leaf = chain.first().ok_or_else(|| unusable(cert, "it holds no certificate".to_owned()))?.clone();
-    let (_, parsed) = parse_x509_certificate(&leaf).map_err(|error| unusable(cert, error.to_string()))?;
+    let (_, parsed) = parse_x509_certificate(&leaf).map_err(|_| unusable(cert, NO_CERTIFICATE.to_owned()))?;
     let expires = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
     let expires = UNIX_EPOCH.checked_add(Duration::from_secs(expires)).unwrap_or(UNIX_EPOCH);
     let names = names_of(&parsed);
@@ -109,7 +113,7 @@ pub fn load(files: &CertificateFiles) -> Result<Pair, CertificateError> {
         rustls::Error::InconsistentKeys(_) => {
             CertificateError::Mismatch { key: key.clone(), cert: cert.clone() }
         }
-        error => unusable(key, error.to_string()),
+        error => unusable(key, tls_reason(&error)),
     })?;
     Ok(Pair { key: Arc::new(certified), names, expires })
 }

@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use transport::tls::{server_config, spki_pin};
+use transport::tls::{pem_reason, server_config, spki_pin};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
@@ -116,14 +116,15 @@ impl ServerKey {
     }
 
     fn from_pem(state: &StateDir, key: &[u8], certificate: &[u8]) -> Result<Loaded, IdentityError> {
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| damaged(state, error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| damaged(state, pem_reason(&error)))?;
         let unusable =
             |reason: String| IdentityError::Certificate { file: state.file(CERTIFICATE_FILE), reason };
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate)
             .collect::<Result<_, _>>()
-            .map_err(|error| unusable(error.to_string()))?;
+            .map_err(|error| unusable(pem_reason(&error)))?;
         let leaf = chain.first().ok_or_else(|| unusable("it holds no certificate".to_owned()))?.clone();
-        let (_, parsed) = parse_x509_certificate(&leaf).map_err(|error| unusable(error.to_string()))?;
+        let (_, parsed) = parse_x509_certificate(&leaf)
+            .map_err(|_| unusable("what is in it is no certificate (X.509), or damaged".to_owned()))?;
         let expires = parsed.validity().not_after.timestamp();
         let expires = u64::try_from(expires).map_or(UNIX_EPOCH, |s| UNIX_EPOCH + Duration::from_secs(s));
         let (ours, names) = (is_ours(&parsed), names_of(&parsed));

@@ -12,12 +12,13 @@ use rustls_platform_verifier::Verifier;
 use super::Trust;
 use super::clients::ClientCertificate;
 use super::trust::PinVerifier;
+use super::wrong::tls_reason;
 
 /// Why a TLS configuration can not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The library refused it: a key that does not fit its certificate, no usable root, …
-    #[error("TLS: {0}")]
+    #[error("{}", tls_reason(.0))]
     Config(#[from] rustls::Error),
     /// No pins, or no roots: nobody could be trusted.
     #[error("nothing to trust the server by: give a join string with a pin, or a CA file")]

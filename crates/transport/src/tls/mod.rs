@@ -6,12 +6,14 @@ mod config;
 mod pin;
 mod service;
 mod trust;
+mod wrong;
 
 pub use clients::{Asked, ClientCertificate, asking_clients, fingerprint};
 pub use config::{TlsError, client_config, client_config_as, provider, server_config};
 pub use pin::spki_pin;
 pub use service::service_config;
 pub use trust::{PinMismatch, Trust};
+pub use wrong::{pem_reason, tls_reason};
 
 use rustls::ConnectionCommon;
 
