@@ -13,9 +13,10 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
-use fingerprint::{Fingerprint, look_at};
+use fingerprint::{Directory, Fingerprint, look_at};
 use hints::Hints;
 use settling::{Settling, Step};
 
@@ -31,6 +32,8 @@ pub struct FileWatch {
     poll: Duration,
     hints: Hints,
     settling: Settling<Fingerprint>,
+    /// A look that nobody has waited for to the end: there is never a second one beside it.
+    looking: Option<JoinHandle<(Fingerprint, Vec<Directory>)>>,
 }
 
 impl FileWatch {
@@ -44,16 +47,20 @@ impl FileWatch {
     fn with(path: PathBuf, poll: Duration, mut hints: Hints) -> Self {
         let (found, directories) = look_at(&path);
         hints.follow(directories);
-        Self { path, poll, hints, settling: Settling::new(found) }
+        Self { path, poll, hints, settling: Settling::new(found), looking: None }
     }
 
     /// Waits until there is something else than before, or nothing any more, and it has stayed so for a moment. Only whoever
     /// reads it can say whether what stands in it is new. Cancel safe.
     pub async fn changed(&mut self) {
         loop {
-            let path = self.path.clone();
-            // A file system that does not answer must not hold up anything else.
-            let looked = tokio::task::spawn_blocking(move || look_at(&path)).await;
+            // A file system that does not answer must not hold up anything else, nor take a thread more for each try.
+            let looking = self.looking.get_or_insert_with(|| {
+                let path = self.path.clone();
+                spawn_blocking(move || look_at(&path))
+            });
+            let looked = looking.await;
+            self.looking = None;
             let now = Instant::now();
             let step = match looked {
                 Ok((found, directories)) => {
