@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::response::Json;
 use axum::routing::{get, post};
+use ops::admin::Said;
 use ops::drain::{Drain, Drained};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -33,7 +34,7 @@ const DRAIN_WAIT: Duration = Duration::from_secs(20);
 pub(crate) fn router(running: Arc<Running>) -> Router {
     let (asked, drain) = (running.clone(), running.instance.drain().clone());
     Router::new()
-        .route(DRAIN, post(async move |Json(asked): Json<Value>| Json(drained(&drain, &asked).await)))
+        .route(DRAIN, post(async move |Said(asked): Said<Value>| Json(drained(&drain, &asked).await)))
         .route(STATUS, get(async move || Json(status(&running))))
         .route(RELOAD, post(async move || Json(reloaded(&asked.reload_for("tunnelc reload").await))))
 }

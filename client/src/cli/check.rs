@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
+use ops::config::{Wrong, good};
 use proxy::plugin::Plugins;
 use serde_json::json;
 
@@ -29,9 +30,14 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(&self, globals: &Globals) -> Result<Exit, Exit> {
+        self.look(globals).map_err(|wrong| wrong.exit(&self.file, self.json))
+    }
+
+    fn look(&self, globals: &Globals) -> Result<Exit, Wrong> {
         let checked = config::load(&self.file, &globals.kinds, &|name| std::env::var(name).ok());
-        let file = checked.map_err(Exit::usage)?;
-        Plugins::of(&file.plugins, &globals.kinds).map_err(Exit::usage)?;
+        let file = checked.map_err(|error| Wrong::of(&self.file, &error))?;
+        Plugins::of(&file.plugins, &globals.kinds)
+            .map_err(|error| Wrong::lines(&self.file, &error.to_string()))?;
         let counts = [
             ("tunnel", file.tunnels.len()),
             ("forward", file.forwards.len()),
@@ -45,8 +51,7 @@ impl Check {
                 "tunnels": tunnels, "forwards": forwards, "plugins": plugins,
                 "allow": { "dial": dial, "listen": listen },
             });
-            let shown = json!({ "file": self.file.display().to_string(), "good": true, "counts": counts });
-            return Ok(Exit::done(format!("{shown}\n")));
+            return Ok(good(&self.file, &[], counts));
         }
         let counts: Vec<_> =
             counts.iter().filter(|(_, n)| *n > 0).map(|(what, n)| counted(*n, what)).collect();

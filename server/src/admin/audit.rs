@@ -70,10 +70,17 @@ pub struct Entry {
     pub reason: Option<String>,
 }
 
-/// What a handler wants to be kept of what it did, no secrets: it puts it into the extensions of its answer, as in
-/// `(Extension(Deed(…)), Json(…))`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deed(pub String);
+/// What a handler wants to be kept of a command whose body may hold secrets, without them: it puts it into the extensions of
+/// its answer, as in `(Extension(Deed { … }), Json(…))`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Deed {
+    /// The words of the command that are no secrets.
+    pub words: Value,
+    /// What came of it.
+    pub did: Option<String>,
+    /// Why nothing did.
+    pub reason: Option<String>,
+}
 
 impl Audit {
     /// That of this state directory.
@@ -160,18 +167,19 @@ fn unfinished() -> Response {
 fn entry(response: &Response, time: u64, who: String, what: String, words: Value, is_plain: bool) -> Entry {
     let status = response.status();
     let problem = response.extensions().get::<Problem>();
+    let deed = response.extensions().get::<Deed>().cloned().unwrap_or_default();
     Entry {
         time,
         who,
         what,
-        words,
-        deed: response.extensions().get::<Deed>().map(|deed| deed.0.clone()),
+        words: if words.is_null() { deed.words } else { words },
+        deed: deed.did,
         result: match problem {
             Some(problem) => problem.code.to_owned(),
             None if status.is_success() => "done".to_owned(),
             None => status.as_str().to_owned(),
         },
-        reason: problem.filter(|_| is_plain).map(|problem| problem.message.clone()),
+        reason: problem.filter(|_| is_plain).map(|problem| problem.message.clone()).or(deed.reason),
     }
 }
 
@@ -213,7 +221,10 @@ mod tests {
             .route("/v1/kick", post(refused))
             .route(
                 "/v1/config/apply",
-                post(|body: String| async move { (Extension(Deed("revision 7".to_owned())), body) }),
+                post(|body: String| async move {
+                    let (words, did) = (serde_json::json!({ "path": "/a" }), Some("revision 7".to_owned()));
+                    (Extension(Deed { words, did, reason: None }), body)
+                }),
             )
             .route("/v1/invite", post(|Json(it): Json<Value>| async move { it.to_string() }));
         let (spawner, _workers) = Spawner::start(1, Placement::PerCore).unwrap();
@@ -241,7 +252,10 @@ mod tests {
         );
         assert_eq!((kept[0].who.as_str(), &kept[0].words["name"]), ("uid 7", &"bob".into()));
         assert_eq!(kept[1].reason.as_deref(), Some("nobody is called so"));
-        assert_eq!((kept[2].deed.as_deref(), &kept[2].words), (Some("revision 7"), &Value::Null));
+        assert_eq!(
+            (kept[2].deed.as_deref(), &kept[2].words),
+            (Some("revision 7"), &serde_json::json!({ "path": "/a" }))
+        );
         let text = std::fs::read_to_string(temp.path().join(FILE)).unwrap();
         assert!(!text.contains("s3cret"), "{text}");
     }

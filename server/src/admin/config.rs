@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Extension;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::Json;
-use ops::admin::{Caller, Problem};
+use ops::admin::{Asked, Caller, Problem, Said, WRONG_USAGE};
 use ops::config::TEXT_MAX;
 use policy::revision::{Author, History, NOTE_MAX};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::api::ConfigInfo;
-use super::{Admin, Deed, Page, WRONG_USAGE, shows, takes};
+use super::{Admin, Deed, Page, shows, takes};
 use crate::identity::unix_seconds;
 use crate::revision::api::{
     Applied, ApplyRequest, Confirmed, Difference, HistoryAnswer, ProvedAnswer, RollbackRequest, Shown,
@@ -26,7 +27,7 @@ const BODY_MAX: usize = TEXT_MAX * 2 + 64 * 1024;
 const CONFIRM_MAX: u64 = 7 * 24 * 3600;
 
 type Answer<T> = Result<Json<T>, Problem>;
-type Kept<T> = Result<(Extension<Deed>, Json<T>), Problem>;
+type Kept<T> = Result<(Extension<Deed>, Json<T>), (Extension<Deed>, Problem)>;
 
 /// The pages.
 pub(super) fn pages() -> Vec<Page> {
@@ -45,16 +46,36 @@ pub(super) fn pages() -> Vec<Page> {
 async fn apply(
     State(admin): State<Arc<Admin>>,
     caller: Caller,
-    Json(asked): Json<ApplyRequest>,
+    Said(asked): Said<ApplyRequest>,
 ) -> Kept<Applied> {
-    let apply = wanted(asked, author(&caller))?;
-    admin.desk.apply(apply).await.map(kept).map_err(problem)
+    let words = words(&asked);
+    let refused = |reason: String, problem: Problem| {
+        (Extension(Deed { words: words.clone(), did: None, reason: Some(reason) }), problem)
+    };
+    let apply =
+        wanted(asked, author(&caller)).map_err(|problem| refused(problem.message.clone(), problem))?;
+    match admin.desk.apply(apply).await {
+        Ok(applied) => Ok(kept(applied, words)),
+        // The whole report may show what stands in the text.
+        Err(refusal) => Err(refused(refusal.line(), problem(refusal))),
+    }
+}
+
+/// What may be kept of a text that is to be in force: not the text.
+fn words(asked: &ApplyRequest) -> Value {
+    let ApplyRequest { path, note, take, require_all, confirm_seconds, .. } = asked;
+    let mut words = json!({ "path": path, "take": take, "require_all": require_all });
+    if let Some(words) = words.as_object_mut() {
+        words.extend(note.as_ref().map(|note| ("note".to_owned(), note.as_str().into())));
+        words.extend(confirm_seconds.map(|seconds| ("confirm_seconds".to_owned(), seconds.into())));
+    }
+    words
 }
 
 async fn prove(
     State(admin): State<Arc<Admin>>,
     caller: Caller,
-    Json(asked): Json<ApplyRequest>,
+    Said(asked): Said<ApplyRequest>,
 ) -> Answer<ProvedAnswer> {
     let apply = wanted(asked, author(&caller))?;
     admin.desk.prove(apply).await.map(|()| Json(ProvedAnswer { proved: true })).map_err(problem)
@@ -67,16 +88,19 @@ async fn confirm(State(admin): State<Arc<Admin>>) -> Answer<Confirmed> {
 async fn rollback(
     State(admin): State<Arc<Admin>>,
     caller: Caller,
-    Json(asked): Json<RollbackRequest>,
+    Said(asked): Said<RollbackRequest>,
 ) -> Kept<Applied> {
     let RollbackRequest { to, note, take, require_all } = asked;
-    let (note, wishes) = (short(note)?, Wishes { take, require_all });
-    admin.desk.rollback(to, author(&caller), note, wishes).await.map(kept).map_err(problem)
+    let refused = |problem| (Extension(Deed::default()), problem);
+    let (note, wishes) = (short(note).map_err(refused)?, Wishes { take, require_all });
+    let done = admin.desk.rollback(to, author(&caller), note, wishes).await;
+    done.map(|applied| kept(applied, Value::Null)).map_err(|refusal| refused(problem(refusal)))
 }
 
-/// An answer that is kept with its number: of the text itself nothing is.
-fn kept(applied: Applied) -> (Extension<Deed>, Json<Applied>) {
-    (Extension(Deed(format!("revision {}", applied.revision))), Json(applied))
+/// An answer that is kept with its number.
+fn kept(applied: Applied, words: Value) -> (Extension<Deed>, Json<Applied>) {
+    let did = Some(format!("revision {}", applied.revision));
+    (Extension(Deed { words, did, reason: None }), Json(applied))
 }
 
 /// Whose a revision is that `caller` asks for.
@@ -114,7 +138,7 @@ struct WhichRevision {
     revision: Option<u64>,
 }
 
-async fn show(State(admin): State<Arc<Admin>>, Query(which): Query<WhichRevision>) -> Answer<Shown> {
+async fn show(State(admin): State<Arc<Admin>>, Asked(which): Asked<WhichRevision>) -> Answer<Shown> {
     let history = admin.board.history();
     let number = which.revision.unwrap_or(history.number());
     let text = admin.desk.text(number).await.map_err(problem)?;
@@ -128,7 +152,7 @@ struct WhichTwo {
     to: Option<u64>,
 }
 
-async fn diff(State(admin): State<Arc<Admin>>, Query(which): Query<WhichTwo>) -> Answer<Difference> {
+async fn diff(State(admin): State<Arc<Admin>>, Asked(which): Asked<WhichTwo>) -> Answer<Difference> {
     let to = which.to.unwrap_or(admin.board.number());
     let (before, after) = (admin.desk.text(which.from).await, admin.desk.text(to).await);
     let (before, after) = (before.map_err(problem)?, after.map_err(problem)?);

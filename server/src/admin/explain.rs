@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Json;
 use http::Uri;
-use ops::admin::Problem;
+use ops::admin::{Problem, Said};
 use policy::host::Host;
 use policy::part::plugins_of;
 use policy::rule::{Action, Asked, Rule, normal_path};
@@ -18,7 +18,7 @@ use crate::registry::Routing;
 
 pub(super) async fn explain(
     State(admin): State<Arc<Admin>>,
-    Json(asked): Json<Explain>,
+    Said(asked): Said<Explain>,
 ) -> Result<Json<Explained>, Problem> {
     let registry = &admin.registry;
     let plugins = |service: &ServiceName| match service {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Json;
-use ops::admin::Problem;
+use ops::admin::{Problem, Said, WRONG_USAGE};
 use policy::grant::{Grants, Quotas};
 use policy::principal::Principal;
 use tokio::task::JoinError;
@@ -19,9 +19,6 @@ use crate::identity::{
     Book, BookError, Change, Credential, DEFAULT, JoinMaker, NewGrants, Revocation, Which, is_default,
     unix_seconds,
 };
-
-/// The word for a mistake in what was asked: the command exits as for wrong usage.
-pub const WRONG_USAGE: &str = "wrong-usage";
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
@@ -79,7 +76,7 @@ pub(super) async fn principals(State(admin): State<Arc<Admin>>) -> Json<Principa
     Json(Principals { principals })
 }
 
-pub(super) async fn invite(State(admin): State<Arc<Admin>>, Json(asked): Json<Invite>) -> Answer<Invited> {
+pub(super) async fn invite(State(admin): State<Arc<Admin>>, Said(asked): Said<Invite>) -> Answer<Invited> {
     let now = SystemTime::now();
     let name = Principal::parse(&asked.name).map_err(|error| wrong(format!("{:?}: {error}", asked.name)))?;
     let naming = admin.registry.naming().clone();
@@ -110,7 +107,7 @@ pub(super) async fn invite(State(admin): State<Arc<Admin>>, Json(asked): Json<In
     Ok(Json(Invited { join: join.to_string(), credential: id, principal }))
 }
 
-pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Json(asked): Json<Revoke>) -> Answer<Revoked> {
+pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Said(asked): Said<Revoke>) -> Answer<Revoked> {
     let Revoke { name, credential } = asked;
     let which = Which::parse(credential.as_deref()).ok_or_else(|| {
         wrong("--credential wants the id of a credential, or the SHA-256 fingerprint of a certificate")

@@ -16,7 +16,7 @@ mod tokens;
 
 pub use audit::{Audit, Deed, Entry, audited};
 pub use gate::Gate;
-pub use handlers::WRONG_USAGE;
+pub use ops::admin::WRONG_USAGE;
 pub use route_info::{FailureInfo, RouteInfo, Routes, ServerInfo, TargetInfo};
 pub use tokens::{Tokens, TokensError};
 

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Json;
-use ops::admin::Problem;
+use ops::admin::{Problem, Said};
 use policy::disabled::{Note, What};
 use protocol::control::CloseReason;
 
@@ -33,7 +33,7 @@ impl From<MeaningError> for Problem {
 
 pub(super) async fn disable(
     State(admin): State<Arc<Admin>>,
-    Json(Switch { what }): Json<Switch>,
+    Said(Switch { what }): Said<Switch>,
 ) -> Answer<Switched> {
     let (what, called) = meaning::of(&admin.registry, &admin.identity.book(), &what)?;
     let note = Note { since: unix_seconds(SystemTime::now()), called };
@@ -42,7 +42,7 @@ pub(super) async fn disable(
 
 pub(super) async fn enable(
     State(admin): State<Arc<Admin>>,
-    Json(Switch { what }): Json<Switch>,
+    Said(Switch { what }): Said<Switch>,
 ) -> Answer<Switched> {
     let domain = &admin.registry.naming().domain;
     let what = meaning::among(&admin.registry.disabled(), domain, &what)?;
@@ -70,7 +70,7 @@ async fn switch(admin: &Arc<Admin>, what: What, note: Option<Note>) -> Answer<Sw
 
 pub(super) async fn kick(
     State(admin): State<Arc<Admin>>,
-    Json(Kick { client }): Json<Kick>,
+    Said(Kick { client }): Said<Kick>,
 ) -> Answer<Kicked> {
     let (installation, name) = meaning::client(&admin.registry, &client)?;
     let sessions = admin.registry.kick(&installation, CloseReason::KICKED, "an operator ended the session");
@@ -80,7 +80,7 @@ pub(super) async fn kick(
 
 pub(super) async fn unban(
     State(admin): State<Arc<Admin>>,
-    Json(Unban { address }): Json<Unban>,
+    Said(Unban { address }): Said<Unban>,
 ) -> Json<Unbanned> {
     let bans = admin.door.forgive(address, Instant::now());
     tracing::info!(%address, bans, "unbanned");

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use argh::{ArgsInfo, FromArgs};
 use ops::cli::Exit;
-use ops::config::read_text;
+use ops::config::{Wrong, good, read_text};
+use ops::doctor::Findings;
 use ops::metrics::Metrics;
 use ops::sockets::Sockets;
 use proxy::plugin::{Kinds, Plugins};
+use serde_json::Value;
 
 use super::ask::Server;
 use super::run::read;
 use crate::admin::VERSION;
 use crate::config;
+use crate::doctor::of_visitors;
 use crate::listeners::Listeners;
 use crate::revision::api::ApplyRequest;
 use crate::revision::{names, unresolved};
@@ -34,6 +38,9 @@ pub(super) struct Check {
     /// try too whether its addresses are free and its names known; a server that runs tries it beside what it has in use
     #[argh(switch)]
     prove: bool,
+    /// as JSON: whether it is good, all that is wrong with its places, and what may not be meant
+    #[argh(switch)]
+    json: bool,
 }
 
 impl Check {
@@ -41,9 +48,15 @@ impl Check {
         if flags.config.is_some() {
             return Err(Exit::usage("name one file: tunneld check FILE"));
         }
-        let document = read(&self.file, flags, kinds).map_err(Exit::usage)?;
+        self.look(flags, kinds).map_err(|wrong| wrong.exit(&self.file, self.json))
+    }
+
+    fn look(&self, flags: &Flags, kinds: &Kinds) -> Result<Exit, Wrong> {
+        let file = &self.file;
+        let lines = |text: String| Wrong::lines(file, &text);
+        let document = read(file, flags, kinds).map_err(|error| Wrong::of(file, &error))?;
         let none = Plugins::default();
-        config::routing(&document, &none, kinds, &Metrics::new(VERSION)).map_err(Exit::usage)?;
+        config::routing(&document, &none, kinds, &Metrics::new(VERSION)).map_err(lines)?;
         let counts = [
             ("principal", document.principals.len()),
             ("group", document.groups.len()),
@@ -54,37 +67,45 @@ impl Check {
             ("tcp ingress", document.tcp.len()),
             ("tls host", document.tls.len()),
         ];
-        let counts: Vec<_> = counts.iter().filter(|(_, n)| *n > 0).map(|(what, n)| count(*n, what)).collect();
         // What the keys of the file ask of each other, once more with the flags.
-        let with_file = Flags { config: Some(self.file.clone()), ..flags.clone() };
-        let settings = Settings::new(with_file, document).map_err(Exit::usage)?;
+        let with_file = Flags { config: Some(file.clone()), ..flags.clone() };
+        let settings = Settings::new(with_file, document).map_err(|error| lines(error.to_string()))?;
         let proved = match self.prove {
             true => self.prove(flags, &settings)?,
             false => "",
         };
+        let mut findings = Findings::default();
+        of_visitors(&settings, SystemTime::now(), &mut findings);
+        let warnings = findings.doubts();
+        if self.json {
+            let counts = counts.iter().map(|(what, n)| ((*what).to_owned(), Value::from(*n)));
+            return Ok(good(file, &warnings, Value::Object(counts.collect())));
+        }
+        let counts: Vec<_> = counts.iter().filter(|(_, n)| *n > 0).map(|(what, n)| count(*n, what)).collect();
+        let warnings: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
         let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
-        Ok(Exit::done(format!("{} is good{counts}{proved}\n", self.file.display())))
+        Ok(Exit::done(format!("{} is good{counts}{proved}\n{warnings}", file.display())))
     }
 
     /// Tries what it asks for: by the server of this state directory, if it runs, which has the addresses.
-    fn prove(&self, flags: &Flags, settings: &Settings) -> Result<&'static str, Exit> {
+    fn prove(&self, flags: &Flags, settings: &Settings) -> Result<&'static str, Wrong> {
+        let file = &self.file;
+        let ended = |exit| Wrong::ended(file, exit);
         let asked = ApplyRequest {
-            text: read_text(&self.file).map_err(Exit::usage)?,
-            path: std::path::absolute(&self.file).map_err(Exit::usage)?,
+            text: read_text(file).map_err(|error| Wrong::of(file, &error))?,
+            path: std::path::absolute(file).map_err(|error| ended(Exit::usage(error)))?,
             note: None,
             take: false,
             require_all: false,
             confirm_seconds: None,
         };
-        let server = Server::new(Flags { state: flags.state.clone(), ..Flags::default() })?;
-        if server.post_if_up("/v1/config/prove", &asked)?.is_some() {
+        let server = Server::new(Flags { state: flags.state.clone(), ..Flags::default() }).map_err(ended)?;
+        if server.post_if_up("/v1/config/prove", &asked).map_err(ended)?.is_some() {
             return Ok("; the running server could use it");
         }
-        let wrong = prove(settings)?;
-        if wrong.is_empty() {
-            Ok("; its addresses are free, its names are known")
-        } else {
-            Err(Exit::usage(wrong.join("\n")))
+        match prove(settings).map_err(ended)?.as_slice() {
+            [] => Ok("; its addresses are free, its names are known"),
+            wrong => Err(Wrong::lines(file, &wrong.join("\n"))),
         }
     }
 }

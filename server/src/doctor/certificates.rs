@@ -28,7 +28,7 @@ pub(super) fn own(state: &StateDir, now: SystemTime, findings: &mut Findings) {
 }
 
 /// Those of the configuration.
-pub(super) fn of_visitors(settings: &Settings, now: SystemTime, findings: &mut Findings) {
+pub(crate) fn of_visitors(settings: &Settings, now: SystemTime, findings: &mut Findings) {
     let mut names = Vec::new();
     for files in &settings.document.certificates {
         match certificates::load(files) {

@@ -5,6 +5,8 @@ mod certificates;
 mod domain;
 mod listeners;
 
+pub(crate) use certificates::of_visitors;
+
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -72,7 +74,7 @@ async fn look(subject: Subject) -> Findings {
     }
     certificates::own(&place, SystemTime::now(), &mut findings);
     if let Ok(settings) = &settings {
-        certificates::of_visitors(settings, SystemTime::now(), &mut findings);
+        of_visitors(settings, SystemTime::now(), &mut findings);
         domain::domain(settings, running.as_ref().map(|running| &running.status), &mut findings).await;
     }
     default_principal(&place, settings.as_ref().ok(), running.as_ref(), &mut findings);

@@ -326,3 +326,21 @@ fn the_join_string_of_the_quick_start_comes_and_goes_with_principals() {
         assert!(std::fs::read_to_string(&join).unwrap().contains("@tunnel.example.com:7443"));
     });
 }
+
+#[test]
+fn proving_writes_nothing() {
+    world(|world| async move {
+        let certificate = || std::fs::read(world.path("state/tls.crt")).unwrap();
+        let before = certificate();
+        let text = "advertise = \"tunnel.example.com:7443\"\n";
+        let document = world.document(text).unwrap();
+        drop(world.running.prove(document, 1, Wishes::default()).await.unwrap());
+        assert!(certificate() == before, "it was made for a name that is in no configuration");
+        world.apply(text).await.unwrap();
+        let began = std::time::Instant::now();
+        while certificate() == before {
+            assert!(began.elapsed() < Duration::from_secs(10), "the new certificate is not kept");
+            tokio::task::yield_now().await;
+        }
+    });
+}

@@ -67,7 +67,7 @@ pub(crate) struct Authority<R> {
     span: Duration,
     /// What was in force before the one that is watched.
     before: u64,
-    began: Instant,
+    pub(super) began: Instant,
     /// The names of services next to the server.
     names: BTreeSet<(String, u16)>,
     /// What members of groups are handed.

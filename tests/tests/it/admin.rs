@@ -52,6 +52,19 @@ async fn programs_ask_over_tcp_with_a_token_and_pages_do_not() {
     let json = ("content-type", "application/json");
     let invited = ask(at, "POST", "/v1/invite", &[token, json], "{\"name\":\"bob\"}").await;
     assert!(invited.json()["join"].as_str().unwrap().starts_with("tunnel://"), "{invited:?}");
+    // What is not understood is refused as everything else is.
+    for (method, path, fields, body) in [
+        ("POST", "/v1/invite", &[token, json][..], "{\"nam\":\"bob\"}"),
+        ("POST", "/v1/config/apply", &[token, json][..], "no JSON"),
+        ("POST", "/v1/kick", &[token][..], "{\"client\":\"x\"}"),
+        ("GET", "/v1/config/diff?from=x", &[token][..], ""),
+    ] {
+        let refused = ask(at, method, path, fields, body).await;
+        assert!((400..=422).contains(&refused.status), "{path}: {refused:?}");
+        let error = &refused.json()["error"];
+        assert_eq!(error["code"], "wrong-usage", "{path}: {refused:?}");
+        assert!(error["message"].as_str().unwrap().contains("not understood"), "{path}: {refused:?}");
+    }
 
     let wrong = format!("Bearer {}", TOKEN.replace('0', "1"));
     for (fields, status, code) in [

@@ -61,6 +61,56 @@ async fn check_says_whether_a_file_is_good() {
 }
 
 #[tokio::test]
+async fn check_says_it_to_programs_too() {
+    let home = tempfile::tempdir().unwrap();
+    let json = |done: &Finished, code: i32| -> serde_json::Value {
+        assert_eq!((done.code, done.stderr.as_str()), (Some(code), ""), "{}", done.text());
+        serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", done.text()))
+    };
+    let check = async |text: &[u8], more: &[&str]| {
+        let path = home.path().join("tunneld.toml");
+        std::fs::write(&path, text).unwrap();
+        tunneld(home.path(), &[&["check", path.to_str().unwrap(), "--json"], more].concat()).await
+    };
+    let good = json(&check(RULES.as_bytes(), &[]).await, 0);
+    assert_eq!((&good["ok"], &good["counts"]["rule"]), (&true.into(), &2.into()), "{good}");
+    assert_eq!((&good["errors"], &good["warnings"]), (&serde_json::json!([]), &serde_json::json!([])));
+
+    let bad = json(&check(b"# one\ndomian = 1\nlimits = 3\n", &[]).await, 2);
+    let first = &bad["errors"][0];
+    assert_eq!((&bad["ok"], bad["errors"].as_array().unwrap().len()), (&false.into(), 2), "{bad}");
+    assert_eq!((&first["line"], &first["column"]), (&2.into(), &1.into()), "{bad}");
+    assert!(first["file"].as_str().unwrap().ends_with("tunneld.toml"), "{bad}");
+    assert!(first["message"].as_str().unwrap().contains("did you mean `domain`?"), "{bad}");
+    assert!(first["help"].as_str().unwrap().contains("keys here"), "{bad}");
+    let bytes = json(&check(b"domain = \"\xff\"", &[]).await, 2);
+    assert_eq!(
+        (&bytes["errors"][0]["line"], &bytes["errors"][0]["column"]),
+        (&1.into(), &11.into()),
+        "{bytes}"
+    );
+    let lonely = json(&check(b"listen = { https = \"443\" }", &[]).await, 2);
+    assert!(lonely["errors"][0]["message"].as_str().unwrap().contains("[[certificate]]"), "{lonely}");
+    let none = tunneld(home.path(), &["check", "no-such-file.toml", "--json"]).await;
+    assert!(json(&none, 2)["errors"][0]["message"].as_str().unwrap().contains("cannot read"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "listen = {{ tunnel = \"127.0.0.1:0\", http = \"{}\", ops = \"127.0.0.1:0\" }}\n",
+        taken.local_addr().unwrap()
+    );
+    let state = home.path().join("state").display().to_string();
+    let busy = json(&check(text.as_bytes(), &["--prove", "--state", &state]).await, 2);
+    assert!(busy["errors"][0]["message"].as_str().unwrap().contains("cannot listen on"), "{busy}");
+
+    let path = home.path().join("tunnelc.toml");
+    std::fs::write(&path, "nmae = 1\n").unwrap();
+    let mut tunnelc = command("tunnelc", home.path());
+    tunnelc.args(["check", "--json"]).arg(&path);
+    let bad = json(&Program::start(tunnelc).finished(SOON).await, 2);
+    assert_eq!((&bad["ok"], &bad["errors"][0]["line"]), (&false.into(), &1.into()), "{bad}");
+}
+
+#[tokio::test]
 async fn rules_take_requests_through_their_plugins() {
     let config = r#"
 domain = "t.example.com"

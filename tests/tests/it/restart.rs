@@ -87,7 +87,18 @@ async fn a_bad_certificate_keeps_https_down_and_nothing_else_until_it_is_mended(
     refused(&server.admin(&["upgrade"]).await, 1, &["app.key"]);
     std::fs::write(server.home().join("other.toml"), format!("{CONFIG}# another\n")).unwrap();
     let other = server.home().join("other.toml").display().to_string();
-    refused(&server.admin(&["config", "apply", &other]).await, 2, &["other.toml:3", "app.key"]);
+    let apply = server.admin(&["config", "apply", &other, "--note", "for once"]).await;
+    refused(&apply, 2, &["other.toml:3", "app.key"]);
+    let audit = server.admin(&["audit", "--json"]).await;
+    let audit: Value = serde_json::from_str(&audit.stdout).unwrap();
+    let last = audit.as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["words"]["note"], &last["result"]),
+        (&"for once".into(), &"wrong-usage".into()),
+        "{last}"
+    );
+    assert_eq!(last["words"]["path"].as_str(), Some(other.as_str()), "{last}");
+    assert!(last["reason"].as_str().unwrap().contains("other.toml:3"), "{last}");
     assert!(shows(&server, "app.t.localhost", "app").await);
 
     std::fs::write(key("wild.pem"), "broken").unwrap();

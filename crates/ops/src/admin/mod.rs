@@ -5,6 +5,7 @@ mod call;
 mod caller;
 mod problem;
 mod reachable;
+mod said;
 mod socket;
 
 use axum::Router;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub use call::{AdminError, call, call_within};
 pub use caller::Caller;
 pub use problem::Problem;
+pub use said::{Asked, Said, WRONG_USAGE};
 pub use socket::{AdminSocket, BindError, PassOn};
 
 use crate::http_serve;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::problem::Problems;
+use super::checked::Mistake;
+use super::problem::{Problem, Problems};
 use super::report::{draw, place};
 use super::section::{Scope, Section};
 
@@ -56,6 +57,20 @@ impl ConfigError {
             error => error.to_string(),
         }
     }
+
+    /// The same for programs: all of what is wrong with `file`, which is the one that was read.
+    #[must_use]
+    pub fn mistakes(&self, file: &Path) -> Vec<Mistake> {
+        match self {
+            Self::Wrong(report) => report.mistakes.clone(),
+            Self::NotText { line, column, .. } => {
+                let message = "the configuration is not UTF-8: save it as such";
+                let place = (Some(*line), Some(*column));
+                vec![Mistake { line: place.0, column: place.1, ..Mistake::nowhere(file, message) }]
+            }
+            error => vec![Mistake::nowhere(file, error.to_string())],
+        }
+    }
 }
 
 /// All that is wrong in a file.
@@ -63,6 +78,7 @@ impl ConfigError {
 pub struct Report {
     drawn: String,
     line: String,
+    mistakes: Vec<Mistake>,
 }
 
 impl fmt::Display for Report {
@@ -124,6 +140,13 @@ pub fn interpret<T>(
 ) -> Result<T, ConfigError> {
     read(path, source, env, document).map_err(|mut problems| {
         problems.found.sort_by_key(|problem| (problem.span.start, problem.span.end));
+        let mistake = |problem: &Problem| {
+            let (line, column) = place(source, problem.span.start);
+            let help = problem.help.clone();
+            let nowhere = Mistake::nowhere(path, &problem.message);
+            Mistake { line: Some(line), column: Some(column), help, ..nowhere }
+        };
+        let mistakes = problems.found.iter().map(mistake).collect();
         let path = path.display().to_string();
         let drawn = draw(&path, source, &problems, colour);
         let more = match problems.found.len().saturating_sub(1) {
@@ -136,7 +159,7 @@ pub fn interpret<T>(
             let message = first.message.lines().next().unwrap_or_default();
             format!("{path}:{line}:{column}: {message}{more}")
         });
-        ConfigError::Wrong(Report { drawn, line })
+        ConfigError::Wrong(Report { drawn, line, mistakes })
     })
 }
 

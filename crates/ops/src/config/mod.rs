@@ -1,6 +1,7 @@
 //! Configuration files: TOML that is read key by key, with everything that is wrong reported at once, each with its place.
 //! What the keys mean is the programs' affair.
 
+mod checked;
 mod expand;
 mod file;
 mod placed;
@@ -9,6 +10,7 @@ mod report;
 mod section;
 mod value;
 
+pub use checked::{Mistake, Wrong, good};
 pub use file::{ConfigError, Report, TEXT_MAX, interpret, load, read, read_text};
 pub use placed::{Placed, Span};
 pub use problem::{Lack, Problem, Problems};

@@ -73,6 +73,17 @@ impl Findings {
         self.0.iter().rev().find(|finding| finding.check == check).map(|finding| finding.verdict)
     }
 
+    /// What works and may not be what was meant, and what does not, a line each with what to do.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let doubtful = |it: &&Finding| matches!(it.verdict, Verdict::Warning | Verdict::Bad);
+        let line = |Finding { says, todo, .. }: &Finding| match todo {
+            Some(todo) => format!("{says}: {todo}"),
+            None => says.clone(),
+        };
+        self.0.iter().filter(doubtful).map(line).collect()
+    }
+
     fn count(&self, verdict: Verdict) -> usize {
         self.0.iter().filter(|finding| finding.verdict == verdict).count()
     }
@@ -145,6 +156,7 @@ mod tests {
              skipped  login    no connection\n\
              1 of 4 failed\n"
         );
+        assert_eq!(findings.doubts(), ["few: raise\nthem", "refused: start it"]);
         let shown = findings.json();
         assert_eq!((&shown["ok"], &shown["findings"][2]["todo"]), (&json!(false), &json!("start it")));
         assert_eq!(findings.verdict("connect"), Some(Verdict::Bad));

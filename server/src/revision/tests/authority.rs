@@ -45,6 +45,7 @@ fn what_is_applied_is_in_force_and_kept() {
         assert_eq!(server.board.number(), 2);
         let again = server.authority.apply(apply(&domain("b"))).await.unwrap();
         assert!(again.unchanged && again.revision == 2);
+        assert_eq!(again.remarks, ["a certificate is old"]);
         assert_eq!(server.runs.in_force.lock().len(), 1, "nothing is switched for nothing");
         drop(server);
         assert_eq!(place.up().board.number(), 2);
@@ -305,5 +306,48 @@ fn a_hangup_reads_the_file_at_once_and_what_it_refers_to() {
         *server.runs.broken.lock() = None;
         hang_up();
         server.serves(3, "c").await;
+    });
+}
+
+#[test]
+fn an_undoing_that_fails_is_tried_again_and_the_time_to_confirm_stays_as_it_is() {
+    in_runtime(async |_| {
+        let place = Place::new();
+        place.write(&domain("a"));
+        let mut server = place.up();
+        let visits = |server: &Server, failure| (0..100).for_each(|_| server.metrics.judge(failure));
+        visits(&server, None);
+        let tried = Apply { confirm: Some(3600), ..apply(&domain("b")) };
+        server.authority.apply(tried).await.unwrap();
+        visits(&server, Some(ErrorKind::ServiceRefused));
+        *server.runs.broken.lock() = Some("the port is taken".to_owned());
+        server.authority.tick().await;
+        assert_eq!(server.board.number(), 2);
+        let refusal = server.authority.apply(apply(&domain("c"))).await.unwrap_err();
+        let Refusal::Awaiting { left, .. } = refusal else { panic!("{refusal}") };
+        assert!(left > Duration::from_secs(3500), "{left:?}");
+
+        *server.runs.broken.lock() = None;
+        server.authority.tick().await;
+        assert_eq!(server.board.number(), 2, "not yet");
+        server.authority.began -= Duration::from_secs(5);
+        server.authority.tick().await;
+        assert_eq!(server.runs.last(), Some((3, "a.example.com".to_owned())));
+        assert_eq!(server.board.history().current().unwrap().author, Author::Watch);
+        server.authority.began -= Duration::from_secs(600);
+        server.authority.tick().await;
+        assert_eq!(server.board.number(), 3);
+    });
+}
+
+#[test]
+fn what_is_not_the_texts_fault_is_told_apart() {
+    in_runtime(async |_| {
+        let place = Place::new();
+        let mut server = place.up_with(None);
+        assert!(server.authority.apply(apply("domian = 1")).await.unwrap_err().is_usage());
+        *server.runs.broken.lock() = Some("the port is taken".to_owned());
+        let refusal = server.authority.apply(apply(&domain("a"))).await.unwrap_err();
+        assert!(!refusal.is_usage(), "{refusal}");
     });
 }
