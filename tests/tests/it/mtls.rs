@@ -108,12 +108,13 @@ async fn what_is_wrong_with_a_certificate_is_told() {
 
 #[tokio::test]
 async fn what_clients_are_asked_for_changes_while_the_server_runs() {
-    const PRINCIPAL: &str = "principal = [{ name = \"edge-1\", hosts = [\"demo\"] }]\n";
+    const PRINCIPAL: &str = "principal = [{ name = \"edge-1\", hosts = [\"demo\", \"wiki\"] }]\n";
     let server = Tunneld::configured(|_| PRINCIPAL.to_owned(), &[]).await;
     let authority = Authority::at(&server.home().join("client-ca.pem"));
     let (service, home) = (HttpService::start().await, Home::new());
     let join = server.invite("edge-1", &[]).await;
-    let _before = home.http(&join, service.addr(), &["--host", "demo"]).await;
+    // Another name: it would give way to the client that comes after it.
+    let _before = home.http(&join, service.addr(), &["--host", "wiki"]).await;
     let apply = async |ca: &str| {
         let listen = format!(
             "[listen]\ntunnel = {{ address = \"127.0.0.1:1\", client_ca = \"{ca}\", auth = \"mtls\" }}\n"
