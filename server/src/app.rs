@@ -424,5 +424,11 @@ impl Parts {
 
 /// The first configuration can not be used.
 fn refused(error: &Unproven) -> Exit {
-    if error.is_usage() { Exit::usage(error) } else { Exit::failed(error) }
+    match error {
+        Unproven::Bind(error) if error.is_mistaken() => Exit::usage(error),
+        // At the next start it may be free.
+        Unproven::Bind(_) | Unproven::Overlap(_) => Exit::failed(error),
+        error if error.is_usage() => Exit::usage(error),
+        error => Exit::failed(error),
+    }
 }

@@ -42,7 +42,12 @@ enum Command {
 
 /// put a file in force; if that fails, nothing has changed
 #[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(subcommand, name = "apply", error_code(2, "the file is wrong, or what it asks for is not to be had"))]
+#[argh(
+    subcommand,
+    name = "apply",
+    error_code(1, "no file could be put in force"),
+    error_code(2, "the file is wrong, or what it asks for is not to be had")
+)]
 struct Apply {
     /// the file
     #[argh(positional, arg_name = "FILE")]

@@ -164,13 +164,9 @@ pub enum Unproven {
 }
 
 impl Unproven {
-    /// Whether the text has to be another one: else it is this machine, or the server, that keeps it from being used.
-    pub(crate) fn is_usage(&self) -> bool {
-        match self {
-            Self::Bind(error) => error.is_mistaken(),
-            Self::Key(_) | Self::NoRoom(_) | Self::Tls(_) | Self::Stopping | Self::Overlap(_) => false,
-            _ => true,
-        }
+    /// Whether another text could be used: else the server itself is at fault, or what it is given, and no text helps.
+    pub(crate) const fn is_usage(&self) -> bool {
+        !matches!(self, Self::Key(_) | Self::NoRoom(_) | Self::Tls(_) | Self::Stopping)
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Wishes {
 pub(crate) struct NotProven {
     /// All of it, for people.
     pub(crate) text: String,
-    /// Whether whoever wrote it has to write something else: else it is this machine, or the server.
+    /// Whether another text could be used: else the server itself is at fault, or what it is given.
     pub(crate) is_usage: bool,
 }
 
