@@ -7,3 +7,4 @@
 pub mod bulk;
 pub mod meter;
 pub mod requests;
+pub mod welch;

@@ -8,6 +8,7 @@ use policy::host::Host;
 use policy::principal::Principal;
 use protocol::id::{ClientId, CredentialId};
 use serde::{Deserialize, Serialize};
+use transport::login_key::PublicKey;
 
 use super::certified::{Certified, Fingerprint};
 use super::credentials::{Credential, Refusal};
@@ -147,6 +148,12 @@ impl Book {
     #[must_use]
     pub fn credential(&self, id: &CredentialId) -> Option<&Credential> {
         self.credentials.get(id).filter(|credential| self.knows(&credential.principal.0))
+    }
+
+    /// The keys of all who may log in by one.
+    pub fn login_keys(&self) -> impl Iterator<Item = (&CredentialId, PublicKey)> {
+        let good = self.credentials.values().filter(|credential| self.knows(&credential.principal.0));
+        good.map(|credential| (&credential.id.0, credential.key.0))
     }
 
     /// Whether a certificate logs its principal in.

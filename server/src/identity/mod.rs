@@ -5,6 +5,7 @@ mod certified;
 mod credentials;
 mod default_principal;
 mod join_file;
+mod keys;
 mod means;
 mod principals;
 mod seen;

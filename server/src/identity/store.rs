@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 use policy::grant::Grants;
 use policy::principal::Principal;
 use protocol::id::{ClientId, CredentialId};
-use transport::login_key::{LoginKey, PublicKey};
 
 use super::IdentityError;
 use super::book::{Book, BookError};
 use super::credentials::{Admit, Credential, Refusal};
+use super::keys::Keys;
 use super::means::Which;
 
 /// The file in the state directory.
@@ -25,13 +25,13 @@ const FILE: &str = "credentials.json";
 pub struct Store {
     state: StateDir,
     book: ArcSwap<Book>,
+    /// Those of the book, for who is not yet known to be in it.
+    keys: ArcSwap<Keys>,
     /// One change at a time; held while the disk writes.
     writing: Mutex<()>,
     used: AtomicBool,
     /// Something is revoked that the disk does not know yet.
     unkept: AtomicBool,
-    /// Nobody's: a login with an unknown credential costs what one with a known credential costs.
-    nobody: PublicKey,
 }
 
 /// Why a change did not happen. Nothing has changed then.
@@ -73,13 +73,14 @@ impl Store {
     /// The file can not be read, or is damaged.
     pub fn load(state: StateDir) -> Result<Self, IdentityError> {
         let book = read(&state)?;
+        let keys = Keys::none()?.of(&book);
         Ok(Self {
             state,
             book: ArcSwap::from_pointee(book),
+            keys: ArcSwap::from_pointee(keys),
             writing: Mutex::new(()),
             used: AtomicBool::new(false),
             unkept: AtomicBool::new(false),
-            nobody: LoginKey::from_seed(&rand::random())?.public()?,
         })
     }
 
@@ -92,7 +93,7 @@ impl Store {
         let mut book = read(&self.state)?;
         let before = self.book.load();
         book.configure(before.configured().map(|(name, grants)| (name.clone(), grants.clone())));
-        self.book.store(Arc::new(book));
+        self.show(book);
         Ok(())
     }
 
@@ -101,7 +102,7 @@ impl Store {
         let _writing = self.writing.lock();
         let mut book = Book::clone(&self.book.load());
         book.configure(principals);
-        self.book.store(Arc::new(book));
+        self.show(book);
     }
 
     /// The book as it is.
@@ -118,7 +119,7 @@ impl Store {
         let mut book = Book::clone(&self.book.load());
         let result = edit(&mut book)?;
         self.write(&book)?;
-        self.book.store(Arc::new(book));
+        self.show(book);
         Ok(result)
     }
 
@@ -141,7 +142,7 @@ impl Store {
             Err(error) => return Err(error),
         };
         self.unkept.store(unkept.is_some(), Ordering::Relaxed);
-        self.book.store(Arc::new(book));
+        self.show(book);
         Ok(Revocation { gone, unkept })
     }
 
@@ -155,7 +156,14 @@ impl Store {
         kept.revoke(name, which, now).ok()
     }
 
-    /// Checks a login: that the holder of `id`'s key signed `message`, and that it may come in as `client`.
+    /// From now on this book. For who holds `writing`.
+    fn show(&self, book: Book) {
+        self.keys.store(Arc::new(self.keys.load().of(&book)));
+        self.book.store(Arc::new(book));
+    }
+
+    /// Checks a login: that the holder of `id`'s key signed `message`, and that it may come in as `client`. Who is refused as
+    /// [`Refusal::Denied`] can not tell by the time it took whether there is such a credential.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -167,11 +175,15 @@ impl Store {
         client: ClientId,
         now: SystemTime,
     ) -> Result<Proved, Refusal> {
+        let checked = self.keys.load().find(id);
+        // Both, whatever the first says.
+        let is_proved = checked.key.verify(message, proof) & checked.is_own;
+        if !is_proved {
+            return Err(Refusal::Denied);
+        }
         let book = self.book.load();
-        let credential = book.credential(id);
-        let key = credential.map_or(self.nobody, |credential| credential.key.0);
-        let proved = key.verify(message, proof);
-        let credential = credential.filter(|_| proved).ok_or(Refusal::Denied)?;
+        // It may have gone, or changed its key, meanwhile.
+        let credential = book.credential(id).filter(|it| it.key.0 == checked.key).ok_or(Refusal::Denied)?;
         let admit = credential.admit(client, now)?;
         Ok(Proved { credential: credential.clone(), admit })
     }
