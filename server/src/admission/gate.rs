@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use transport::handshake::Incoming;
 use transport::tls::{Asked, TlsError, asking_clients, pem_reason};
 
+use super::revocations::{Revocations, RevocationsError};
 use crate::config::{Auth, Clients};
 use crate::identity::{Admit, Certified, Means, Refusal, Store};
 
@@ -29,10 +30,37 @@ pub(super) struct Gate {
 }
 
 /// By what certificates of clients are checked.
+#[derive(Clone)]
 struct Checks {
     clients: Clients,
     /// What was in its file; empty where it never could be used, so that none is good.
     roots: Vec<CertificateDer<'static>>,
+    revocations: Arc<Revocations>,
+}
+
+impl Checks {
+    fn read(clients: &Clients) -> Result<Self, GateError> {
+        let revocations = Arc::new(Revocations::read(&clients.crls).map_err(unusable)?);
+        Ok(Self { clients: clients.clone(), roots: read(clients)?, revocations })
+    }
+
+    /// What no client could be asked by: TLS would refuse all of them.
+    fn proved(self) -> Result<Self, GateError> {
+        match self.revocations.forged(&self.roots) {
+            Some(path) => Err(GateError::Forged(path.to_owned())),
+            None => Ok(self),
+        }
+    }
+}
+
+/// Looks at what certificates of clients would be checked by: the lists of revoked ones, each with when it is to be followed by
+/// another one. Blocks for as long as the disk does.
+///
+/// # Errors
+/// [`GateError`].
+pub fn lists(clients: &Clients) -> Result<Vec<(PathBuf, Option<SystemTime>)>, GateError> {
+    let checks = Checks::read(clients)?.proved()?;
+    Ok(checks.revocations.next().map(|(path, next)| (path.to_owned(), next)).collect())
 }
 
 /// A gate that could be used.
@@ -73,6 +101,27 @@ pub enum GateError {
         /// Which variable is missing.
         reason: String,
     },
+    /// A list of revoked certificates can not be used.
+    #[error("listen.tunnel: the client_crl {}: {error}", .path.display())]
+    Revocations {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: RevocationsError,
+    },
+    /// A list of revoked certificates can be read, but TLS does not take it.
+    #[error("listen.tunnel: the client_crl {}: {error}; take a complete list of version 2, which the CA has signed", .path.display())]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: TlsError,
+    },
+    /// A list says that it is of a CA that has not signed it.
+    #[error("listen.tunnel: the client_crl {} is not signed by the CA of client_ca that it names; put the CA's own list there", .0.display())]
+    Forged(PathBuf),
     /// There is nothing in it.
     #[error("listen.tunnel: the client_ca {} has no certificate in it: it must be PEM, with -----BEGIN CERTIFICATE-----", .0.display())]
     Empty(PathBuf),
@@ -98,24 +147,24 @@ impl Gate {
     pub(super) fn new(server: Arc<ServerConfig>, clients: Option<&Clients>) -> Result<Self, GateError> {
         match clients {
             None => Ok(Self::by_key(server)),
-            Some(clients) => Self::checking(server, clients.clone(), read(clients)?),
+            Some(clients) => Self::checking(server, Checks::read(clients)?),
         }
     }
 
-    /// The same where the file of the CA can not be used: certificates are checked as they were `before`, if that was by the
-    /// same file, or else none is good.
+    /// The same where the files of the CA can not be used: certificates are checked as they were `before`, if that was by the
+    /// same files, or else none is good.
     pub(super) fn lacking(
         server: Arc<ServerConfig>,
         clients: &Clients,
         before: &Self,
         error: &GateError,
     ) -> Result<Self, GateError> {
-        let roots = before.checks.as_ref().filter(|checks| checks.clients == *clients);
-        let roots = roots.map(|checks| checks.roots.clone()).filter(|roots| !roots.is_empty());
-        let gate = match roots {
-            Some(roots) => Self::checking(server, clients.clone(), roots)?,
+        let known = before.checks.as_ref().filter(|checks| checks.clients == *clients);
+        let gate = match known.filter(|checks| !checks.roots.is_empty()) {
+            Some(checks) => Self::checking(server, checks.clone())?,
             None => {
-                let checks = Checks { clients: clients.clone(), roots: Vec::new() };
+                let (roots, revocations) = (Vec::new(), Arc::default());
+                let checks = Checks { clients: clients.clone(), roots, revocations };
                 Self { auth: clients.auth, checks: Some(checks), ..Self::by_key(server) }
             }
         };
@@ -127,30 +176,54 @@ impl Gate {
         self.checks.as_ref().is_some_and(|checks| checks.roots.is_empty())
     }
 
-    fn checking(
-        server: Arc<ServerConfig>,
-        clients: Clients,
-        roots: Vec<CertificateDer<'static>>,
-    ) -> Result<Self, GateError> {
+    fn checking(server: Arc<ServerConfig>, checks: Checks) -> Result<Self, GateError> {
+        let checks = checks.proved()?;
+        let Checks { clients, roots, revocations } = &checks;
         let asked = match clients.auth {
             Auth::Key => return Ok(Self::by_key(server)),
             Auth::Either => Asked::May,
             Auth::Certificate | Auth::Both => Asked::Must,
         };
-        let asking = asking_clients(&server, &roots, asked);
-        let asking = asking.map_err(|error| GateError::Roots { path: clients.ca.clone(), error })?;
-        let auth = clients.auth;
-        Ok(Self { tls: asking.into(), server, auth, checks: Some(Checks { clients, roots }), lacks: None })
+        let asking_by = |lists| asking_clients(&server, roots, lists, asked);
+        let asking = asking_by(revocations.lists()).map_err(|error| {
+            // One of the files, which can be told from the others by trying.
+            let wrong = revocations
+                .by_file()
+                .find_map(|(path, lists)| Some((path.to_owned(), asking_by(lists.to_vec()).err()?)));
+            match wrong {
+                Some((path, error)) if asking_by(Vec::new()).is_ok() => GateError::List { path, error },
+                _ => GateError::Roots { path: clients.ca.clone(), error },
+            }
+        })?;
+        Ok(Self { tls: asking.into(), server, auth: clients.auth, checks: Some(checks), lacks: None })
     }
 
-    /// The same with what is in the file of its CA by now; none if that is what was. Blocks for as long as the disk does.
+    /// The same with what is in the files of its CA by now; none if that is what was. Blocks for as long as the disk does.
     pub(super) fn again(&self) -> Option<Result<Self, GateError>> {
-        let Checks { clients, roots } = self.checks.as_ref()?;
-        match read(clients) {
-            Ok(same) if same == *roots => None,
-            Ok(new) => Some(Self::checking(self.server.clone(), clients.clone(), new)),
-            Err(error) => Some(Err(error)),
-        }
+        let Checks { clients, roots, revocations } = self.checks.as_ref()?;
+        let (new_roots, new_revocations) =
+            match (read(clients), revocations.again(&clients.crls).map_err(unusable)) {
+                (Ok(same), Ok(None)) if same == *roots => return None,
+                (Ok(new), Ok(lists)) => (new, lists),
+                (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
+            };
+        let revocations = new_revocations.map_or_else(|| revocations.clone(), Arc::new);
+        let checks = Checks { clients: clients.clone(), roots: new_roots, revocations };
+        Some(Self::checking(self.server.clone(), checks))
+    }
+
+    /// Whether one of these means is a certificate that its CA has revoked.
+    pub(super) fn has_revoked(&self, means: &Means) -> bool {
+        let (Some(checks), Some(certified)) = (&self.checks, &means.certificate) else { return false };
+        checks.revocations.have(certified)
+    }
+
+    /// The files with lists of revoked certificates whose time is over at `now`, and when it was.
+    pub(super) fn overdue(&self, now: SystemTime) -> Vec<(PathBuf, SystemTime)> {
+        let all = self.checks.iter().flat_map(|checks| checks.revocations.next());
+        let over = all
+            .filter_map(|(path, next)| next.filter(|next| *next <= now).map(|next| (path.to_owned(), next)));
+        over.collect()
     }
 
     /// TLS with the server's key, whatever is asked of clients.
@@ -179,8 +252,8 @@ impl Gate {
                 means: Means::of_key(hello.credential.clone()),
             })
         };
-        let by_certificate = |shown: &CertificateDer<'static>| -> Result<Authenticated, Refusal> {
-            let certified = Certified::of(shown)?;
+        let by_certificate = |(shown, between): Shown<'_>| -> Result<Authenticated, Refusal> {
+            let certified = Certified::of(shown, between)?;
             identity.book().certified(&certified)?;
             Ok(Authenticated {
                 principal: certified.principal.clone(),
@@ -189,7 +262,7 @@ impl Gate {
                 means: Means { key: None, certificate: Some(certified) },
             })
         };
-        match (self.auth, incoming.certificate()) {
+        match (self.auth, incoming.certificates().split_first()) {
             (Auth::Certificate | Auth::Both, _) if self.can_not_check() => Err(Refusal::Unchecked),
             // Who meant to come with a certificate was not asked for it.
             (Auth::Either, _) if self.can_not_check() => by_key().map_err(|refusal| match refusal {
@@ -212,6 +285,13 @@ impl Gate {
             (Auth::Certificate | Auth::Both, None) => Err(Refusal::NoCertificate),
         }
     }
+}
+
+/// The certificate of a client, and those of the CAs between it and the root.
+type Shown<'a> = (&'a CertificateDer<'static>, &'a [CertificateDer<'static>]);
+
+fn unusable((path, error): (PathBuf, RevocationsError)) -> GateError {
+    GateError::Revocations { path, error }
 }
 
 /// The certificates in the file of the CA, of which there is at least one.

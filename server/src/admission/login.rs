@@ -9,15 +9,16 @@ use ops::spawn::Worker;
 use ops::state_dir::StateDirError;
 use policy::admission::Busy;
 use policy::throttle::Banned;
+use protocol::control::CloseReason;
 use protocol::handshake::{Features, Hello, PeerLimits, Reject, RejectCode, Welcome};
 use protocol::id::{CredentialId, InstanceId, Slot};
 use tokio::net::TcpStream;
 use transport::handshake::{HandshakeError, Incoming};
 use transport::session::Inbound;
 
-use super::Door;
 use super::gate::{Authenticated, Gate};
 use super::lobby::Place;
+use super::{Door, REVOKED};
 use crate::identity::{Change, Refusal};
 use crate::registry::{Admitted, DRAIN, OverQuota};
 use crate::session::{self, DrainCause, Live, Login, Orders};
@@ -113,6 +114,10 @@ impl Entrant {
         let live = Arc::new(live);
         door.registry.attach(&live, Instant::now());
         drop(admitted);
+        if door.gate.load().has_revoked(&live.login.means) {
+            // Since it was looked at.
+            live.cut(CloseReason::REVOKED, REVOKED);
+        }
         if !door.is_open() {
             // Who tells all clients to go may have done so a moment ago.
             live.drain(DRAIN, DrainCause::Shutdown);

@@ -5,19 +5,22 @@ mod gate;
 mod listener;
 mod lobby;
 mod login;
+mod revocations;
 mod warnings;
 
 #[cfg(test)]
 mod tests;
 
 pub use authority_file::watch as watch_authority;
-pub use gate::{GateError, NewGate};
+pub use gate::{GateError, NewGate, lists};
 pub use listener::{listen, take};
+pub use revocations::RevocationsError;
 pub(crate) use warnings::Warnings;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ops::config::Lack;
@@ -50,10 +53,13 @@ const TASKS: usize = 2 * UNAUTHENTICATED;
 const FAILURE_LINES: u32 = 10;
 const PUT_OFF_LINES: u32 = 1;
 
+/// Why a session ends whose certificate its CA has revoked.
+const REVOKED: &str = "the certificate of this client was revoked by its CA";
+
 /// Everything that a login is decided with.
 pub struct Door {
     gate: ArcSwap<Gate>,
-    /// What is wrong with the file of its CA, as far as it was told.
+    /// What is wrong with the files of its CA, as far as it was told.
     wrong: ArcSwapOption<String>,
     identity: Arc<Store>,
     registry: Arc<Registry>,
@@ -143,18 +149,33 @@ impl Door {
         Some(format!("{wrong}; {means}"))
     }
 
-    /// That is asked of the clients that come from now on; who is in stays in.
-    pub fn use_gate(&self, NewGate(gate): NewGate) {
+    /// That is asked of the clients that come from now on; who is in stays in, unless its certificate is revoked. Says how many
+    /// sessions that ended.
+    pub fn use_gate(&self, NewGate(gate): NewGate) -> usize {
         self.wrong.store(gate.lacks.clone().map(Arc::new));
-        self.gate.store(Arc::new(gate));
+        let gate = Arc::new(gate);
+        self.gate.store(gate.clone());
+        self.dismiss_revoked(&gate)
     }
 
-    /// Takes into use what is in the file of the clients' CA by now; none if there is nothing new to say of it. Blocks for as
-    /// long as the disk does.
+    /// Ends the sessions that this gate, which is in use, would not let in. Who comes in meanwhile looks at it once more, after
+    /// this could have found the session.
+    fn dismiss_revoked(&self, gate: &Gate) -> usize {
+        self.registry.dismiss(|login| gate.has_revoked(&login.means), REVOKED, Instant::now())
+    }
+
+    /// The files with lists of revoked certificates that should have been followed by others, and since when.
+    #[must_use]
+    pub fn overdue(&self, now: SystemTime) -> Vec<(PathBuf, SystemTime)> {
+        self.gate.load().overdue(now)
+    }
+
+    /// Takes into use what is in the files of the clients' CA by now; none if there is nothing new to say of it. Says how many
+    /// sessions that ended. Blocks for as long as the disk does.
     ///
     /// # Errors
     /// [`GateError`], said once; what was before stays.
-    pub fn look_again(&self) -> Option<Result<(), GateError>> {
+    pub fn look_again(&self) -> Option<Result<usize, GateError>> {
         let before = self.gate.load_full();
         let Some(again) = before.again() else {
             self.wrong.store(None);
@@ -162,9 +183,14 @@ impl Door {
         };
         match again {
             Ok(gate) => {
-                // Where another configuration came meanwhile, it has read the file itself.
-                let replaced = !Arc::ptr_eq(&self.gate.compare_and_swap(&before, Arc::new(gate)), &before);
-                (!replaced).then(|| self.wrong.store(None)).map(Ok)
+                // Where another configuration came meanwhile, it has read the files itself.
+                let gate = Arc::new(gate);
+                let replaced = !Arc::ptr_eq(&self.gate.compare_and_swap(&before, gate.clone()), &before);
+                if replaced {
+                    return None;
+                }
+                self.wrong.store(None);
+                Some(Ok(self.dismiss_revoked(&gate)))
             }
             Err(error) => {
                 let text = Arc::new(error.to_string());

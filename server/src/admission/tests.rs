@@ -1,4 +1,5 @@
 mod certificates;
+mod revocations;
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};

@@ -55,11 +55,16 @@ pub struct Listener {
 pub struct Clients {
     /// The CA that makes them, a file.
     pub ca: PathBuf,
+    /// Files with lists of those that it has revoked.
+    pub crls: Vec<PathBuf>,
     /// What lets a client in.
     pub auth: Auth,
     /// Why the path of the CA leads nowhere: a variable in it is not set.
     pub lacks: Option<String>,
 }
+
+/// Files with lists of revoked certificates.
+const CRLS_MAX: usize = 64;
 
 /// What lets a client in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -175,11 +180,15 @@ fn listener(
 }
 
 fn clients(section: &mut Section<'_>, problems: &mut Problems) -> Option<Clients> {
-    let (ca, lacks) = problems.part(|problems| section.path("client_ca", problems));
+    let ((ca, crls), lacks) = problems.part(|problems| {
+        let ca = section.path("client_ca", problems);
+        let lists = section.value("client_crl");
+        (ca, lists.map(|lists| crls(&lists, problems)).unwrap_or_default())
+    });
     let auth = section.word("auth", AUTHS, problems);
     match (ca, auth) {
         (Some(ca), Some(auth)) if auth.value != Auth::Key => {
-            Some(Clients { ca: ca.value, auth: auth.value, lacks })
+            Some(Clients { ca: ca.value, crls, auth: auth.value, lacks })
         }
         (Some(ca), Some(_)) => {
             problems.add(ca.span, "`client_ca` is for `auth` = \"mtls\", \"either\" or \"both\"");
@@ -193,8 +202,20 @@ fn clients(section: &mut Section<'_>, problems: &mut Problems) -> Option<Clients
             section.require("client_ca", "\"client-ca.pem\"", problems);
             None
         }
+        (None, _) if section.has("client_crl") => {
+            section.require("client_ca", "\"client-ca.pem\"", problems);
+            None
+        }
         (None, _) => None,
     }
+}
+
+fn crls(value: &Value<'_>, problems: &mut Problems) -> Vec<PathBuf> {
+    let files = value.list("a list of files", problems);
+    if files.len() > CRLS_MAX {
+        problems.add(value.span(), format_args!("at most {CRLS_MAX} files: one may hold several lists"));
+    }
+    files.iter().filter_map(|file| file.path(problems)).map(|file| file.value).collect()
 }
 
 fn address(

@@ -6,6 +6,7 @@ use ops::doctor::Findings;
 use ops::state_dir::StateDir;
 use policy::host::Host;
 
+use crate::admission;
 use crate::certificates::{self, CertificateError};
 use crate::identity::NEAR;
 use crate::settings::Settings;
@@ -75,6 +76,34 @@ pub(crate) fn of_visitors(settings: &Settings, now: SystemTime, findings: &mut F
     }
 }
 
+/// What certificates of clients are checked by.
+pub(super) fn of_clients(settings: &Settings, now: SystemTime, findings: &mut Findings) {
+    let Some(clients) = &settings.document.listen.tunnel.as_ref().and_then(|tunnel| tunnel.clients.as_ref())
+    else {
+        return;
+    };
+    match admission::lists(clients) {
+        Ok(lists) => {
+            lists.iter().for_each(|(file, next)| list(&file.display().to_string(), *next, now, findings))
+        }
+        Err(error) => findings.bad(CHECK, error, "correct the file, or its name in `listen.tunnel`"),
+    }
+}
+
+/// A list of revoked certificates, which is to be followed by the next one in time.
+fn list(file: &str, next: Option<SystemTime>, now: SystemTime, findings: &mut Findings) {
+    match next {
+        Some(next) if next <= now => findings.warn(
+            CHECK,
+            format_args!(
+                "{file}, a list of revoked certificates, is out of date: what was revoked since comes in"
+            ),
+            "put the newest list of the CA there; tunneld takes it by itself",
+        ),
+        _ => findings.good(CHECK, format_args!("{file}, a list of revoked certificates, is up to date")),
+    }
+}
+
 fn ends(what: &str, expires: SystemTime, now: SystemTime, todo: &str, findings: &mut Findings) {
     let left = expires.duration_since(now).unwrap_or_default();
     let days = left.as_secs() / DAY;
@@ -91,6 +120,19 @@ mod tests {
     use ops::doctor::Verdict;
 
     use super::*;
+
+    #[test]
+    fn a_list_that_is_out_of_date_is_said() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let in_a_day = now + Duration::from_secs(DAY);
+        for (next, verdict) in
+            [(None, Verdict::Good), (Some(in_a_day), Verdict::Good), (Some(now), Verdict::Warning)]
+        {
+            let mut findings = Findings::default();
+            list("ca.crl", next, now, &mut findings);
+            assert_eq!(findings.verdict(CHECK), Some(verdict), "{}", findings.text());
+        }
+    }
 
     #[test]
     fn the_end_of_a_certificate_is_said_in_time() {

@@ -75,6 +75,7 @@ async fn look(subject: Subject) -> Findings {
     certificates::own(&place, SystemTime::now(), &mut findings);
     if let Ok(settings) = &settings {
         of_visitors(settings, SystemTime::now(), &mut findings);
+        certificates::of_clients(settings, SystemTime::now(), &mut findings);
         domain::domain(settings, running.as_ref().map(|running| &running.status), &mut findings).await;
     }
     default_principal(&place, settings.as_ref().ok(), running.as_ref(), &mut findings);

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use policy::principal::Principal;
 use rustls_pki_types::CertificateDer;
+use transport::digest::sha256;
 use transport::tls::fingerprint;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -17,6 +18,10 @@ const SCHEME: &str = "tunnel://";
 /// The SHA-256 of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
+
+/// One certificate of one CA, as the CA calls it: by its own name and the certificate's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Issued([u8; 32]);
 
 /// The text is no fingerprint. Whoever wrote it is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +40,8 @@ pub struct Certified {
     pub since: u64,
     /// Until when.
     pub until: SystemTime,
+    /// It, and those that were shown with it.
+    pub issued: Vec<Issued>,
 }
 
 /// A good certificate that logs nobody in. Who made it is at fault.
@@ -60,13 +67,30 @@ pub enum UnnamedError {
     NoName,
 }
 
+impl Issued {
+    /// By the DER of the CA's name, and that of the number.
+    #[must_use]
+    pub fn new(issuer: &[u8], serial: &[u8]) -> Self {
+        // The number can not be taken for a part of the name, which says how long it is.
+        Self(sha256(&[issuer, serial].concat()))
+    }
+
+    fn of(certificate: &X509Certificate<'_>) -> Self {
+        Self::new(certificate.issuer().as_raw(), certificate.raw_serial())
+    }
+}
+
 impl Certified {
-    /// What this certificate says.
+    /// What this certificate says, which was shown together with those of some CAs.
     ///
     /// # Errors
     /// [`UnnamedError`].
-    pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, UnnamedError> {
+    pub fn of(
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+    ) -> Result<Self, UnnamedError> {
         let (_, parsed) = parse_x509_certificate(certificate).map_err(|_| UnnamedError::Unreadable)?;
+        let between = between.iter().filter_map(|it| parse_x509_certificate(it).ok());
         let validity = parsed.validity();
         let seconds = |at: i64| u64::try_from(at).unwrap_or(0);
         let until = UNIX_EPOCH.checked_add(Duration::from_secs(seconds(validity.not_after.timestamp())));
@@ -75,6 +99,7 @@ impl Certified {
             fingerprint: Fingerprint(fingerprint(certificate)),
             since: seconds(validity.not_before.timestamp()),
             until: until.ok_or(UnnamedError::Unreadable)?,
+            issued: [Issued::of(&parsed)].into_iter().chain(between.map(|(_, it)| Issued::of(&it))).collect(),
         })
     }
 }
@@ -139,7 +164,7 @@ mod tests {
     fn named(names: Vec<SanType>) -> Result<Certified, UnnamedError> {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.subject_alt_names = names;
-        Certified::of(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der())
+        Certified::of(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der(), &[])
     }
 
     fn uri(text: &str) -> SanType {
@@ -163,7 +188,10 @@ mod tests {
         for bad in ["tunnel://", "tunnel://a/b", "tunnel://*"] {
             assert_eq!(of(vec![uri(bad)]), Err(UnnamedError::NoName), "{bad}");
         }
-        assert_eq!(Certified::of(&CertificateDer::from(vec![1, 2])).unwrap_err(), UnnamedError::Unreadable);
+        assert_eq!(
+            Certified::of(&CertificateDer::from(vec![1, 2]), &[]).unwrap_err(),
+            UnnamedError::Unreadable
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod store;
 mod written;
 
 pub use book::{Book, BookError};
-pub use certified::{Certified, Fingerprint, FingerprintError, UnnamedError};
+pub use certified::{Certified, Fingerprint, FingerprintError, Issued, UnnamedError};
 pub use credentials::{Admit, Credential, Refusal};
 pub use default_principal::{DEFAULT, is_default};
 pub use join_file::{DefaultError, JoinMaker, path as join_path};

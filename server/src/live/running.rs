@@ -292,7 +292,7 @@ impl Running {
         serving.door.pulse().beat_every(waits.heartbeat);
         serving.visitors.limit_to(Limits { wait: waits.queue, ..settings.document.limits });
         self.shared.certificates.replace(certificates);
-        serving.door.use_gate(gate);
+        let revoked = serving.door.use_gate(gate);
         let granted = settings.document.principals.iter();
         let granted = granted.map(|granting| (granting.name.clone(), granting.grants.clone()));
         self.shared.identity.configure(granted);
@@ -305,7 +305,8 @@ impl Running {
         registry.use_parts(parts);
         registry.route_by(routing);
         let taken = registry.use_names(names);
-        let (ended, withdrawn) = registry.end_ungranted(Instant::now());
+        let (ungranted, withdrawn) = registry.end_ungranted(Instant::now());
+        let ended = ungranted.saturating_add(revoked);
         let before = std::mem::replace(&mut *self.listeners.lock(), listeners.begin(serving));
         drop(before);
         let down = self.listeners.lock().iter().filter_map(|listener| listener.down()).collect();

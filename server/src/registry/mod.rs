@@ -313,16 +313,29 @@ impl Registry {
         let mut state = self.state.lock();
         let anybodys = matches!(which, Which::Certificate(_));
         let is_meant = |login: &Login| (anybodys || login.principal == *principal) && login.means.has(which);
-        let meant = state.select(is_meant);
-        for live in &meant {
-            live.cut(CloseReason::REVOKED, "the operator has revoked this credential");
-            self.remove(&mut state, live, Leaving::Unregistered, now);
-        }
+        let ended = self.end(&mut state, is_meant, "the operator has revoked this credential", now);
         if *which == Which::All {
             self.names.revoke(principal);
         }
         drop(state);
         self.names.tick();
+        ended
+    }
+
+    /// Ends the sessions whose credential somebody else than the operator has revoked, and frees their names at once. Says how
+    /// many that were.
+    pub fn dismiss(&self, is_meant: impl Fn(&Login) -> bool, why: &str, now: Instant) -> usize {
+        let ended = self.end(&mut self.state.lock(), is_meant, why, now);
+        self.names.tick();
+        ended
+    }
+
+    fn end(&self, state: &mut State, is_meant: impl Fn(&Login) -> bool, why: &str, now: Instant) -> usize {
+        let meant = state.select(is_meant);
+        for live in &meant {
+            live.cut(CloseReason::REVOKED, why);
+            self.remove(state, live, Leaving::Unregistered, now);
+        }
         meant.len()
     }
 

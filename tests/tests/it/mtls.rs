@@ -140,3 +140,50 @@ async fn what_clients_are_asked_for_changes_while_the_server_runs() {
     let _after = client(&other, &server, &files, None, &service);
     server.has_sessions(2 * SESSIONS, SOON).await;
 }
+
+#[tokio::test]
+async fn a_list_of_the_ca_ends_what_it_revokes() {
+    let mut authority = None;
+    let write = |home: &std::path::Path| {
+        let new = Authority::at(&home.join("client-ca.pem"));
+        new.revokes(&home.join("ca.crl"), &[], 2099);
+        authority = Some(new);
+        "listen = { tunnel = { address = \"127.0.0.1:1\", client_ca = \"client-ca.pem\", client_crl = [\"ca.crl\"], auth = \"mtls\" } }\n\
+         principal = [{ name = \"edge-1\", hosts = [\"demo\"] }, { name = \"edge-2\" }]\n"
+            .to_owned()
+    };
+    let server = Tunneld::configured(write, &[]).await;
+    let (authority, list) = (authority.unwrap(), server.home().join("ca.crl"));
+    let (service, home) = (HttpService::start().await, Home::new());
+    let files = authority.makes(server.home(), "edge-1", 2099);
+    let client = client(&home, &server, &files, None, &service);
+    server.has_sessions(SESSIONS, SOON).await;
+    server.serves(HOST, SOON).await;
+
+    // Out of date at once: it counts all the same.
+    authority.revokes(&list, &[&files], 2021);
+    server.program.says("a list of revoked certificates is out of date", SOON).await;
+    server.has_sessions(0, SOON).await;
+    client.says("was revoked by its CA", SOON).await;
+    assert!(server.program.said().contains("\"sessions_ended\":2"), "{}", server.program.said());
+    assert_eq!(server.visit(HOST, "/").await, 404, "the name is free at once");
+    let config = server.home().join("tunneld.toml");
+    let doctor = server.admin(&["doctor", "--config", config.to_str().unwrap()]).await;
+    assert!(
+        doctor.text().contains("ca.crl, a list of revoked certificates, is out of date"),
+        "{}",
+        doctor.text()
+    );
+
+    // A list that can not be used changes nothing.
+    std::fs::write(&list, "-----BEGIN X509 CRL-----\n").unwrap();
+    server.program.says("a changed CA of clients can not be used", SOON).await;
+    let again = Home::new();
+    let refused = self::client(&again, &server, &files, None, &service).finished(SOON).await;
+    assert_eq!(refused.code, Some(3), "{}", refused.text());
+    assert!(refused.text().contains("was revoked by its CA"), "{}", refused.text());
+    authority.revokes(&list, &[], 2099);
+    let back = Home::new();
+    let _client = self::client(&back, &server, &files, None, &service);
+    server.serves(HOST, std::time::Duration::from_secs(15)).await;
+}

@@ -225,6 +225,9 @@ const fn certificate_trouble(alert: AlertDescription) -> &'static str {
         AlertDescription::CertificateExpired => {
             "the client's certificate has expired, or is not valid yet; get a new one, and look at the clock"
         }
+        AlertDescription::CertificateRevoked => {
+            "the client's certificate was revoked by its CA; get a new one from the operator of the server"
+        }
         AlertDescription::UnknownCA | AlertDescription::DecryptError => {
             "the client's certificate is not from the CA that the server trusts (`client_ca` of tunneld.toml)"
         }

@@ -70,13 +70,17 @@ pub struct Incoming {
 }
 
 impl HandshakeError {
-    /// What was wrong with the client's certificate, if that is why.
+    /// What was wrong with the client's certificate, or with the list that was to say whether it is revoked, if that is why.
     #[must_use]
     pub fn certificate(&self) -> Option<&rustls::Error> {
         let Self::Io(error) = self else { return None };
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())?;
-        let is_meant =
-            matches!(tls, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
+        let is_meant = matches!(
+            tls,
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::NoCertificatesPresented
+                | rustls::Error::InvalidCertRevocationList(_)
+        );
         is_meant.then_some(tls)
     }
 }
@@ -163,11 +167,11 @@ impl Incoming {
         self.features
     }
 
-    /// The certificate that the client has shown, if it was asked for one: it leads to a root of ours, and the client holds
-    /// its key.
+    /// The certificates that the client has shown, its own first, if it was asked for one: that leads to a root of ours, and
+    /// the client holds its key.
     #[must_use]
-    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
-        self.stream.get_ref().1.peer_certificates().and_then(<[_]>::first)
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.stream.get_ref().1.peer_certificates().unwrap_or_default()
     }
 
     /// What the proof of the `Hello` has to be a signature of.

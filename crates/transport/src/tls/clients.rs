@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{RootCertStore, ServerConfig};
 
@@ -37,24 +37,27 @@ impl Clone for ClientCertificate {
 }
 
 /// `server`, which asks its clients for a certificate that leads to one of these `roots`, and to no other: those of the
-/// system are not among them.
+/// system are not among them. What stands on one of the lists `revoked`, which its CA has signed, is refused, the CAs between
+/// as well; what no list is about is not, and a list counts also when its time is over.
 ///
 /// # Errors
-/// [`TlsError::NothingToTrust`] without a root; [`TlsError::Config`] if one is unusable.
+/// [`TlsError::NothingToTrust`] without a root; [`TlsError::Config`] if a root or a list is unusable.
 pub fn asking_clients(
     server: &ServerConfig,
     roots: &[CertificateDer<'static>],
+    revoked: Vec<CertificateRevocationListDer<'static>>,
     asked: Asked,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(verifier(roots, asked)?)
+        .with_client_cert_verifier(verifier(roots, revoked, asked)?)
         .with_cert_resolver(server.cert_resolver.clone());
     Ok(Arc::new(settled(config)))
 }
 
 fn verifier(
     roots: &[CertificateDer<'static>],
+    revoked: Vec<CertificateRevocationListDer<'static>>,
     asked: Asked,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut store = RootCertStore::empty();
@@ -64,13 +67,25 @@ fn verifier(
     if store.is_empty() {
         return Err(TlsError::NothingToTrust);
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
+        .with_crls(revoked)
+        .allow_unknown_revocation_status();
     let builder = match asked {
         Asked::May => builder.allow_unauthenticated(),
         Asked::Must => builder,
     };
-    // It can fail without a root only, and there is one.
-    builder.build().map_err(|_| TlsError::NothingToTrust)
+    builder.build().map_err(|error| match error {
+        VerifierBuilderError::InvalidCrl(error) => rustls::Error::from(error).into(),
+        _ => TlsError::NothingToTrust,
+    })
+}
+
+/// Whether `signature` is that of `key` over `message`: the bits of a key as they stand in a certificate, by any algorithm that
+/// TLS takes here.
+#[must_use]
+pub fn is_signed_by(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let algorithms = provider().signature_verification_algorithms.all;
+    algorithms.iter().any(|algorithm| algorithm.verify_signature(key, message, signature).is_ok())
 }
 
 /// The SHA-256 of a certificate, by which it is told from all others.

@@ -14,13 +14,13 @@ use crate::config::Auth;
 use crate::identity::{Certified, Which};
 
 /// An authority that makes certificates for clients, and the file that it is in.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    folder: tempfile::TempDir,
+pub(super) struct Authority {
+    pub(super) issuer: CertifiedIssuer<'static, KeyPair>,
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params
             .distinguished_name
@@ -32,12 +32,12 @@ impl Authority {
         Self { issuer, folder }
     }
 
-    fn clients(&self, auth: Auth) -> Clients {
-        Clients { ca: self.folder.path().join("ca.pem"), auth, lacks: None }
+    pub(super) fn clients(&self, auth: Auth) -> Clients {
+        Clients { ca: self.folder.path().join("ca.pem"), crls: Vec::new(), auth, lacks: None }
     }
 
     /// For the principal, valid from the first year to the last.
-    fn makes(&self, principal: &str, from: i32, until: i32) -> ClientCertificate {
+    pub(super) fn makes(&self, principal: &str, from: i32, until: i32) -> ClientCertificate {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.subject_alt_names = vec![SanType::URI(format!("tunnel://{principal}").try_into().unwrap())];
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
@@ -47,20 +47,20 @@ impl Authority {
         ClientCertificate { chain: vec![certificate.der().clone()], key }
     }
 
-    fn good(&self, principal: &str) -> ClientCertificate {
+    pub(super) fn good(&self, principal: &str) -> ClientCertificate {
         self.makes(principal, 2020, 2099)
     }
 }
 
 impl Server {
-    fn asking(authority: &Authority, auth: Auth) -> Self {
+    pub(super) fn asking(authority: &Authority, auth: Auth) -> Self {
         let server = Self::start();
         server.door.use_gate(server.door.gate(None, Some(&authority.clients(auth)), Lack::Refused).unwrap());
         server
     }
 
     /// Logs in with a certificate, or without; and with the key of a credential, or one that nobody knows.
-    fn show(
+    pub(super) fn show(
         &mut self,
         certificate: Option<&ClientCertificate>,
         credential: Option<&str>,
@@ -77,7 +77,7 @@ impl Server {
     }
 
     /// The session that just began.
-    fn known(&self) -> Arc<crate::session::Live> {
+    pub(super) fn known(&self) -> Arc<crate::session::Live> {
         let mut changes = self.world.registry.names().changes();
         self.world.workers.block_on(async {
             while self.world.registry.sessions().is_empty() {
@@ -88,7 +88,7 @@ impl Server {
     }
 }
 
-fn alert(login: Result<LoggedIn, LoginError>) -> AlertDescription {
+pub(super) fn alert(login: Result<LoggedIn, LoginError>) -> AlertDescription {
     match login {
         Err(error @ LoginError::Certificate(alert)) => {
             assert!(error.is_final(), "trying again does not help");
@@ -105,7 +105,7 @@ fn a_certificate_alone_logs_in_whom_it_names() {
     let certificate = authority.good("bob");
     let _entered = server.show(Some(&certificate), None).unwrap();
     let live = server.known();
-    let certified = Certified::of(&certificate.chain[0]).unwrap();
+    let certified = Certified::of(&certificate.chain[0], &[]).unwrap();
     assert_eq!(live.login.principal.as_str(), "bob");
     assert_eq!((live.login.expires, &live.login.means.key), (Some(certified.until), &None));
     assert_eq!(server.world.registry.session_infos()[0].credential, certified.fingerprint.to_string());
@@ -160,7 +160,7 @@ fn a_revoked_certificate_ends_its_session_and_stays_out() {
     let (first, second) = (authority.good("bob"), authority.good("bob"));
     let _entered = server.show(Some(&first), None).unwrap();
     let live = server.known();
-    let which = Which::Certificate(Certified::of(&first.chain[0]).unwrap().fingerprint);
+    let which = Which::Certificate(Certified::of(&first.chain[0], &[]).unwrap().fingerprint);
     let (identity, registry) = (server.world.identity.clone(), server.world.registry.clone());
     identity.change(|book| book.revoke("bob", &which, 1)).unwrap();
     assert_eq!(registry.revoke(&live.login.principal, &which, Instant::now()), 1);
@@ -169,13 +169,13 @@ fn a_revoked_certificate_ends_its_session_and_stays_out() {
     assert!(server.show(Some(&second), None).is_ok(), "another one of the same principal");
 
     // With the principal all go that were made before, also when it is invited again, and after a restart.
-    let since = Certified::of(&second.chain[0]).unwrap().since;
+    let since = Certified::of(&second.chain[0], &[]).unwrap().since;
     identity.change(|book| book.revoke("bob", &Which::All, since)).unwrap();
     assert!(rejected(server.show(Some(&second), None)).text.contains("does not know"));
     server.world.invite("bob", &[], &[], &[], &[], None);
     assert!(rejected(server.show(Some(&second), None)).text.contains("revoked"));
     let kept = Store::load(server.world.state.clone()).unwrap();
-    assert!(kept.book().certified(&Certified::of(&second.chain[0]).unwrap()).is_err());
+    assert!(kept.book().certified(&Certified::of(&second.chain[0], &[]).unwrap()).is_err());
     let later = authority.makes("bob", 2021, 2099);
     assert!(server.show(Some(&later), None).is_ok());
 }
@@ -187,7 +187,7 @@ fn a_certificate_revoked_by_another_name_ends_its_sessions_all_the_same() {
     server.world.invite("alice", &[], &[], &[], &[], None);
     let certificate = authority.good("bob");
     let _entered = server.show(Some(&certificate), None).unwrap();
-    let which = Which::Certificate(Certified::of(&certificate.chain[0]).unwrap().fingerprint);
+    let which = Which::Certificate(Certified::of(&certificate.chain[0], &[]).unwrap().fingerprint);
     server.world.identity.change(|book| book.revoke("alice", &which, 1)).unwrap();
     let alice = Principal::parse("alice").unwrap();
     assert_eq!(server.world.registry.revoke(&alice, &which, Instant::now()), 1);
@@ -220,7 +220,7 @@ fn a_ca_that_changes_is_read_again_and_a_broken_file_is_told_once() {
     assert_eq!(alert(server.show(Some(&new), None)), AlertDescription::UnknownCA);
 
     std::fs::write(&file, format!("{}{}", first.issuer.pem(), second.issuer.pem())).unwrap();
-    assert!(matches!(server.door.look_again(), Some(Ok(()))));
+    assert!(matches!(server.door.look_again(), Some(Ok(0))));
     assert!(server.door.look_again().is_none());
     assert!(server.show(Some(&old), None).is_ok() && server.show(Some(&new), None).is_ok());
 
@@ -230,7 +230,7 @@ fn a_ca_that_changes_is_read_again_and_a_broken_file_is_told_once() {
     assert!(server.show(Some(&old), None).is_ok());
 
     std::fs::write(&file, second.issuer.pem()).unwrap();
-    assert!(matches!(server.door.look_again(), Some(Ok(()))));
+    assert!(matches!(server.door.look_again(), Some(Ok(0))));
     assert_eq!(alert(server.show(Some(&old), None)), AlertDescription::UnknownCA);
 }
 
@@ -254,7 +254,7 @@ fn without_a_ca_nobody_comes_in_by_certificate_until_there_is_one() {
         assert_eq!(server.show(None, Some("bob")).is_ok(), auth == Auth::Either);
 
         std::fs::write(&clients.ca, authority.issuer.pem()).unwrap();
-        assert!(matches!(server.door.look_again(), Some(Ok(()))));
+        assert!(matches!(server.door.look_again(), Some(Ok(0))));
         assert_eq!(server.door.wrong(), None);
         let key = (auth == Auth::Both).then_some("bob");
         assert!(server.show(Some(&certificate), key).is_ok(), "{auth:?}");
