@@ -26,6 +26,8 @@ use crate::spawn::Spawner;
 
 /// Connections at once; more wait in the backlog of the listener.
 const CONNECTIONS: usize = 256;
+/// The longest head of a request: what nobody has been asked for yet takes no more memory than that. Bytes.
+const HEAD_MAX: usize = 64 * 1024;
 /// For the head of a request, and for the next one on an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// After it a connection finishes the request it has and closes, so that no peer holds one of the
@@ -124,6 +126,7 @@ async fn serve_connection(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_MAX)
             .serve_connection(TokioIo::new(stream), service)
     );
     // Whatever ends the connection is the peer's affair: it has the answer or it has gone away.

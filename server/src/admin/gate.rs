@@ -8,6 +8,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -47,14 +48,15 @@ impl Gate {
         pages.layer(from_fn_with_state(Arc::new(self), check))
     }
 
-    /// The name of the token that comes with a request.
-    fn admits(&self, fields: &HeaderMap) -> Result<Arc<str>, Refused> {
+    /// The name of the token that comes with a request, which names its host in its target too if it is as for a proxy.
+    fn admits(&self, target: Option<&str>, fields: &HeaderMap) -> Result<Arc<str>, Refused> {
+        let is_ours = |host: &str| self.hosts.contains(&host.to_ascii_lowercase());
         let mut hosts = fields.get_all(HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (Some(host), None) => host.to_str().ok().and_then(name_of),
             _ => None,
         };
-        if !host.is_some_and(|host| self.hosts.contains(&host.to_ascii_lowercase())) {
+        if !host.is_some_and(is_ours) || !target.is_none_or(|target| name_of(target).is_some_and(is_ours)) {
             return Err(Refused::Host);
         }
         if fields.contains_key(ORIGIN) {
@@ -111,7 +113,7 @@ impl IntoResponse for Refused {
 async fn check(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| *from);
     let Some(from) = from else { return Refused::Token.into_response() };
-    match gate.admits(request.headers()) {
+    match gate.admits(request.uri().authority().map(Authority::as_str), request.headers()) {
         Ok(name) => {
             request.extensions_mut().insert(Caller::Token { name, from });
             next.run(request).await
@@ -162,7 +164,7 @@ mod tests {
         for (name, value) in fields {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        gate().admits(&map)
+        gate().admits(None, &map)
     }
 
     #[test]
@@ -192,6 +194,13 @@ mod tests {
             );
         }
         assert_eq!(asked(&[("host", "localhost")]), Err(Refused::Token));
+        let mut fields = HeaderMap::new();
+        fields.insert("host", HeaderValue::from_static("localhost"));
+        fields.insert("authorization", HeaderValue::from_str(&bearer).unwrap());
+        assert!(gate().admits(Some("localhost:7482"), &fields).is_ok());
+        for target in ["evil.example", "somebody@localhost"] {
+            assert_eq!(gate().admits(Some(target), &fields), Err(Refused::Host), "{target}");
+        }
         let lower = format!("bearer  {TOKEN}");
         assert!(asked(&[("host", "localhost"), ("authorization", &lower)]).is_ok());
     }

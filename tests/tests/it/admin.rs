@@ -8,7 +8,7 @@ use serde_json::Value;
 use tests::fixture::HttpService;
 use tests::tunnelc::Home;
 use tests::tunneld::Tunneld;
-use tests::visitor::{self, Answer, empty, full, request};
+use tests::visitor::{self, Answer, End, Raw, empty, full, request};
 use tests::wait::{SOON, until};
 
 use crate::stage::{HOST, Web, nobody};
@@ -93,6 +93,82 @@ async fn programs_ask_over_tcp_with_a_token_and_pages_do_not() {
     assert!(server.metric("tunnel_auth_failures_total").await >= 6.0);
     assert!(!server.program.said().contains(TOKEN));
     server.program.says("wrong-host", SOON).await;
+}
+
+#[tokio::test]
+async fn whatever_is_sent_to_the_admin_listener_nothing_but_a_page_answers() {
+    let server = Tunneld::configured(with_admin, &[]).await;
+    let at: SocketAddr = server.status().await["listen"]["admin"].as_str().unwrap().parse().unwrap();
+    let fields = format!("host: localhost\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n");
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\n{fields}\r\n");
+    let by = |method: &str| format!("{method} /v1/status HTTP/1.1\r\n{fields}\r\n");
+    let long = "x".repeat(200_000);
+    let cases: Vec<(String, &[u16])> = vec![
+        (get("/v1/status"), &[200]),
+        (get("http://localhost/v1/status"), &[200]),
+        // Paths that lead elsewhere where files are served.
+        (get("/v1/../v1/status"), &[404]),
+        (get("/v1/%2e%2e/%2e%2e/%2e%2e/etc/passwd"), &[404]),
+        (get("/v1/..%2fstatus"), &[404]),
+        (get("//v1/status"), &[404]),
+        (get("/v1/status/"), &[404]),
+        (get("/V1/STATUS"), &[404]),
+        // Another host in the target, as for a proxy: that one counts.
+        (get("http://evil.example/v1/status"), &[421]),
+        (by("DELETE"), &[405]),
+        (by("TRACE"), &[405]),
+        (by("POST"), &[405]),
+        (by("OPTIONS"), &[405]),
+        (by("STATUS"), &[405]),
+        (format!("CONNECT evil.example:80 HTTP/1.1\r\n{fields}\r\n"), &[400, 404, 405, 421]),
+        (format!("OPTIONS * HTTP/1.1\r\n{fields}\r\n"), &[400, 404, 405]),
+        ("GET /v1/status HTTP/1.0\r\n\r\n".to_owned(), &[421]),
+        // What two readers could take for different requests, and what is none.
+        (
+            format!(
+                "POST /v1/revoke HTTP/1.1\r\n{fields}content-length: 3\r\ncontent-length: 4\r\n\r\n{{}} "
+            ),
+            &[400],
+        ),
+        (format!("GET /v1/status HTTP/1.1\r\n{fields}x: a\0b\r\n\r\n"), &[400]),
+        ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\r\n\r\n".to_owned(), &[400]),
+        // Too much of anything.
+        (get(&format!("/v1/{long}")), &[414, 431]),
+        (format!("GET /v1/status HTTP/1.1\r\n{fields}x: {long}\r\n\r\n"), &[431]),
+        (format!("GET /v1/status HTTP/1.1\r\n{fields}{}\r\n", "x: y\r\n".repeat(200)), &[431]),
+    ];
+    for (sent, expected) in cases {
+        let mut peer = Raw::open(at).await;
+        peer.send(&sent).await;
+        let (answer, end) = peer.rest(SOON).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+        let what: String = sent.chars().take(80).collect();
+        assert!(expected.contains(&status) && end != End::Open, "{what}: {answer}");
+        assert!(status == 200 || !answer.contains("\"domain\""), "{what}: {answer}");
+    }
+    // A form: what it says is no JSON, and nothing comes of it.
+    let form = format!(
+        "POST /v1/invite HTTP/1.1\r\n{fields}content-type: application/x-www-form-urlencoded\r\ncontent-length: 8\r\n\r\nname=eve"
+    );
+    let mut peer = Raw::open(at).await;
+    peer.send(&form).await;
+    let (answer, _) = peer.rest(SOON).await;
+    assert!(answer.starts_with(b"HTTP/1.1 415"), "{}", String::from_utf8_lossy(&answer));
+    if std::env::var_os("TUNNEL_FULL").is_none() {
+        return;
+    }
+    // Many that begin and do not go on; the socket has places of its own.
+    let mut halves = Vec::new();
+    for _ in 0..300 {
+        let mut half = Raw::open(at).await;
+        half.send("GET /v1/status HTTP/1.1\r\nhost: lo").await;
+        halves.push(half);
+    }
+    assert_eq!(server.status().await["domain"], "localhost");
+    // Their time is over within seconds, and the next one is heard.
+    let told = ask(at, "GET", "/v1/status", &[("authorization", &format!("Bearer {TOKEN}"))], "").await;
+    assert_eq!(told.status, 200);
 }
 
 #[tokio::test]
