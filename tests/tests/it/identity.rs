@@ -336,3 +336,42 @@ async fn a_principal_carries_no_more_requests_than_it_may() {
     let wrong = server.admin(&["invite", "alice", "--quota", "bytes=1"]).await;
     assert_eq!(wrong.code, Some(2), "{}", wrong.text());
 }
+
+#[tokio::test]
+async fn an_invitation_that_has_run_out_ends_what_it_began_and_is_refused_for_good() {
+    let (server, service, home) = (Tunneld::start().await, HttpService::start().await, Home::new());
+    let join = server.invite("bob", &["--host", "demo", "--expires", "4s"]).await;
+    let tunnel = home.http(&join, service.addr(), &["--host", "demo"]).await;
+    assert_eq!(server.visit(HOST, "/").await, 200);
+    let bob = async || {
+        let told = server.admin(&["principals", "--json"]).await;
+        let json: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+        let all = json["principals"].as_array().unwrap();
+        all.iter().find(|it| it["name"] == "bob").unwrap()["credentials"][0].clone()
+    };
+    let credential = bob().await;
+    let (expires, used) =
+        (credential["expires"].as_u64().unwrap(), credential["last_used"].as_u64().unwrap());
+    assert!(expires > used && used > 0, "{credential}");
+    assert!(server.admin(&["principals"]).await.stdout.contains("in "), "when it ends");
+
+    server.has_sessions(0, SOON).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!((expires..expires + 4).contains(&now), "{now}, {expires}");
+    tunnel.program.says("the credential has expired", SOON).await;
+    assert!(server.admin(&["principals"]).await.stdout.contains("expired"));
+    let refused = try_to_join(&join).await;
+    assert_eq!(refused.code, Some(3), "{}", refused.text());
+    assert!(
+        refused.text().contains("has expired; ask the operator for a new join string"),
+        "{}",
+        refused.text()
+    );
+    let doctor = home.command(&["doctor", "--join", &join]).await;
+    assert!(doctor.text().contains("tunneld invite NAME"), "{}", doctor.text());
+    // Another join string of the same principal is good.
+    let next = server.invite("bob", &[]).await;
+    let other = Home::new();
+    let _again = other.http(&next, service.addr(), &["--host", "demo"]).await;
+    assert_eq!(server.visit(HOST, "/").await, 200);
+}
