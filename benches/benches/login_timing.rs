@@ -1,6 +1,7 @@
 //! Whether the time that a refused login takes tells which credentials there are: it must not (`|t| < 4.5`). Takes a minute;
 //! with `--test` it only shows that it runs.
 #![expect(clippy::unwrap_used, reason = "a bench that fails shows nothing")]
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
