@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use ops::admin::{self, call};
 use ops::cli::Exit;
-use ops::doctor::{Findings, Verdict, clock, descriptors, state};
+use ops::doctor::{Findings, Verdict, cannot_begin, clock, descriptors, state};
 use ops::spawn::{Placement, Spawner};
 use ops::state_dir::StateDir;
 use protocol::join::HostPort;
@@ -46,7 +46,7 @@ pub(crate) struct Subject {
 /// # Errors
 /// It can not even begin: the system gives no threads.
 pub(crate) fn examine(subject: Subject) -> Result<Findings, Exit> {
-    let (spawner, workers) = Spawner::start(1, Placement::PerCore).map_err(Exit::failed)?;
+    let (spawner, workers) = Spawner::start(1, Placement::PerCore).map_err(cannot_begin)?;
     let findings = workers.block_on(look(subject, &spawner));
     workers.shutdown(FAREWELL);
     Ok(findings)

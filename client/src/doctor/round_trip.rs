@@ -99,7 +99,8 @@ async fn serve(
     let pages = Router::new().fallback(async move || page);
     let (at, stop) = (spawner.clone(), drain.now.clone());
     spawner.spawn(spawner.here(), "nonce", async move {
-        ops::ops_listener::serve(listener, pages, &at, &stop).await;
+        // The date of its answers is to be the server's.
+        ops::ops_listener::serve_undated(listener, pages, &at, &stop).await;
     });
     let context = Context {
         spawner: spawner.clone(),

@@ -69,6 +69,15 @@ impl Accept for UnixListener {
     }
 }
 
+/// Whether answers say when they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dates {
+    /// As HTTP has it.
+    Told,
+    /// That is left to who passes them on.
+    Left,
+}
+
 /// Serves `router` until `shutdown`, then lets requests in progress finish, at most 5 s. Each
 /// connection is a task called `name`.
 pub(crate) async fn serve<L: Accept>(
@@ -77,6 +86,7 @@ pub(crate) async fn serve<L: Accept>(
     spawner: &Spawner,
     shutdown: &CancellationToken,
     name: &'static str,
+    dates: Dates,
 ) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut backoff = ACCEPT_BACKOFF.0;
@@ -92,7 +102,7 @@ pub(crate) async fn serve<L: Accept>(
         match accepted {
             Ok((slot, (stream, peer))) => {
                 backoff = ACCEPT_BACKOFF.0;
-                let connection = serve_connection(stream, peer, router.clone(), shutdown.clone());
+                let connection = serve_connection(stream, peer, router.clone(), shutdown.clone(), dates);
                 let _detached = spawner.spawn(spawner.here(), name, async move {
                     connection.await;
                     drop(slot);
@@ -114,6 +124,7 @@ async fn serve_connection(
     peer: Option<impl Clone + Send + Sync + 'static>,
     router: Router,
     shutdown: CancellationToken,
+    dates: Dates,
 ) {
     let pages = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -125,6 +136,7 @@ async fn serve_connection(
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
+            .auto_date_header(dates == Dates::Told)
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(HEAD_MAX)
             .serve_connection(TokioIo::new(stream), service)

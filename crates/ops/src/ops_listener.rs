@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::http_serve;
+use crate::http_serve::{self, Dates};
 use crate::metrics::{self, Metrics};
 use crate::spawn::Spawner;
 
@@ -42,7 +42,18 @@ pub fn router(
 /// 5 s. At most 256 connections at once, each for a minute; a request head must arrive in 10 s.
 /// The caller spawns it.
 pub async fn serve(listener: TcpListener, router: Router, spawner: &Spawner, shutdown: &CancellationToken) {
-    http_serve::serve(&listener, router, spawner, shutdown, "ops connection").await;
+    http_serve::serve(&listener, router, spawner, shutdown, "ops connection", Dates::Told).await;
+}
+
+/// The same, without a `Date` in the answers: whoever passes them on puts its own there (RFC 9110 section 6.6.1), and who asked
+/// can see what time it is at that end.
+pub async fn serve_undated(
+    listener: TcpListener,
+    router: Router,
+    spawner: &Spawner,
+    shutdown: &CancellationToken,
+) {
+    http_serve::serve(&listener, router, spawner, shutdown, "undated connection", Dates::Left).await;
 }
 
 fn ready_page(readiness: Readiness) -> Response {

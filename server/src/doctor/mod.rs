@@ -13,11 +13,12 @@ use std::time::SystemTime;
 use axum::http::Method;
 use ops::admin::{AdminError, SOCKET, call};
 use ops::cli::Exit;
-use ops::doctor::{Findings, clock, descriptors, state};
+use ops::doctor::{Findings, cannot_begin, clock, descriptors, state};
 use ops::state_dir::StateDir;
 use serde_json::Value;
 
 use crate::admin::api::{Principals, Status};
+use crate::config::Auth;
 use crate::identity::{DEFAULT, join_path};
 use crate::settings::Settings;
 
@@ -47,12 +48,20 @@ struct Running {
     principals: Principals,
 }
 
+/// What is there in the place of a server.
+enum Server {
+    Answers(Box<Running>),
+    /// It runs, and does not say how it is.
+    Silent,
+    Absent,
+}
+
 /// Looks at everything.
 ///
 /// # Errors
 /// It can not even begin: the system gives no runtime.
 pub(crate) fn examine(subject: Subject) -> Result<Findings, Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_begin)?;
     Ok(runtime.block_on(look(subject)))
 }
 
@@ -63,15 +72,20 @@ async fn look(subject: Subject) -> Findings {
     state(&place, &mut findings);
     clock(SystemTime::now(), &mut findings);
     descriptors("tunneld", &mut findings);
-    let running = running(&place, &mut findings).await;
-    match (&running, &settings) {
-        (Some(running), _) => {
+    let server = server(&place, &mut findings).await;
+    match (&server, &settings) {
+        (Server::Answers(running), _) => {
             in_use(&running.status, &mut findings);
             listeners::of_running(&running.status, &mut findings).await;
         }
-        (None, Ok(settings)) => listeners::free(settings, &mut findings),
-        (None, Err(_)) => findings.skip("listener", "the configuration does not say where"),
+        (Server::Silent, _) => findings.skip("listener", "tunneld runs, and does not say where it listens"),
+        (Server::Absent, Ok(settings)) => listeners::free(settings, &mut findings),
+        (Server::Absent, Err(_)) => findings.skip("listener", "the configuration does not say where"),
     }
+    let running = match server {
+        Server::Answers(running) => Some(*running),
+        Server::Silent | Server::Absent => None,
+    };
     certificates::own(&place, SystemTime::now(), &mut findings);
     if let Ok(settings) = &settings {
         of_visitors(settings, SystemTime::now(), &mut findings);
@@ -124,7 +138,7 @@ fn in_use(status: &Status, findings: &mut Findings) {
     }
 }
 
-async fn running(place: &StateDir, findings: &mut Findings) -> Option<Running> {
+async fn server(place: &StateDir, findings: &mut Findings) -> Server {
     const CHECK: &str = "running";
     let socket = place.file(SOCKET);
     let ask = async |page: &str| call(&socket, Method::GET, page, None).await;
@@ -137,11 +151,11 @@ async fn running(place: &StateDir, findings: &mut Findings) -> Option<Running> {
         Err(AdminError::NobodyAnswers(_)) => {
             findings
                 .skip(CHECK, "no tunneld with this state directory; what follows is what a start would find");
-            return None;
+            return Server::Absent;
         }
         Err(error @ AdminError::NotAllowed(_)) => {
             findings.bad(CHECK, error, "run this as the user that tunneld runs as");
-            return None;
+            return Server::Silent;
         }
         Err(error) => {
             findings.bad(
@@ -149,7 +163,7 @@ async fn running(place: &StateDir, findings: &mut Findings) -> Option<Running> {
                 error,
                 "tunneld does not answer: look into its log, and at what its process does (top, strace)",
             );
-            return None;
+            return Server::Silent;
         }
     };
     match (serde_json::from_value::<Status>(status), serde_json::from_value(principals)) {
@@ -167,7 +181,7 @@ async fn running(place: &StateDir, findings: &mut Findings) -> Option<Running> {
                     );
                 }
             }
-            Some(Running { status, principals })
+            Server::Answers(Box::new(Running { status, principals }))
         }
         (Err(error), _) | (_, Err(error)) => {
             findings.bad(
@@ -175,7 +189,7 @@ async fn running(place: &StateDir, findings: &mut Findings) -> Option<Running> {
                 format_args!("it answers as another version would: {error}"),
                 "restart it with this program",
             );
-            None
+            Server::Silent
         }
     }
 }
@@ -210,10 +224,14 @@ fn default_principal(
         );
         return findings.warn(CHECK, says, todo);
     }
+    // Who has a certificate needs no key.
+    let by_certificate =
+        settings.and_then(|settings| settings.document.listen.tunnel.as_ref()?.clients.as_ref());
+    let by_certificate = by_certificate.is_some_and(|clients| clients.auth != Auth::Both);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let lost = running.into_iter().flat_map(|running| &running.principals.principals).filter(|principal| {
         let good = |expires: Option<u64>| expires.is_none_or(|expires| expires > now);
-        principal.credentials.iter().all(|credential| !good(credential.expires))
+        !by_certificate && principal.credentials.iter().all(|credential| !good(credential.expires))
     });
     let lost: Vec<_> = lost.map(|principal| principal.name.as_str()).collect();
     match lost.as_slice() {
@@ -227,7 +245,32 @@ fn default_principal(
         ),
         lost => {
             let says = format!("without a credential that is good: {}", lost.join(", "));
-            findings.warn(CHECK, says, "tunneld invite NAME makes one; or remove the principal");
+            findings.warn(CHECK, says, "tunneld invite NAME makes one; tunneld revoke NAME removes who is not to come back, or the configuration does");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use ops::doctor::Verdict;
+    use ops::state_dir::Program;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_server_that_does_not_answer_it_is_not_said_that_its_ports_are_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = || StateDir::resolve(Program::Tunneld, Some(folder.path().to_owned()), |_| None).unwrap();
+        let socket = UnixListener::bind(state().file(SOCKET)).unwrap();
+        let hangs_up = std::thread::spawn(move || drop(socket.accept().unwrap()));
+        let settings = Err("not asked here".to_owned());
+        let findings = look(Subject { source: Source::Nowhere, settings, state: state() }).await;
+        hangs_up.join().unwrap();
+        assert_eq!(findings.verdict("running"), Some(Verdict::Bad), "{}", findings.text());
+        let text = findings.text();
+        assert!(text.contains("tunneld runs, and does not say where it listens"), "{text}");
+        assert!(!text.contains("is free"), "{text}");
     }
 }

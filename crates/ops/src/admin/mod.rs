@@ -17,7 +17,7 @@ pub use problem::Problem;
 pub use said::{Asked, Said, WRONG_USAGE};
 pub use socket::{AdminSocket, BindError, PassOn};
 
-use crate::http_serve;
+use crate::http_serve::{self, Dates};
 use crate::spawn::Spawner;
 
 /// The name of the socket in the state directory.
@@ -27,7 +27,7 @@ pub const SOCKET: &str = "admin.sock";
 /// 5 s, and removes the socket. At most 256 connections at once. The caller spawns it.
 pub async fn serve(mut socket: AdminSocket, router: Router, spawner: &Spawner, shutdown: &CancellationToken) {
     socket.own();
-    http_serve::serve(socket.listener(), router, spawner, shutdown, "admin connection").await;
+    http_serve::serve(socket.listener(), router, spawner, shutdown, "admin connection", Dates::Told).await;
 }
 
 #[cfg(test)]

@@ -88,6 +88,22 @@ async fn d10_a_wall_clock_that_jumps_disconnects_nobody() {
     assert!(!client.said().contains("lost"), "{}", client.said());
 }
 
+/// The time that the server tells visitors is its own, not what the machine says that asks.
+#[tokio::test]
+async fn d10_a_clock_that_is_wrong_by_hours_is_found_by_the_doctor() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = FakeClock::new(folder.path());
+    let (server, home) = (Tunneld::start().await, Home::new());
+    for (shift, says) in [("+2h", "ahead of that of"), ("-2h", "behind that of"), ("+0", "as that of")] {
+        clock.set(shift);
+        let mut doctor = home.prepare(&["doctor", "--join", &server.join()]);
+        doctor.envs(clock.environment());
+        let done = Program::start(doctor).finished(SOON).await;
+        assert!(done.stdout.contains(says), "{shift}: {}", done.text());
+        assert_eq!(done.stdout.contains("set the clock"), shift != "+0", "{shift}: {}", done.text());
+    }
+}
+
 /// What stands still for less than it takes to be dead has missed nothing.
 async fn stands_still_for_a_while(stopped: impl Fn(&Web) -> &Program) {
     let web = Web::up().await;
