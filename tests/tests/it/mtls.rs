@@ -5,7 +5,7 @@ use tests::fixture::HttpService;
 use tests::program::Program;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
-use tests::wait::SOON;
+use tests::wait::{SOON, until};
 
 use crate::stage::HOST;
 
@@ -182,8 +182,11 @@ async fn a_list_of_the_ca_ends_what_it_revokes() {
     let refused = self::client(&again, &server, &files, None, &service).finished(SOON).await;
     assert_eq!(refused.code, Some(3), "{}", refused.text());
     assert!(refused.text().contains("was revoked by its CA"), "{}", refused.text());
+    let applied = || server.program.said().matches("the CA of clients was read again").count();
+    let before = applied();
     authority.revokes(&list, &[], 2099);
+    until("the list is read", SOON, async || (applied() > before).then_some(())).await;
     let back = Home::new();
     let _client = self::client(&back, &server, &files, None, &service);
-    server.serves(HOST, std::time::Duration::from_secs(15)).await;
+    server.serves(HOST, SOON).await;
 }
