@@ -184,11 +184,12 @@ impl Driver<'_> {
             let step = tokio::select! {
                 biased;
                 close = self.live.was_cut() => return End::Cut(close),
-                end = self.live.link().closed() => return End::Link(end),
+                // Before the end of the link: who gives its names back and leaves says both at once.
                 message = self.control.next() => match message {
                     Ok(message) => self.handle(message).await,
                     Err(error) => Err(error.into()),
                 },
+                end = self.live.link().closed() => return End::Link(end),
                 Ok(()) = orders.drain.changed() => {
                     let order = *orders.drain.borrow_and_update();
                     deadline = order.filter(|it| it.cause != DrainCause::Shutdown).map(|it| it.until);

@@ -67,14 +67,14 @@ fn start_as(world: &World, principal: &str) -> (Session, Arc<Live>) {
 
 fn start_with(world: &World, principal: &str, pulse: Pulse) -> (Session, Arc<Live>) {
     let Linked { live, inbound, orders, client } = world.linked(principal);
-    let context = Context {
-        registry: world.registry.clone(),
-        metrics: Metrics::new("0"),
-        spawner: world.spawner.clone(),
-        pulse,
-    };
-    world.spawner.spawn(live.link().worker(), "test", run(context, live.clone(), inbound, orders));
+    let running = run(context(world, pulse), live.clone(), inbound, orders);
+    world.spawner.spawn(live.link().worker(), "test", running);
     (client, live)
+}
+
+fn context(world: &World, pulse: Pulse) -> Context {
+    let (registry, spawner) = (world.registry.clone(), world.spawner.clone());
+    Context { registry, metrics: Metrics::new("0"), spawner, pulse }
 }
 
 #[test]
@@ -474,5 +474,26 @@ fn a_client_that_leaves_takes_its_session_with_it() {
         };
         timeout(Duration::from_secs(5), gone).await.unwrap();
         assert_eq!(world.registry.name_infos()[0].state, "reserved");
+    });
+}
+
+#[test]
+fn who_gives_a_name_back_and_leaves_at_once_keeps_none_reserved() {
+    let world = World::new();
+    let Linked { live, inbound, orders, client: session } = world.linked("default");
+    let mut running = Box::pin(run(context(&world, Pulse::default()), live.clone(), inbound, orders));
+    world.workers.block_on(async {
+        let mut client = Client::open(&session).await;
+        client.send(Register { items: vec![http(0, "app")] }).await;
+        tokio::select! {
+            () = &mut running => panic!("over"),
+            () = client.next(|m| matches!(m, Control::Registered(_)).then_some(())) => {}
+        }
+        // Nobody looks until all of it has come, the end of the link as well.
+        client.send(Unregister { ids: vec![0] }).await;
+        session.close();
+        live.link().closed().await;
+        running.await;
+        assert!(world.registry.name_infos().is_empty());
     });
 }
