@@ -36,6 +36,8 @@ const CHECK: &str = "public url";
 const NAME: &str = "doctor";
 /// From a question to its answer.
 const LIMIT: Duration = Duration::from_secs(5);
+/// For the end of the session; longer than its own limits are together.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Why there is nothing to visit.
 enum NoTunnel {
@@ -57,6 +59,7 @@ pub(super) async fn round_trip(
     let LoggedIn { session, inbound, .. } = logged_in;
     let drain = Drain::new();
     let nonce = format!("{:032x}", rand::random::<u128>());
+    let mut closed = None;
     match serve(&nonce, spawner, &drain).await {
         Ok((services, context)) => {
             let serving = proxy::responder::serve(inbound, session.worker(), services, context);
@@ -69,6 +72,7 @@ pub(super) async fn round_trip(
                         broken = desk.listen() => findings.bad(CHECK, broken, "try again; the log of tunneld may say more"),
                     }
                     desk.close().await;
+                    closed = Some(desk);
                 }
                 Err(NoTunnel::Refused(code, text)) => {
                     let code = code.name().unwrap_or("refused");
@@ -83,6 +87,10 @@ pub(super) async fn round_trip(
         Err(error) => findings.skip(CHECK, format_args!("this machine gives no port to try with: {error}")),
     }
     session.close();
+    // This process ends in a moment, and the server is to have heard before what is given back: a control substream that goes
+    // earlier takes with it what has not left yet.
+    let _ = timeout(FAREWELL, session.closed()).await;
+    drop(closed);
     drain.now.cancel();
 }
 
