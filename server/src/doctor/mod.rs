@@ -266,7 +266,7 @@ mod tests {
         let socket = UnixListener::bind(state().file(SOCKET)).unwrap();
         let hangs_up = std::thread::spawn(move || drop(socket.accept().unwrap()));
         let settings = Err("not asked here".to_owned());
-        let findings = look(Subject { source: Source::Nowhere, settings, state: state() }).await;
+        let findings = look(Subject { config: Source::Nowhere, settings, state: state() }).await;
         hangs_up.join().unwrap();
         assert_eq!(findings.verdict("running"), Some(Verdict::Bad), "{}", findings.text());
         let text = findings.text();
