@@ -177,7 +177,7 @@ async fn a_list_of_the_ca_ends_what_it_revokes() {
 
     // A list that can not be used changes nothing.
     std::fs::write(&list, "-----BEGIN X509 CRL-----\n").unwrap();
-    server.program.says("a changed CA of clients can not be used", SOON).await;
+    server.program.says("the CA of clients can not be used", SOON).await;
     let again = Home::new();
     let refused = self::client(&again, &server, &files, None, &service).finished(SOON).await;
     assert_eq!(refused.code, Some(3), "{}", refused.text());
