@@ -120,21 +120,24 @@ pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Said(asked): Said<Re
     let principal = Principal::parse(&name).map_err(|error| wrong(error.to_string()))?;
     let sessions = admin.registry.revoke(&principal, &which, Instant::now());
     tracing::info!(%principal, credential = credential.as_deref(), sessions, "revoked");
+    // Also if it is not kept: who says the same again may find it kept, and this is done then.
+    let forgotten = match is_default(&principal) {
+        true => JoinMaker::forget_default(&admin.state),
+        false => Ok(()),
+    };
     if let Some(error) = unkept {
         tracing::error!(%principal, %error, "what is revoked is not kept: a restart would let it in again");
         return Err(Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "not-kept",
             format!(
-                "{name} is shut out and its {sessions} sessions are ended, but that does not last: {error}. A restart or an upgrade would let it in again until it is kept; say the same again then"
+                "{name} is shut out and its {sessions} sessions are ended, but that does not last: {error}. A restart would let it in again until it is kept, and an upgrade is refused; say the same again then"
             ),
         ));
     }
-    if is_default(&principal) {
-        JoinMaker::forget_default(&admin.state).map_err(|error| {
-            failed(format!("{name} is revoked for good, but its useless join string is still there: {error}"))
-        })?;
-    }
+    forgotten.map_err(|error| {
+        failed(format!("{name} is revoked for good, but its useless join string is still there: {error}"))
+    })?;
     let certificate = match which {
         Which::Certificate(fingerprint) => Some(fingerprint.to_string()),
         Which::All | Which::Key(_) => None,

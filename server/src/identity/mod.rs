@@ -8,6 +8,7 @@ mod join_file;
 mod keys;
 mod means;
 mod principals;
+mod revocations;
 mod seen;
 mod server_key;
 mod state_key;

@@ -1,5 +1,6 @@
 //! Where the book is kept: read by every login without a lock, written to disk before anybody sees a change.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -16,6 +17,7 @@ use super::book::{Book, BookError};
 use super::credentials::{Admit, Credential, Refusal};
 use super::keys::Keys;
 use super::means::Which;
+use super::revocations::Revocations;
 
 /// The file in the state directory.
 const FILE: &str = "credentials.json";
@@ -27,11 +29,9 @@ pub struct Store {
     book: ArcSwap<Book>,
     /// Those of the book, for who is not yet known to be in it.
     keys: ArcSwap<Keys>,
-    /// One change at a time; held while the disk writes.
-    writing: Mutex<()>,
+    /// One change at a time; held while the disk writes. What is revoked that the disk does not know yet.
+    writing: Mutex<Revocations>,
     used: AtomicBool,
-    /// Something is revoked that the disk does not know yet.
-    unkept: AtomicBool,
 }
 
 /// Why a change did not happen. Nothing has changed then.
@@ -78,21 +78,22 @@ impl Store {
             state,
             book: ArcSwap::from_pointee(book),
             keys: ArcSwap::from_pointee(keys),
-            writing: Mutex::new(()),
+            writing: Mutex::default(),
             used: AtomicBool::new(false),
-            unkept: AtomicBool::new(false),
         })
     }
 
-    /// Reads the book anew, as another process has written it. Blocks for as long as the disk does.
+    /// Reads the book anew, as another process has written it; what is revoked and not kept stays revoked. Blocks for as
+    /// long as the disk does.
     ///
     /// # Errors
     /// As [`Store::load`]; the book is as it was.
     pub fn reload(&self) -> Result<(), IdentityError> {
-        let _writing = self.writing.lock();
+        let revocations = self.writing.lock();
         let mut book = read(&self.state)?;
         let before = self.book.load();
         book.configure(before.configured().map(|(name, grants)| (name.clone(), grants.clone())));
+        revocations.apply(&mut book);
         self.show(book);
         Ok(())
     }
@@ -115,10 +116,10 @@ impl Store {
     /// # Errors
     /// [`Change`]; nothing has changed.
     pub fn change<T>(&self, edit: impl FnOnce(&mut Book) -> Result<T, BookError>) -> Result<T, Change> {
-        let _writing = self.writing.lock();
+        let mut revocations = self.writing.lock();
         let mut book = Book::clone(&self.book.load());
         let result = edit(&mut book)?;
-        self.write(&book)?;
+        self.write(&book, &mut revocations)?;
         self.show(book);
         Ok(result)
     }
@@ -129,31 +130,28 @@ impl Store {
     /// # Errors
     /// [`Change`]; nothing has changed.
     pub fn revoke(&self, name: &str, which: &Which, now: u64) -> Result<Revocation, Change> {
-        let _writing = self.writing.lock();
+        let mut revocations = self.writing.lock();
         let mut book = Book::clone(&self.book.load());
         let gone = match book.revoke(name, which, now) {
             Ok(gone) => gone,
-            Err(error) => self.revoked_but_unkept(name, which, now).ok_or(error)?,
+            Err(error) => revocations.said(name, which).ok_or(error)?,
         };
-        let unkept = match self.write(&book) {
+        let unkept = match self.write(&book, &mut revocations) {
             Ok(()) => None,
             Err(Change::State(StateDirError::HandedOver)) => return Err(StateDirError::HandedOver.into()),
             Err(Change::State(error)) => Some(error),
             Err(error) => return Err(error),
         };
-        self.unkept.store(unkept.is_some(), Ordering::Relaxed);
+        if unkept.is_some() {
+            revocations.add(name, which, now, &gone);
+        }
         self.show(book);
         Ok(Revocation { gone, unkept })
     }
 
-    /// What was revoked before and is still on the disk, if that is `which` of `name`'s.
-    fn revoked_but_unkept(&self, name: &str, which: &Which, now: u64) -> Option<Vec<CredentialId>> {
-        if !self.unkept.load(Ordering::Relaxed) {
-            return None;
-        }
-        let mut kept = read(&self.state).ok()?;
-        kept.configure(self.book.load().configured().map(|(name, grants)| (name.clone(), grants.clone())));
-        kept.revoke(name, which, now).ok()
+    /// Who is revoked and would be let in again after a restart. Blocks for as long as the disk does.
+    pub fn unkept(&self) -> BTreeSet<String> {
+        self.writing.lock().unkept().map(str::to_owned).collect()
     }
 
     /// From now on this book. For who holds `writing`.
@@ -200,18 +198,21 @@ impl Store {
     /// # Errors
     /// The disk's; it is tried again the next time.
     pub fn keep_used(&self) -> Result<(), Change> {
-        let has_news = self.used.swap(false, Ordering::Relaxed) || self.unkept.load(Ordering::Relaxed);
-        if self.state.is_handed_over() || !has_news {
+        if self.state.is_handed_over() {
             return Ok(());
         }
-        let _writing = self.writing.lock();
-        self.write(&self.book.load()).inspect_err(|_| self.used.store(true, Ordering::Relaxed))
+        let mut revocations = self.writing.lock();
+        if !self.used.swap(false, Ordering::Relaxed) && revocations.unkept().next().is_none() {
+            return Ok(());
+        }
+        let written = self.write(&self.book.load(), &mut revocations);
+        written.inspect_err(|_| self.used.store(true, Ordering::Relaxed))
     }
 
-    fn write(&self, book: &Book) -> Result<(), Change> {
+    fn write(&self, book: &Book, revocations: &mut Revocations) -> Result<(), Change> {
         let bytes = book.to_json().map_err(Change::Document)?;
         self.state.write_atomic(FILE, &bytes)?;
-        if self.unkept.swap(false, Ordering::Relaxed) {
+        if revocations.kept() {
             tracing::info!("what was revoked while the disk took nothing is kept now");
         }
         Ok(())

@@ -125,6 +125,37 @@ fn revoking_one_credential_leaves_the_other() {
 }
 
 #[test]
+fn what_is_revoked_while_the_disk_takes_nothing_holds_until_it_is_kept() {
+    let (temp, state) = state();
+    let guest = Guest::new(&state, None, false);
+    let now = SystemTime::now();
+    let (there, away) = (temp.path().to_owned(), temp.path().with_extension("away"));
+    std::fs::rename(&there, &away).unwrap();
+    let revoke = || guest.store.revoke("bob", &Which::All, unix_seconds(now));
+    for _ in 0..2 {
+        let revocation = revoke().unwrap();
+        assert!(revocation.unkept.is_some() && revocation.gone == [guest.id.clone()], "{revocation:?}");
+        assert_eq!(guest.store.unkept(), ["bob".to_owned()].into());
+    }
+    assert!(guest.store.revoke("carol", &Which::All, 1).is_err());
+    // The disk is back, and still says that bob is there, as it does to a process that fails to take over.
+    std::fs::rename(&away, &there).unwrap();
+    assert!(Store::load(state.clone()).unwrap().book().credential(&guest.id).is_some());
+    guest.store.reload().unwrap();
+    assert_eq!(guest.log_in(1, now).unwrap_err(), Refusal::Denied);
+    guest.store.keep_used().unwrap();
+    assert!(guest.store.unkept().is_empty());
+    assert!(Store::load(state.clone()).unwrap().book().credential(&guest.id).is_none());
+    // Who was told to say it again says it, and is not told that there is nobody.
+    let key = Which::Key(guest.id.clone());
+    for again in [revoke(), guest.store.revoke("bob", &key, 1)] {
+        let again = again.unwrap();
+        assert!(again.unkept.is_none() && again.gone == [guest.id.clone()], "{again:?}");
+    }
+    assert!(guest.store.revoke("carol", &Which::All, 1).is_err());
+}
+
+#[test]
 fn the_last_use_is_kept_when_asked() {
     let (_temp, state) = state();
     let guest = Guest::new(&state, None, false);

@@ -75,6 +75,11 @@ pub(crate) enum UpgradeError {
     /// This one ends.
     #[error("no upgrade: the server stops")]
     Stopping,
+    /// The new process would let somebody in who is shut out here.
+    #[error(
+        "the disk does not know yet that {0} is revoked, and the new process would let it in: the log says what is wrong with the state directory; mend that, and revoke it again"
+    )]
+    Unkept(String),
     /// Another one was begun before.
     #[error("another upgrade is under way; wait for what becomes of it")]
     UnderWay,
@@ -193,8 +198,10 @@ impl Handing<'_> {
         let (forward, forwarded) = mpsc::channel(FORWARDED);
         self.running.door().shut(forward);
         // Also if the server is told to stop meanwhile: it must not be the last that is said in the state directory.
-        self.write_down().await;
-        let result = self.hand_over(forwarded).await;
+        let result = match self.write_down().await {
+            Ok(()) => self.hand_over(forwarded).await,
+            Err(error) => Err(error),
+        };
         if result.is_err() {
             // The other one has ended by now: who writes what is known here next must not undo what it has written.
             self.read_again().await;
@@ -278,7 +285,10 @@ impl Handing<'_> {
     }
 
     /// The last word of this process in the state directory.
-    async fn write_down(&self) {
+    ///
+    /// # Errors
+    /// [`UpgradeError::Unkept`].
+    async fn write_down(&self) -> Result<(), UpgradeError> {
         let (registry, identity, state) = (self.registry.clone(), self.identity.clone(), self.state.clone());
         let written = tokio::task::spawn_blocking(move || {
             if let Err(error) = identity.keep_used() {
@@ -286,9 +296,15 @@ impl Handing<'_> {
             }
             registry.save(&state);
             state.hand_over();
+            identity.unkept()
         });
         // It panics only by a fault of ours, which is logged; the other process reads what was written last then.
-        let _ = written.await;
+        match written.await {
+            Ok(unkept) if !unkept.is_empty() => {
+                Err(UpgradeError::Unkept(unkept.into_iter().collect::<Vec<_>>().join(", ")))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// What the new process has changed holds: a credential that it has bound or revoked, what is out of service.
