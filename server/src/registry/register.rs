@@ -80,9 +80,13 @@ impl Registered {
         &self.asked.name
     }
 
-    /// Whether both serve the same service of a group by the same number.
+    /// Whether this one serves the service of a group that `other` served by the same number. A port serves none.
     fn serves_the_same(&self, other: &Self) -> bool {
-        self.group == other.group && self.tunnel() == other.tunnel() && self.service == other.service
+        let is_member = matches!(self.name, Name::Http(_));
+        is_member
+            && self.group == other.group
+            && self.tunnel() == other.tunnel()
+            && self.service == other.service
     }
 }
 
@@ -312,7 +316,12 @@ impl Registry {
         self.within_quota(live, grants, None, spare)?;
         for port in ports {
             let name = Name::Tcp(port);
-            let is_free = spare.contains(&name) || self.names.decide(&name, claim, now) == Decision::Take;
+            let is_free = match self.names.decide(&name, claim, now) {
+                Decision::Take => true,
+                // Others may be in it with a member that gives it back.
+                Decision::InUse | Decision::Stale => false,
+                Decision::Keep | Decision::Join | Decision::TakeOver { .. } => spare.contains(&name),
+            };
             if self.configured.names(&name) || !is_free {
                 continue;
             }

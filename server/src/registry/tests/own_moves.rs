@@ -123,3 +123,16 @@ fn a_service_of_a_group_keeps_its_member_while_its_name_moves() {
     world.register(&live, grouped(called(http(1, "bob"), "other"), "web")).unwrap();
     assert_eq!((members("app"), members("other")), (None, Some(vec![ServiceName::Own(1)])));
 }
+
+#[test]
+fn a_tunnel_that_becomes_a_port_serves_its_group_no_more() {
+    let world = World::new();
+    let groups = ["shop".to_owned()];
+    world.invite("ann", &["app".to_owned()], &["1024-65535".to_owned()], &groups, &[], None);
+    let live = world.client("ann", 5, 5);
+    let members = || asked("x", "/", "192.0.2.1", |asked| world.registry.members("shop", "web", asked));
+    world.register(&live, grouped(http(0, "app"), "shop")).unwrap();
+    assert_eq!(members().unwrap().targets.len(), 1);
+    world.register(&live, called(grouped(tcp(0, None), "shop"), "web")).unwrap();
+    assert!(members().is_none());
+}
