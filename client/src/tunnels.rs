@@ -1,19 +1,19 @@
 //! The tunnels of this instance, and what became of each at the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use protocol::control::{
-    Outcome, Register, RegisterCode, Registration, RegistrationAnswer, RegistrationKind,
+    Control, Outcome, Register, RegisterCode, Registration, RegistrationAnswer, RegistrationKind,
 };
+use protocol::limits::{CONTROL_FRAME_MAX, REGISTRATIONS_MAX};
 use protocol::text::Text;
 use tokio::sync::watch;
 
 use crate::tunnel::Tunnel;
 
-/// Registrations per frame: with the longest of them a frame is still below its limit.
-const PER_FRAME: usize = 12;
 /// How long a name that a newer instance took over is left to it, so that two do not fight for it.
 const WITHDRAWN_WAIT: Duration = Duration::from_secs(5 * 60);
 
@@ -40,6 +40,14 @@ struct Known {
     last: Option<Outcome>,
     /// Not to be asked for before.
     not_before: Option<Instant>,
+    /// The tunnel of ours that has what this one asks for. It is not to be asked for before one of the two is another.
+    lost_to: Option<u32>,
+}
+
+impl Known {
+    fn is_to_be_asked_for(&self, now: Instant) -> bool {
+        self.lost_to.is_none() && self.not_before.is_none_or(|at| at <= now)
+    }
 }
 
 /// How the tunnels differ from those before.
@@ -112,8 +120,10 @@ impl Tunnels {
         let mut list = self.list.lock();
         let mut replaced = Replaced::default();
         let mut before = std::mem::take(&mut list.all);
+        let mut unchanged = BTreeSet::new();
         for tunnel in wanted {
             let place = before.iter().position(|known| known.tunnel.name == tunnel.name);
+            let mut same = true;
             let known = match place.map(|place| before.swap_remove(place)) {
                 Some(known) if known.tunnel == tunnel => known,
                 Some(known) if known.tunnel.registration(known.id) == tunnel.registration(known.id) => {
@@ -121,13 +131,20 @@ impl Tunnels {
                     Known { tunnel, ..known }
                 }
                 other => {
+                    same = false;
                     let id = other.map_or(list.next, |known| known.id);
                     replaced.new.push((id, tunnel.clone()));
                     list.next = list.next.max(id.saturating_add(1));
-                    Known { id, tunnel, current: false, last: None, not_before: None }
+                    Known { id, tunnel, current: false, last: None, not_before: None, lost_to: None }
                 }
             };
+            if same {
+                unchanged.insert(known.id);
+            }
             list.all.push(known);
+        }
+        for known in list.all.iter_mut().filter(|it| it.lost_to.is_some_and(|id| !unchanged.contains(&id))) {
+            known.lost_to = None;
         }
         list.all.iter().for_each(|known| first(known.id, &known.tunnel));
         replaced.gone = before.iter().map(|known| known.id).collect();
@@ -154,12 +171,13 @@ impl Tunnels {
         self.list.lock().get(id).map(|known| known.tunnel.clone())
     }
 
-    /// How the tunnels differ from `told`, which the server was told on a session. Those withdrawn lately are left alone.
+    /// How the tunnels differ from `told`, which the server was told on a session. Those withdrawn lately are left alone, and
+    /// those that another one of ours has won.
     #[must_use]
     pub fn news(&self, told: &BTreeMap<u32, Registration>, now: Instant) -> News {
         let mut list = self.list.lock();
         let gone = told.keys().filter(|id| list.get(**id).is_none()).copied().collect();
-        let wanted = list.all.iter().filter(|known| known.not_before.is_none_or(|at| at <= now));
+        let wanted = list.all.iter().filter(|known| known.is_to_be_asked_for(now));
         let all = wanted.map(|known| known.tunnel.registration(known.id));
         let new = all.filter(|it| told.get(&it.id) != Some(it));
         let (moved, register) = new.partition(|it| told.values().any(|other| takes(it, other)));
@@ -171,7 +189,7 @@ impl Tunnels {
     pub fn refused(&self, now: Instant) -> Vec<Registration> {
         let list = self.list.lock();
         let refused = list.all.iter().filter(|known| {
-            matches!(known.last, Some(Outcome::Refused { .. })) && known.not_before.is_none_or(|at| at <= now)
+            matches!(known.last, Some(Outcome::Refused { .. })) && known.is_to_be_asked_for(now)
         });
         refused.map(|known| known.tunnel.registration(known.id)).collect()
     }
@@ -179,16 +197,17 @@ impl Tunnels {
     /// The server gave the tunnel `id` to somebody else, and says so in `text`; returns what changed.
     pub fn withdrawn(&self, id: u32, text: Text, now: Instant) -> Vec<Change> {
         let mut list = self.list.lock();
-        list.lost(id, text, now).into_iter().collect()
+        let outcome = Outcome::Refused { code: RegisterCode::NAME_IN_USE, text };
+        list.came_out(id, outcome, now.checked_add(WITHDRAWN_WAIT)).into_iter().collect()
     }
 
     /// Takes the server's answers; returns what changed. Unknown numbers are nothing to complain about.
-    pub fn answered(&self, answers: Vec<RegistrationAnswer>, now: Instant) -> Vec<Change> {
+    pub fn answered(&self, answers: Vec<RegistrationAnswer>) -> Vec<Change> {
         let mut list = self.list.lock();
         let mut changes = Vec::new();
         for RegistrationAnswer { id, outcome } in answers {
             if let Some((other, text)) = list.loser(id, &outcome) {
-                changes.extend(list.lost(other, text, now));
+                changes.extend(list.lost(other, id, text));
             }
             changes.extend(list.came_out(id, outcome, None));
         }
@@ -197,7 +216,9 @@ impl Tunnels {
 
     /// All sessions are gone.
     pub fn lost(&self) {
-        self.list.lock().all.iter_mut().for_each(|known| known.current = false);
+        // What is not asked for does not come out otherwise.
+        let mut list = self.list.lock();
+        list.all.iter_mut().filter(|known| known.lost_to.is_none()).for_each(|known| known.current = false);
     }
 
     /// What became of each, in their order.
@@ -222,7 +243,7 @@ impl List {
     fn came_out(&mut self, id: u32, outcome: Outcome, not_before: Option<Instant>) -> Option<Change> {
         let known = self.get(id)?;
         let first = known.last.is_none();
-        (known.current, known.not_before) = (true, not_before);
+        (known.current, known.not_before, known.lost_to) = (true, not_before, None);
         if known.last.as_ref() == Some(&outcome) {
             return None;
         }
@@ -230,10 +251,13 @@ impl List {
         Some(Change { id, outcome, first })
     }
 
-    /// Somebody else has what `id` had.
-    fn lost(&mut self, id: u32, text: Text, now: Instant) -> Option<Change> {
-        let outcome = Outcome::Refused { code: RegisterCode::NAME_IN_USE, text };
-        self.came_out(id, outcome, now.checked_add(WITHDRAWN_WAIT))
+    /// Our tunnel `winner` has what `id` had.
+    fn lost(&mut self, id: u32, winner: u32, text: Text) -> Option<Change> {
+        let change = self.came_out(id, Outcome::Refused { code: RegisterCode::NAME_IN_USE, text }, None);
+        if let Some(known) = self.get(id) {
+            known.lost_to = Some(winner);
+        }
+        change
     }
 
     /// The other tunnel of ours that had what `id` is granted, and why it has it no more: two ask for the same.
@@ -258,15 +282,35 @@ fn takes(it: &Registration, other: &Registration) -> bool {
     is_named && it.id != other.id && it.kind == other.kind
 }
 
-/// The messages that ask for these.
-pub(crate) fn messages(items: &[Registration]) -> impl Iterator<Item = Register> {
-    items.chunks(PER_FRAME).map(|items| Register { items: items.to_vec() })
+/// The messages that ask for these, as few as there can be: what moves from one to another of the same message is there
+/// throughout.
+pub(crate) fn messages(items: &[Registration]) -> Vec<Register> {
+    let mut all = Vec::<Register>::new();
+    let mut room = 0_usize;
+    for item in items {
+        let size = size(item);
+        match all.last_mut().filter(|last| size <= room && last.items.len() < REGISTRATIONS_MAX) {
+            Some(last) => last.items.push(item.clone()),
+            None => {
+                room = CONTROL_FRAME_MAX;
+                all.push(Register { items: vec![item.clone()] });
+            }
+        }
+        room = room.saturating_sub(size);
+    }
+    all
+}
+
+/// What it takes of a frame, at most.
+fn size(item: &Registration) -> usize {
+    let mut alone = BytesMut::new();
+    let encoded = Control::from(Register { items: vec![item.clone()] }).encode(&mut alone);
+    // One that can not be said at all is by itself, and an error when it is sent.
+    encoded.map_or(CONTROL_FRAME_MAX, |()| alone.len())
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
-    use protocol::control::Control;
     use protocol::limits::{ALLOW_MAX, HOST_MAX, NAME_MAX};
 
     use super::*;
@@ -305,16 +349,16 @@ mod tests {
     fn only_changes_are_told() {
         let tunnels = Tunnels::new(vec![tunnel("a"), tunnel("b")]);
         assert_eq!(standings(&tunnels), [Standing::Waiting, Standing::Waiting]);
-        let changes = tunnels.answered(vec![granted(0, "u"), refused(1), granted(7, "?")], Instant::now());
+        let changes = tunnels.answered(vec![granted(0, "u"), refused(1), granted(7, "?")]);
         assert_eq!(
             changes.iter().map(|change| (change.id, change.first)).collect::<Vec<_>>(),
             [(0, true), (1, true)]
         );
-        assert_eq!(tunnels.answered(vec![granted(0, "u"), refused(1)], Instant::now()), []);
+        assert_eq!(tunnels.answered(vec![granted(0, "u"), refused(1)]), []);
         assert_eq!(ids(&tunnels.refused(Instant::now())), [1]);
         tunnels.lost();
         assert_eq!(standings(&tunnels), [Standing::Waiting, Standing::Waiting]);
-        let changes = tunnels.answered(vec![granted(0, "u"), granted(1, "v")], Instant::now());
+        let changes = tunnels.answered(vec![granted(0, "u"), granted(1, "v")]);
         assert_eq!(changes.iter().map(|change| (change.id, change.first)).collect::<Vec<_>>(), [(1, false)]);
         assert_eq!(standings(&tunnels)[0], Standing::Ready { url: "u".to_owned() });
     }
@@ -322,7 +366,7 @@ mod tests {
     #[test]
     fn a_name_that_was_taken_over_is_left_alone_for_a_while() {
         let tunnels = Tunnels::new(vec![tunnel("a")]);
-        tunnels.answered(vec![granted(0, "u")], Instant::now());
+        tunnels.answered(vec![granted(0, "u")]);
         let now = Instant::now();
         assert_eq!(tunnels.withdrawn(0, "gone".into(), now).len(), 1);
         assert_eq!(tunnels.withdrawn(9, "gone".into(), now), []);
@@ -342,7 +386,7 @@ mod tests {
             .into_iter()
             .map(|it| (it.id, it))
             .collect();
-        tunnels.answered((0..4).map(|id| granted(id, "u")).collect(), Instant::now());
+        tunnels.answered((0..4).map(|id| granted(id, "u")).collect());
         let moved = Tunnel { to: "4000".parse().unwrap(), ..tunnel("b") };
         let hosted =
             Tunnel { kind: TunnelKind::Http { host: Some("h".to_owned()), set_host: None }, ..tunnel("c") };
@@ -382,7 +426,7 @@ mod tests {
         let tunnels = Tunnels::new(vec![tunnel("a"), tunnel("b")]);
         let same = |id| RegistrationAnswer { id, outcome: granted(0, "u").outcome };
         let now = Instant::now();
-        let changes = tunnels.answered(vec![same(0), same(1)], now);
+        let changes = tunnels.answered(vec![same(0), same(1)]);
         assert_eq!(changes.iter().map(|change| change.id).collect::<Vec<_>>(), [0, 0, 1]);
         let all = standings(&tunnels);
         assert!(
@@ -390,8 +434,24 @@ mod tests {
             "{all:?}"
         );
         assert_eq!(all[1], Standing::Ready { url: "u".to_owned() });
-        // They do not fight for it.
-        assert_eq!(tunnels.refused(now), []);
+        // They do not fight for it, however long it takes and on whichever session, before one of them is another.
+        let later = now + 2 * WITHDRAWN_WAIT;
+        assert_eq!(tunnels.refused(later), []);
+        assert_eq!(ids(&tunnels.news(&BTreeMap::new(), later).register), [1]);
+        tunnels.lost();
+        assert_eq!(standings(&tunnels), [all[0].clone(), Standing::Waiting]);
+        tunnels.replace(vec![tunnel("a"), tunnel("b")]);
+        assert_eq!(tunnels.refused(later), []);
+        tunnels.replace(vec![tunnel("a"), hosted("b", "other")]);
+        assert_eq!(ids(&tunnels.refused(now)), [0]);
+    }
+
+    #[test]
+    fn as_many_as_fit_go_in_one_message() {
+        let many = Tunnels::new((0..300).map(|n| hosted(&format!("t{n}"), "h")).collect());
+        let all = messages(&many.news(&BTreeMap::new(), Instant::now()).register);
+        assert_eq!(all.iter().map(|it| it.items.len()).collect::<Vec<_>>(), [REGISTRATIONS_MAX, 44]);
+        assert!(messages(&[]).is_empty());
     }
 
     #[test]
@@ -405,9 +465,9 @@ mod tests {
             plugins: Vec::new(),
         };
         let news = Tunnels::new((0..30).map(longest).collect()).news(&BTreeMap::new(), Instant::now());
-        let messages: Vec<_> = messages(&news.register).collect();
-        assert_eq!(messages.iter().map(|message| message.items.len()).sum::<usize>(), 30);
-        for message in messages {
+        let all = messages(&news.register);
+        assert_eq!(all.iter().map(|message| message.items.len()).sum::<usize>(), 30);
+        for message in all {
             Control::from(message).encode(&mut BytesMut::new()).unwrap();
         }
     }

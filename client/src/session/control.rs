@@ -172,7 +172,7 @@ impl Talk {
         match message {
             Control::Registered(Registered { results }) => {
                 self.unanswered = self.unanswered.saturating_sub(results.len());
-                for change in self.instance.tunnels.answered(results, std::time::Instant::now()) {
+                for change in self.instance.tunnels.answered(results) {
                     self.tell(change);
                 }
                 Ok(())
