@@ -83,6 +83,29 @@ impl Listeners {
         Self::bind_all(sockets, role, flag, listen)
     }
 
+    /// That `listen` is where the service manager has opened the listener for `role`, if it has: also while that is in use,
+    /// since the next process gets it whatever is written.
+    ///
+    /// # Errors
+    /// It is elsewhere.
+    pub(crate) fn agree(
+        sockets: &Sockets,
+        role: &'static str,
+        flag: &'static str,
+        listen: &Listen,
+    ) -> Result<(), BindError> {
+        match sockets.places(role).into_iter().find(|address| !listen.agrees_with(*address)) {
+            None => Ok(()),
+            Some(other) => {
+                let text = format!(
+                    "the service manager has opened {other} for it; write the same address in both places, or none here"
+                );
+                let error = io::Error::new(io::ErrorKind::InvalidInput, text);
+                Err(BindError { flag, address: written(listen), error })
+            }
+        }
+    }
+
     /// Those that the service manager has opened for `role`, if it has opened any: they are all of them.
     fn named(
         sockets: &Sockets,
@@ -90,26 +113,13 @@ impl Listeners {
         flag: &'static str,
         listen: &Listen,
     ) -> Result<Option<Self>, BindError> {
-        let written = SocketAddr::new(
-            listen.addresses().first().copied().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-            listen.port(),
-        );
-        let failed = |error| BindError { flag, address: written, error };
+        let failed = |error| BindError { flag, address: written(listen), error };
         let sockets = sockets.named(role).map_err(failed)?;
         if sockets.is_empty() {
             return Ok(None);
         }
-        let addresses = sockets.iter().map(|socket| socket.local_addr()).collect::<io::Result<Vec<_>>>();
-        let addresses = addresses.map_err(failed)?;
-        match addresses.iter().find(|address| !listen.agrees_with(**address)) {
-            None => Ok(Some(Self { sockets, addresses })),
-            Some(other) => {
-                let text = format!(
-                    "the service manager has opened {other} for it; write the same address in both places, or none here"
-                );
-                Err(failed(io::Error::new(io::ErrorKind::InvalidInput, text)))
-            }
-        }
+        let addresses = sockets.iter().map(|socket| socket.local_addr()).collect::<io::Result<_>>();
+        Ok(Some(Self { addresses: addresses.map_err(failed)?, sockets }))
     }
 
     fn bind_all(
@@ -159,6 +169,12 @@ impl Listeners {
         self.sockets.push(socket);
         Ok(())
     }
+}
+
+/// The address to name where one is enough.
+fn written(listen: &Listen) -> SocketAddr {
+    let first = listen.addresses().first().copied();
+    SocketAddr::new(first.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), listen.port())
 }
 
 /// Listens at `port` on each of `ips`, all or nothing.
@@ -253,8 +269,17 @@ mod tests {
         let same = listen(&at.to_string());
         assert_eq!(Listeners::bind(&sockets, "http", "--http", &same).unwrap().addresses, [at]);
         let (at, sockets) = opened();
-        let error =
-            Listeners::bind(&sockets, "http", "--http", &listen("127.0.0.1:1")).unwrap_err().to_string();
-        assert!(error.contains("127.0.0.1:1") && error.contains(&at.to_string()), "{error}");
+        // Also while somebody has it.
+        let mut in_use = Vec::new();
+        for _ in 0..2 {
+            let error = Listeners::agree(&sockets, "http", "--http", &listen("127.0.0.1:1")).unwrap_err();
+            assert!(error.is_mistaken());
+            let error = error.to_string();
+            assert!(error.contains("127.0.0.1:1") && error.contains(&at.to_string()), "{error}");
+            Listeners::agree(&sockets, "http", "--http", &listen(&at.to_string())).unwrap();
+            Listeners::agree(&sockets, "tunnel", "--tunnel", &listen("127.0.0.1:1")).unwrap();
+            in_use.extend(sockets.named("http").unwrap());
+        }
+        assert_eq!(in_use.len(), 1);
     }
 }

@@ -83,6 +83,7 @@ impl Listener {
         kept: Vec<Socket>,
         rest: Option<&Listen>,
     ) -> Result<(), BindError> {
+        Listeners::agree(sockets, self.role.as_str(), self.key, &self.listen)?;
         let bind = |listen| Listeners::bind(sockets, self.role.as_str(), self.key, listen);
         let bound = rest.map(|listen| Ok((listen, bind(listen)?))).transpose()?;
         let mut state = self.state.lock();

@@ -54,7 +54,9 @@ impl Sockets {
     /// Those that were handed to this process.
     #[must_use]
     pub fn inherited(all: Vec<(Label, TcpListener)>) -> Self {
-        let (lent, inherited): (Vec<_>, Vec<_>) = all.into_iter().partition(|(label, _)| label.lent);
+        // One with a name is the service manager's, though a process of an older version does not say so.
+        let is_lent = |(label, _): &(Label, TcpListener)| label.lent || label.named;
+        let (lent, inherited): (Vec<_>, Vec<_>) = all.into_iter().partition(is_lent);
         let lent = lent.into_iter().map(|(label, socket)| (label, Arc::new(socket))).collect();
         Self { state: Mutex::new(State { inherited, lent, ..State::default() }) }
     }
@@ -99,6 +101,14 @@ impl Sockets {
         let state = self.state.lock();
         let named = state.lent.iter().filter(|lent| is_free(lent) && lent.0.named && lent.0.role == role);
         named.map(|(_, socket)| socket.set_nonblocking(true).map(|()| socket.clone())).collect()
+    }
+
+    /// Where all sockets are that the service manager calls `role`, whoever has them.
+    #[must_use]
+    pub fn places(&self, role: &str) -> Vec<SocketAddr> {
+        let state = self.state.lock();
+        let named = state.lent.iter().filter(|(label, _)| label.named && label.role == role);
+        named.map(|(label, _)| label.asked).collect()
     }
 
     /// Those that were inherited and are nobody's.
@@ -227,6 +237,7 @@ mod tests {
         let first = Sockets::inherited(vec![(label, socket)]);
         let named = first.named("http").unwrap();
         assert!(first.named("http").unwrap().is_empty());
+        assert_eq!((first.places("http"), first.places("tunnel")), (vec![at], vec![]));
         let second = Sockets::inherited(first.all().unwrap());
         assert!(second.named("tunnel").unwrap().is_empty());
         assert_eq!(address(&second.named("http").unwrap()[0]), at);
@@ -235,6 +246,16 @@ mod tests {
         assert_eq!(address(&first.named("http").unwrap()[0]), at);
         second.close_unclaimed();
         assert_eq!(address(&second.named("http").unwrap()[0]), at);
+    }
+
+    #[test]
+    fn what_has_a_name_is_the_service_managers_whatever_the_process_before_said() {
+        let socket = bind().unwrap();
+        let asked = socket.local_addr().unwrap();
+        let label = Label { role: "http".to_owned(), asked, named: true, lent: false };
+        let sockets = Sockets::inherited(vec![(label, socket)]);
+        assert_eq!(sockets.named("http").unwrap().len(), 1);
+        assert!(sockets.close_unclaimed().is_empty());
     }
 
     #[test]
