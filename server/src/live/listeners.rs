@@ -33,6 +33,8 @@ pub(super) struct NextListeners(Vec<NextListener>);
 pub(super) struct NextListener {
     pub(super) listener: Arc<Listener>,
     pub(super) proxy_protocol: bool,
+    /// It has the socket that was a client's public port until now.
+    pub(super) took_port: bool,
     /// How visitors come in; none where none come.
     pub(super) entrance: Option<Entrance>,
     /// What operators have to pass first; none where none ask.
@@ -106,13 +108,16 @@ impl NextListeners {
             let kept =
                 sockets.into_iter().filter_map(|(listener, socket)| open.get(listener)?.socket(socket));
             let mut kept: Vec<_> = kept.collect();
-            let given_up = is_given_up(listen.port());
-            if matches!(role, Role::Tcp | Role::Tls) && given_up {
+            // Clients are asked for the ports of these alone.
+            let given_up = matches!(role, Role::Tcp | Role::Tls) && is_given_up(listen.port());
+            let mut took_port = false;
+            if given_up {
                 // As a client gives it up, so that nobody is refused meanwhile.
                 let addresses = bind.iter().flat_map(Listen::sockets);
                 let taken: Option<Vec<_>> =
                     addresses.map(|address| Socket::of_port(&serving.sockets, address)).collect();
                 if let Some(taken) = taken {
+                    took_port = !taken.is_empty();
                     kept.extend(taken);
                     bind = None;
                 }
@@ -135,7 +140,8 @@ impl NextListeners {
                 }
                 beginning => beginning?,
             };
-            all.push(NextListener::new(Arc::new(listener), proxy_protocol, Some(beginning)));
+            let next = NextListener::new(Arc::new(listener), proxy_protocol, Some(beginning));
+            all.push(NextListener { took_port, ..next });
         }
         Ok(Self(all))
     }
@@ -198,7 +204,7 @@ impl NextListeners {
 
 impl NextListener {
     const fn new(listener: Arc<Listener>, proxy_protocol: bool, beginning: Option<Beginning>) -> Self {
-        Self { listener, proxy_protocol, entrance: None, operators: None, beginning }
+        Self { listener, proxy_protocol, took_port: false, entrance: None, operators: None, beginning }
     }
 }
 

@@ -405,7 +405,8 @@ impl Running {
         for (entrance, next) in document.tcp.iter().zip(listeners.of(Role::Tcp)) {
             if let Some(address) = next.listener.address() {
                 relays.add_tcp(address, &entrance.to, metrics);
-                if !entrance.listen.proxy_protocol {
+                // Elsewhere, as on a loopback address, whoever came to the client's port has never been let in.
+                if next.took_port && !entrance.listen.proxy_protocol {
                     relays.take_port(address);
                 }
             }

@@ -62,7 +62,7 @@ impl Relays {
         self.tcp.insert(listener, Relay::new(&route, to, metrics));
     }
 
-    /// Connections that come in at the public port of `listener` go where it leads: a client had it until a moment ago.
+    /// Connections that come in at the public port of `listener` go where it leads: a client had its socket until a moment ago.
     pub fn take_port(&mut self, listener: SocketAddr) {
         self.plain.insert(listener.port(), listener);
     }
