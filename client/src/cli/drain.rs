@@ -41,9 +41,18 @@ impl Drain {
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::failed)?;
         let mut asked =
             json!({ "deadline_ms": deadline.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)) });
+        // What was in progress when it said that it was draining.
+        let mut left = None;
         loop {
             let answer = admin::call_within(DRAIN_ANSWER, &socket, Method::POST, DRAIN, Some(&asked));
-            let drained: Value = runtime.block_on(answer).map_err(|error| match error {
+            let answer = match (runtime.block_on(answer), left) {
+                // It has ended between two questions; all that was left may have been cut.
+                (Err(AdminError::NobodyAnswers(_)), Some(left)) => {
+                    Ok(json!({ "state": "drained", "in_progress": 0, "cut": left }))
+                }
+                (answer, _) => answer,
+            };
+            let drained: Value = answer.map_err(|error| match error {
                 AdminError::NobodyAnswers(path) => Exit::failed(format_args!(
                     "no tunnelc at {} (state from {}); is it running?",
                     path.display(),
@@ -60,6 +69,7 @@ impl Drain {
             if drained["state"] == "draining" {
                 // It has its deadline; what is left to ask is how it goes.
                 asked = json!({});
+                left = Some(drained["in_progress"].as_u64().unwrap_or_default());
                 continue;
             }
             let text = match drained["cut"].as_u64() {

@@ -28,6 +28,8 @@ pub const DRAIN_ANSWER: Duration = Duration::from_secs(30);
 pub const UPGRADE_ANSWER: Duration = Duration::from_secs(5 * 60);
 /// [`Drained::state`] while it goes on.
 pub const DRAINING: &str = "draining";
+/// [`Drained::state`] when it has ended.
+pub const DRAINED: &str = "drained";
 
 /// Body of `POST /v1/drain`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,8 +83,8 @@ pub(super) async fn drain(State(admin): State<Arc<Admin>>, Json(asked): Json<Dra
     }
     let (state, in_progress, cut) = match timeout(DRAIN_WAIT, admin.drain.ended()).await {
         Err(_) => (DRAINING, admin.drain.in_progress(), 0),
-        Ok(Ended::Clean) => ("drained", 0, 0),
-        Ok(Ended::Cut(cut)) => ("drained", 0, cut),
+        Ok(Ended::Clean) => (DRAINED, 0, 0),
+        Ok(Ended::Cut(cut)) => (DRAINED, 0, cut),
     };
     Ok(Json(Drained { state: state.to_owned(), in_progress, cut, moved_to_seconds: None }))
 }

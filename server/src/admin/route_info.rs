@@ -64,7 +64,7 @@ pub struct TargetInfo {
 pub struct ServerInfo {
     /// Where it listens, and what it speaks.
     pub address: String,
-    /// `healthy`, `failing`, `ejected` or `sick`.
+    /// `healthy`, `failing`, `ejected`, `sick` or `disabled`.
     pub state: String,
     /// Requests and connections on it.
     pub carries: u32,

@@ -28,9 +28,22 @@ pub(super) struct Drain {
 impl Drain {
     pub(super) fn execute(&self, server: &Server) -> Result<Exit, Exit> {
         let mut asked = going::Drain { deadline_seconds: self.deadline };
+        // What it said while it was draining.
+        let mut before = None;
         loop {
-            let answer = server.post_within(going::DRAIN_ANSWER, "/v1/drain", &asked)?;
-            let drained: going::Drained = ask::read(answer.clone())?;
+            let drained: going::Drained = match before {
+                None => ask::read(server.post_within(going::DRAIN_ANSWER, "/v1/drain", &asked)?)?,
+                Some(going::Drained { in_progress, .. }) => match server.post_if_up("/v1/drain", &asked)? {
+                    Some(answer) => ask::read(answer)?,
+                    // It has ended between two questions; all that was left may have been cut.
+                    None => going::Drained {
+                        state: going::DRAINED.to_owned(),
+                        in_progress: 0,
+                        cut: in_progress,
+                        moved_to_seconds: None,
+                    },
+                },
+            };
             if let Some(seconds) = drained.moved_to_seconds {
                 print_error(&format!(
                     "the server is draining already: what is left of {} requests and connections is cut in {seconds} s now\n",
@@ -40,10 +53,11 @@ impl Drain {
             if drained.state == going::DRAINING {
                 // It has its deadline; what is left to ask is how it goes.
                 asked.deadline_seconds = None;
+                before = Some(drained);
                 continue;
             }
             return Ok(match (self.json, drained.cut) {
-                (true, _) => ask::json(&answer),
+                (true, _) => ask::json(&serde_json::to_value(drained).map_err(Exit::failed)?),
                 (false, 0) => Exit::done("the server has ended; all work was finished\n"),
                 (false, cut) => Exit::done(format!(
                     "the server has ended; {cut} requests and connections were cut at the deadline\n"
