@@ -210,6 +210,12 @@ async fn a_disk_that_takes_nothing_costs_nothing_that_runs() {
     let eve = Eve::comes(&server, "eve").await;
     disk.fill();
     nothing_is_lost_while(&disk, &server, &join, &eve, "make room").await;
+    // Another process would let her in again; that none takes over does not let her in here.
+    let upgrade = server.admin(&["upgrade"]).await;
+    assert_eq!(upgrade.code, Some(1), "{}", upgrade.text());
+    assert!(upgrade.text().contains("eve is revoked"), "{}", upgrade.text());
+    let back = Home::new().command(&["http", "3000", "--join", &eve.join]).await;
+    assert_eq!(back.code, Some(3), "{}", back.text());
     disk.clear();
     let kept = server.admin(&["revoke", "eve"]).await;
     assert!(kept.code == Some(0) && kept.stdout.contains("sessions ended: 0"), "{}", kept.text());

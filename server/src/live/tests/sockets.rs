@@ -1,6 +1,7 @@
 //! Sockets that are somebody else's too, and those that there is no room for yet.
 
 use ops::sockets::{Label, Sockets};
+use proxy::directory::{Connecting, Directory, Lookup, Public};
 
 use super::fixture::{Start, world_of};
 use super::*;
@@ -67,4 +68,38 @@ fn a_late_listener_without_room_is_told_of_and_begins_when_there_is_some() {
         is("").await;
         assert_eq!(get(late, "x").await, (200, "a".to_owned()));
     });
+}
+
+/// Only `[[tcp]]` and `[[tls]]` ask clients for their ports.
+#[test]
+fn a_listener_for_others_does_not_wait_for_the_port_of_a_client() {
+    world(|world| async move {
+        let port = free_port();
+        world.registry.ports().open(port).unwrap();
+        let before = world.http();
+        let pem = world.certificate("app.localhost", "one");
+        let https = format!("listen = {{ https = \"127.0.0.1:{port}\" }}\ncertificate = [{pem}]\n");
+        let error = world.apply(&https).await.unwrap_err();
+        assert!(error.to_string().contains("cannot listen on"), "{error}");
+        assert_eq!((world.http(), world.running.all_down().len()), (before, 0));
+    });
+}
+
+/// A visitor of a client's port who has not been sent anywhere yet goes where the socket has gone, and nowhere else.
+#[test]
+fn only_the_listener_that_has_the_socket_of_a_port_gets_its_visitors() {
+    for (listens, goes_there) in [("127.0.0.1", true), ("127.0.0.2", false)] {
+        world(|world| async move {
+            let (a, port) = (Backend::start("a").await, free_port());
+            world.registry.ports().open(port).unwrap();
+            world.apply(&tcp(&a, &[&format!("{listens}:{port}")])).await.unwrap();
+            let visitor = Connecting { to: &Public::Port(port), client: [127, 0, 0, 1].into() };
+            let found = world.registry.connection(&visitor);
+            assert_eq!(matches!(found, Lookup::Found(_)), goes_there, "{listens}");
+        });
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

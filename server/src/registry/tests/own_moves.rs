@@ -136,3 +136,18 @@ fn a_tunnel_that_becomes_a_port_serves_its_group_no_more() {
     world.register(&live, called(grouped(tcp(0, None), "shop"), "web")).unwrap();
     assert!(members().is_none());
 }
+
+#[test]
+fn a_port_that_is_given_back_and_that_others_share_is_not_picked() {
+    let world = World::new();
+    let (ports, groups) = (["1024-65535".to_owned()], ["shop".to_owned()]);
+    world.invite("ann", &[], &ports, &groups, &[], None);
+    world.invite("bob", &[], &ports, &groups, &[], None);
+    let (ann, bob) = (world.client("ann", 5, 5), world.client("bob", 6, 6));
+    let shared = world.register(&ann, grouped(tcp(0, None), "shop")).unwrap();
+    let port = Some(shared.parse().unwrap());
+    assert_eq!(world.register(&bob, grouped(tcp(0, port), "shop")), Ok(shared.clone()));
+    // It is the first that this tunnel picks.
+    let other = world.register(&ann, tcp(0, None)).unwrap();
+    assert_ne!(other, shared);
+}
