@@ -46,8 +46,8 @@ impl Drain {
         loop {
             let answer = admin::call_within(DRAIN_ANSWER, &socket, Method::POST, DRAIN, Some(&asked));
             let answer = match (runtime.block_on(answer), left) {
-                // It has ended between two questions; all that was left may have been cut.
-                (Err(AdminError::NobodyAnswers(_)), Some(left)) => {
+                // It has ended between two answers; all that was left may have been cut.
+                (Err(AdminError::NobodyAnswers(_) | AdminError::Protocol { .. }), Some(left)) => {
                     Ok(json!({ "state": "drained", "in_progress": 0, "cut": left }))
                 }
                 (answer, _) => answer,

@@ -83,6 +83,21 @@ impl Server {
         }
     }
 
+    /// The same of a server that is about to end; none: it has, maybe before it answered.
+    pub(super) fn post_while_up(
+        &self,
+        limit: Duration,
+        uri: &str,
+        body: &impl Serialize,
+    ) -> Result<Option<Value>, Exit> {
+        let body = serde_json::to_value(body).map_err(Exit::failed)?;
+        let state = self.state()?;
+        match exchange(&state, Method::POST, uri, Some(&body), limit)? {
+            Err(AdminError::NobodyAnswers(_) | AdminError::Protocol { .. }) => Ok(None),
+            answer => answer.map(Some).map_err(|error| failure(&state, error)),
+        }
+    }
+
     fn ask(&self, method: Method, uri: &str, body: Option<&Value>, limit: Duration) -> Result<Value, Exit> {
         let state = self.state()?;
         exchange(&state, method, uri, body, limit)?.map_err(|error| failure(&state, error))

@@ -33,16 +33,18 @@ impl Drain {
         loop {
             let drained: going::Drained = match before {
                 None => ask::read(server.post_within(going::DRAIN_ANSWER, "/v1/drain", &asked)?)?,
-                Some(going::Drained { in_progress, .. }) => match server.post_if_up("/v1/drain", &asked)? {
-                    Some(answer) => ask::read(answer)?,
-                    // It has ended between two questions; all that was left may have been cut.
-                    None => going::Drained {
-                        state: going::DRAINED.to_owned(),
-                        in_progress: 0,
-                        cut: in_progress,
-                        moved_to_seconds: None,
-                    },
-                },
+                Some(going::Drained { in_progress, .. }) => {
+                    match server.post_while_up(going::DRAIN_ANSWER, "/v1/drain", &asked)? {
+                        Some(answer) => ask::read(answer)?,
+                        // It has ended between two answers; all that was left may have been cut.
+                        None => going::Drained {
+                            state: going::DRAINED.to_owned(),
+                            in_progress: 0,
+                            cut: in_progress,
+                            moved_to_seconds: None,
+                        },
+                    }
+                }
             };
             if let Some(seconds) = drained.moved_to_seconds {
                 print_error(&format!(
