@@ -25,6 +25,8 @@ use crate::revision::{Apply, Refusal, Wishes, difference};
 const BODY_MAX: usize = TEXT_MAX * 2 + 64 * 1024;
 /// No revision is on probation for longer. Seconds.
 const CONFIRM_MAX: u64 = 7 * 24 * 3600;
+/// No path is longer (PATH_MAX of Linux).
+const PATH_MAX: usize = 4096;
 
 type Answer<T> = Result<Json<T>, Problem>;
 type Kept<T> = Result<(Extension<Deed>, Json<T>), (Extension<Deed>, Problem)>;
@@ -61,15 +63,21 @@ async fn apply(
     }
 }
 
-/// What may be kept of a text that is to be in force: not the text.
+/// What may be kept of a text that is to be in force: not the text, and of nothing more than could be right.
 fn words(asked: &ApplyRequest) -> Value {
     let ApplyRequest { path, note, take, require_all, confirm_seconds, .. } = asked;
-    let mut words = json!({ "path": path, "take": take, "require_all": require_all });
+    let mut words =
+        json!({ "path": start(&path.to_string_lossy(), PATH_MAX), "take": take, "require_all": require_all });
     if let Some(words) = words.as_object_mut() {
-        words.extend(note.as_ref().map(|note| ("note".to_owned(), note.as_str().into())));
+        words.extend(note.as_ref().map(|note| ("note".to_owned(), start(note, NOTE_MAX).into())));
         words.extend(confirm_seconds.map(|seconds| ("confirm_seconds".to_owned(), seconds.into())));
     }
     words
+}
+
+/// The start of `text`, which has no more bytes than `most`.
+fn start(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
 async fn prove(
@@ -213,5 +221,18 @@ fn problem(refusal: Refusal) -> Problem {
     match refusal.is_usage() {
         true => usage(refusal.to_string()),
         false => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", refusal.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_for_its_length_is_kept_by_its_start() {
+        let asked = json!({ "text": "", "path": "/".repeat(BODY_MAX), "note": "ä".repeat(NOTE_MAX) });
+        let words = words(&serde_json::from_value(asked).unwrap());
+        let long = |key: &str| words.get(key).and_then(Value::as_str).map(str::len);
+        assert_eq!((long("path"), long("note")), (Some(PATH_MAX), Some(NOTE_MAX)));
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use policy::principal::Principal;
+use protocol::handshake::CERTIFICATE;
 use protocol::id::CredentialId;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{self, PemObject};
 use tokio_rustls::TlsAcceptor;
 use transport::handshake::Incoming;
-use transport::tls::{Asked, TlsError, asking_clients, pem_reason};
+use transport::tls::{Asked, TlsError, asking_clients, check_clients, pem_reason};
 
 use super::revocations::{Revocations, RevocationsError};
 use crate::config::{Auth, Clients};
@@ -35,21 +36,43 @@ struct Checks {
     clients: Clients,
     /// What was in its file; empty where it never could be used, so that none is good.
     roots: Vec<CertificateDer<'static>>,
+    /// Those of them that are on no list.
+    trusted: Vec<CertificateDer<'static>>,
     revocations: Arc<Revocations>,
 }
 
 impl Checks {
     fn read(clients: &Clients) -> Result<Self, GateError> {
         let revocations = Arc::new(Revocations::read(&clients.crls).map_err(unusable)?);
-        Ok(Self { clients: clients.clone(), roots: read(clients)?, revocations })
+        Ok(Self::of(clients, read(clients)?, revocations))
     }
 
-    /// What no client could be asked by: TLS would refuse all of them.
+    fn of(clients: &Clients, roots: Vec<CertificateDer<'static>>, revocations: Arc<Revocations>) -> Self {
+        let trusted = revocations.spared(&roots);
+        Self { clients: clients.clone(), roots, trusted, revocations }
+    }
+
+    /// What no client could be asked by: TLS does not take it, or would refuse all of them.
     fn proved(self) -> Result<Self, GateError> {
-        match self.revocations.forged(&self.roots) {
-            Some(path) => Err(GateError::Forged(path.to_owned())),
-            None => Ok(self),
+        if let Some(path) = self.revocations.forged(&self.roots) {
+            return Err(GateError::Forged(path.to_owned()));
         }
+        let by = |lists| check_clients(&self.roots, lists);
+        let Err(error) = by(self.revocations.lists()) else { return Ok(self) };
+        // One of the files, which can be told from the others by trying.
+        let wrong = self
+            .revocations
+            .by_file()
+            .find_map(|(path, lists)| Some((path.to_owned(), by(lists.to_vec()).err()?)));
+        Err(match wrong {
+            Some((path, error)) if by(Vec::new()).is_ok() => GateError::List { path, error },
+            _ => GateError::Roots { path: self.clients.ca.clone(), error },
+        })
+    }
+
+    /// Whether nothing is left to trust, though there were certificates in the file.
+    fn is_revoked(&self) -> bool {
+        self.trusted.is_empty() && !self.roots.is_empty()
     }
 }
 
@@ -60,6 +83,9 @@ impl Checks {
 /// [`GateError`].
 pub fn lists(clients: &Clients) -> Result<Vec<(PathBuf, Option<SystemTime>)>, GateError> {
     let checks = Checks::read(clients)?.proved()?;
+    if checks.is_revoked() {
+        return Err(GateError::Revoked(clients.ca.clone()));
+    }
     Ok(checks.revocations.next().map(|(path, next)| (path.to_owned(), next)).collect())
 }
 
@@ -122,6 +148,9 @@ pub enum GateError {
     /// A list says that it is of a CA that has not signed it.
     #[error("listen.tunnel: the client_crl {} is not signed by the CA of client_ca that it names; put the CA's own list there", .0.display())]
     Forged(PathBuf),
+    /// Its own certificates are revoked, all of them.
+    #[error("listen.tunnel: the client_ca {} holds only certificates that a list of client_crl revokes; put another CA there", .0.display())]
+    Revoked(PathBuf),
     /// There is nothing in it.
     #[error("listen.tunnel: the client_ca {} has no certificate in it: it must be PEM, with -----BEGIN CERTIFICATE-----", .0.display())]
     Empty(PathBuf),
@@ -160,11 +189,10 @@ impl Gate {
         error: &GateError,
     ) -> Result<Self, GateError> {
         let known = before.checks.as_ref().filter(|checks| checks.clients == *clients);
-        let gate = match known.filter(|checks| !checks.roots.is_empty()) {
+        let gate = match known.filter(|checks| !checks.trusted.is_empty()) {
             Some(checks) => Self::checking(server, checks.clone())?,
             None => {
-                let (roots, revocations) = (Vec::new(), Arc::default());
-                let checks = Checks { clients: clients.clone(), roots, revocations };
+                let checks = Checks::of(clients, Vec::new(), Arc::default());
                 Self { auth: clients.auth, checks: Some(checks), ..Self::by_key(server) }
             }
         };
@@ -173,34 +201,35 @@ impl Gate {
 
     /// Whether there is nothing to check a certificate by.
     pub(super) fn can_not_check(&self) -> bool {
-        self.checks.as_ref().is_some_and(|checks| checks.roots.is_empty())
+        self.checks.as_ref().is_some_and(|checks| checks.trusted.is_empty())
+    }
+
+    /// Why that is so, if it is the lists that leave nothing.
+    pub(super) fn revoked(&self) -> Option<String> {
+        let checks = self.checks.as_ref().filter(|checks| checks.is_revoked())?;
+        Some(GateError::Revoked(checks.clients.ca.clone()).to_string())
     }
 
     fn checking(server: Arc<ServerConfig>, checks: Checks) -> Result<Self, GateError> {
         let checks = checks.proved()?;
-        let Checks { clients, roots, revocations } = &checks;
-        let asked = match clients.auth {
+        let Checks { clients, trusted, revocations, .. } = &checks;
+        let auth = clients.auth;
+        let asked = match auth {
             Auth::Key => return Ok(Self::by_key(server)),
             Auth::Either => Asked::May,
             Auth::Certificate | Auth::Both => Asked::Must,
         };
-        let asking_by = |lists| asking_clients(&server, roots, lists, asked);
-        let asking = asking_by(revocations.lists()).map_err(|error| {
-            // One of the files, which can be told from the others by trying.
-            let wrong = revocations
-                .by_file()
-                .find_map(|(path, lists)| Some((path.to_owned(), asking_by(lists.to_vec()).err()?)));
-            match wrong {
-                Some((path, error)) if asking_by(Vec::new()).is_ok() => GateError::List { path, error },
-                _ => GateError::Roots { path: clients.ca.clone(), error },
-            }
-        })?;
-        Ok(Self { tls: asking.into(), server, auth: clients.auth, checks: Some(checks), lacks: None })
+        if trusted.is_empty() {
+            return Ok(Self { auth, checks: Some(checks), ..Self::by_key(server) });
+        }
+        let asking = asking_clients(&server, trusted, revocations.clear(trusted), asked)
+            .map_err(|error| GateError::Roots { path: clients.ca.clone(), error })?;
+        Ok(Self { tls: asking.into(), server, auth, checks: Some(checks), lacks: None })
     }
 
     /// The same with what is in the files of its CA by now; none if that is what was. Blocks for as long as the disk does.
     pub(super) fn again(&self) -> Option<Result<Self, GateError>> {
-        let Checks { clients, roots, revocations } = self.checks.as_ref()?;
+        let Checks { clients, roots, revocations, .. } = self.checks.as_ref()?;
         let (new_roots, new_revocations) =
             match (read(clients), revocations.again(&clients.crls).map_err(unusable)) {
                 (Ok(same), Ok(None)) if same == *roots => return None,
@@ -208,7 +237,7 @@ impl Gate {
                 (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
             };
         let revocations = new_revocations.map_or_else(|| revocations.clone(), Arc::new);
-        let checks = Checks { clients: clients.clone(), roots: new_roots, revocations };
+        let checks = Checks::of(clients, new_roots, revocations);
         Some(Self::checking(self.server.clone(), checks))
     }
 
@@ -254,6 +283,10 @@ impl Gate {
         };
         let by_certificate = |(shown, between): Shown<'_>| -> Result<Authenticated, Refusal> {
             let certified = Certified::of(shown, between)?;
+            // TLS asks no list where it could ask the wrong one.
+            if self.checks.as_ref().is_some_and(|checks| checks.revocations.have(&certified)) {
+                return Err(Refusal::CertificateRevoked);
+            }
             identity.book().certified(&certified)?;
             Ok(Authenticated {
                 principal: certified.principal.clone(),
@@ -263,10 +296,13 @@ impl Gate {
             })
         };
         match (self.auth, incoming.certificates().split_first()) {
-            (Auth::Certificate | Auth::Both, _) if self.can_not_check() => Err(Refusal::Unchecked),
+            (Auth::Certificate | Auth::Both, _) if self.can_not_check() => {
+                Err(Refusal::Unchecked { denied: false })
+            }
             // Who meant to come with a certificate was not asked for it.
             (Auth::Either, _) if self.can_not_check() => by_key().map_err(|refusal| match refusal {
-                Refusal::Denied => Refusal::Unchecked,
+                // Whoever has no key says so.
+                Refusal::Denied => Refusal::Unchecked { denied: hello.credential.as_str() != CERTIFICATE },
                 refusal => refusal,
             }),
             (Auth::Key, _) | (Auth::Either, None) => by_key(),

@@ -211,7 +211,7 @@ fn unbound(door: &Door, hello: &Hello, error: &(dyn std::error::Error + 'static)
 fn failed(door: &Door, hello: &Hello, peer: SocketAddr, refusal: Refusal) -> Reject {
     door.metrics.auth_failure();
     let now = Instant::now();
-    if refusal == Refusal::Denied {
+    if matches!(refusal, Refusal::Denied | Refusal::Unchecked { denied: true }) {
         door.throttle.lock().failed(now, peer.ip(), &hello.credential);
     }
     if let Some(left_out) = door.warnings.take(now) {
@@ -220,7 +220,9 @@ fn failed(door: &Door, hello: &Hello, peer: SocketAddr, refusal: Refusal) -> Rej
     }
     let code = match refusal {
         // It is not the client that has to do anything.
-        Refusal::Unchecked => return reject(RejectCode::BUSY, &refusal.to_string(), Some(RETRY_MENDED)),
+        Refusal::Unchecked { .. } => {
+            return reject(RejectCode::BUSY, &refusal.to_string(), Some(RETRY_MENDED));
+        }
         Refusal::Expired => RejectCode::EXPIRED,
         Refusal::Denied
         | Refusal::UsedUp

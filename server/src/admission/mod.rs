@@ -139,8 +139,9 @@ impl Door {
     /// What is wrong with the file of the clients' CA, and what that means.
     #[must_use]
     pub fn wrong(&self) -> Option<String> {
-        let wrong = self.wrong.load_full()?;
-        let means = match self.gate.load().can_not_check() {
+        let gate = self.gate.load();
+        let wrong = self.wrong.load_full().map(|wrong| wrong.to_string()).or_else(|| gate.revoked())?;
+        let means = match gate.can_not_check() {
             true => {
                 "no certificate of a client can be checked, and who has to show one is told to come back later"
             }

@@ -1,7 +1,7 @@
 //! Lists of certificates that their CAs have revoked (CRLs, RFC 5280 section 5). TLS asks them at every handshake; who is in
 //! already is looked for here.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -87,9 +87,44 @@ impl Revocations {
         Ok(all)
     }
 
-    /// The lists, as TLS takes them.
+    /// All lists, as TLS takes them.
     pub(super) fn lists(&self) -> Vec<CertificateRevocationListDer<'static>> {
         self.files.iter().flat_map(|file| &file.lists).cloned().collect()
+    }
+
+    /// Those that TLS can ask about what these CAs have made. It takes the first of an issuer's name and holds it against the
+    /// key that made the certificate: where that name has several lists, or several keys, it would refuse what is good. What
+    /// stands on the others is found at the login.
+    pub(super) fn clear(
+        &self,
+        roots: &[CertificateDer<'static>],
+    ) -> Vec<CertificateRevocationListDer<'static>> {
+        let lists = self.lists();
+        let lists: Vec<_> =
+            lists.iter().filter_map(|list| Some((list, parse_x509_crl(list).ok()?.1))).collect();
+        let mut of_name: HashMap<&[u8], usize> = HashMap::new();
+        for (_, list) in &lists {
+            let count = of_name.entry(list.issuer().as_raw()).or_default();
+            *count = count.saturating_add(1);
+        }
+        let roots: Vec<_> = roots.iter().filter_map(|root| parse_x509_certificate(root).ok()).collect();
+        let is_clear = |name: &[u8]| {
+            let named = roots.iter().filter(|(_, root)| root.subject().as_raw() == name);
+            let keys: HashSet<_> = named.map(|(_, root)| root.public_key().raw).collect();
+            of_name.get(name) == Some(&1) && keys.len() <= 1
+        };
+        let clear = lists.iter().filter(|(_, list)| is_clear(list.issuer().as_raw()));
+        clear.map(|(list, _)| (*list).clone()).collect()
+    }
+
+    /// Those of these CAs that are on no list themselves: TLS does not look whether they are.
+    pub(super) fn spared(&self, roots: &[CertificateDer<'static>]) -> Vec<CertificateDer<'static>> {
+        let is_revoked = |root: &CertificateDer<'static>| {
+            parse_x509_certificate(root).is_ok_and(|(_, root)| {
+                self.revoked.contains(&Issued::new(root.issuer().as_raw(), root.raw_serial()))
+            })
+        };
+        roots.iter().filter(|root| !is_revoked(root)).cloned().collect()
     }
 
     /// The lists of each file.

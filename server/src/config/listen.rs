@@ -7,6 +7,7 @@ use ops::config::{Placed, Problems, Section, Value};
 
 use super::names::Names;
 use crate::admin::Tokens;
+use crate::admission::lists;
 use crate::settings::Listen;
 
 /// The listeners of the file.
@@ -188,7 +189,10 @@ fn clients(section: &mut Section<'_>, problems: &mut Problems) -> Option<Clients
     let auth = section.word("auth", AUTHS, problems);
     match (ca, auth) {
         (Some(ca), Some(auth)) if auth.value != Auth::Key => {
-            Some(Clients { ca: ca.value, crls, auth: auth.value, lacks })
+            let clients = Clients { ca: ca.value, crls, auth: auth.value, lacks };
+            // A start with it would fail, or do without it: `check` says so before.
+            drop(problems.part(|problems| problems.check_lack(ca.span, lists(&clients))));
+            Some(clients)
         }
         (Some(ca), Some(_)) => {
             problems.add(ca.span, "`client_ca` is for `auth` = \"mtls\", \"either\" or \"both\"");
@@ -215,7 +219,7 @@ fn crls(value: &Value<'_>, problems: &mut Problems) -> Vec<PathBuf> {
     if files.len() > CRLS_MAX {
         problems.add(value.span(), format_args!("at most {CRLS_MAX} files: one may hold several lists"));
     }
-    files.iter().filter_map(|file| file.path(problems)).map(|file| file.value).collect()
+    files.iter().take(CRLS_MAX).filter_map(|file| file.path(problems)).map(|file| file.value).collect()
 }
 
 fn address(

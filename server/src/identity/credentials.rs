@@ -62,7 +62,11 @@ pub enum Refusal {
     #[error(
         "the server can not check certificates at the moment, which its operator has to mend (`tunneld doctor`); come back later"
     )]
-    Unchecked,
+    Unchecked {
+        /// The key that was shown instead is wrong: nobody can tell a client that meant to show a certificate from one that
+        /// guesses, so that it counts as any wrong one.
+        denied: bool,
+    },
     /// The certificate is good and names nobody.
     #[error(transparent)]
     Unnamed(#[from] UnnamedError),

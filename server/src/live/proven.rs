@@ -158,6 +158,11 @@ pub enum Unproven {
     /// Too few members of a group took its part, or it can not be handed over.
     #[error(transparent)]
     Parts(#[from] Unprepared),
+    /// Certificates, or files of the clients' CA, can not be read.
+    #[error(
+        "a certificate or a file of `listen.tunnel` does not answer: look at its file system (df, dmesg), and try again"
+    )]
+    NoAnswer,
     /// The server stops.
     #[error("the server stops")]
     Stopping,
@@ -166,7 +171,7 @@ pub enum Unproven {
 impl Unproven {
     /// Whether another text could be used: else the server itself is at fault, or what it is given, and no text helps.
     pub(crate) const fn is_usage(&self) -> bool {
-        !matches!(self, Self::Key(_) | Self::NoRoom(_) | Self::Tls(_) | Self::Stopping)
+        !matches!(self, Self::Key(_) | Self::NoRoom(_) | Self::Tls(_) | Self::NoAnswer | Self::Stopping)
     }
 }
 

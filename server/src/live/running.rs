@@ -33,6 +33,7 @@ use crate::config::{self, Document};
 use crate::entrances::{plain, secure};
 use crate::identity::{JoinMaker, NewCertificate, ServerKey, StateKey, Store};
 use crate::registry::{Configured, Naming, Registry, Relays, WantedParts};
+use crate::revision::{Disk, Refusal};
 use crate::settings::{Flags, PublicUrl, Settings};
 
 /// What the operator asks for besides the document.
@@ -72,6 +73,8 @@ pub struct Running {
     current: ArcSwap<Next>,
     listeners: Mutex<Vec<Arc<Listener>>>,
     keeping: Arc<Keeping>,
+    /// Where certificates are, which may not answer.
+    disk: Disk,
     /// Held while a configuration is proven and not yet in use.
     only: Arc<tokio::sync::Mutex<()>>,
 }
@@ -101,6 +104,7 @@ impl Running {
             current: ArcSwap::from_pointee(first),
             listeners: Mutex::default(),
             keeping: Arc::default(),
+            disk: Disk::default(),
             only: Arc::default(),
         })
     }
@@ -344,14 +348,14 @@ impl Running {
             let own = (!same).then(|| ServerKey::for_names(&state, &names)).transpose()?;
             Ok((certificates, own))
         };
-        tokio::task::spawn_blocking(read).await.map_err(|_| Unproven::Stopping)?
+        self.disk.read(read).await.map_err(unread)?
     }
 
     async fn gate(&self, document: &Document, key: Option<&ServerKey>) -> Result<NewGate, Unproven> {
         let clients = document.listen.tunnel.as_ref().and_then(|listener| listener.clients.clone());
         let (door, tls, lack) = (self.door().clone(), key.map(|key| key.tls.clone()), document.lack);
         let read = move || door.gate(tls, clients.as_ref(), lack);
-        Ok(tokio::task::spawn_blocking(read).await.map_err(|_| Unproven::Stopping)??)
+        Ok(self.disk.read(read).await.map_err(unread)??)
     }
 
     fn entrance(
@@ -412,5 +416,12 @@ impl Running {
             }
         }
         relays
+    }
+}
+
+fn unread(refusal: Refusal) -> Unproven {
+    match refusal {
+        Refusal::NoAnswer => Unproven::NoAnswer,
+        _ => Unproven::Stopping,
     }
 }

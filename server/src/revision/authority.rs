@@ -336,7 +336,7 @@ impl<R: Runs> Authority<R> {
     pub(super) async fn look(&mut self) -> Looked {
         let Some(path) = self.file.as_ref().map(|file| file.path().to_owned()) else { return Looked::Old };
         let looked_at = path.clone();
-        let (text, digest) = match self.disk.read(move || look(&looked_at)).await {
+        let (text, digest) = match self.disk.look(move || look(&looked_at)).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
                 self.tried = None;

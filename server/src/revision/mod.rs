@@ -29,6 +29,7 @@ pub(crate) use authority::Authority;
 pub(crate) use board::Board;
 pub(crate) use desk::{Apply, Desk, desk};
 pub(crate) use diff::difference;
+pub(crate) use disk::Disk;
 pub(crate) use reader::Reader;
 pub(crate) use refusal::Refusal;
 pub(crate) use resolve::{names, unresolved};

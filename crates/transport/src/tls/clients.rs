@@ -38,7 +38,8 @@ impl Clone for ClientCertificate {
 
 /// `server`, which asks its clients for a certificate that leads to one of these `roots`, and to no other: those of the
 /// system are not among them. What stands on one of the lists `revoked`, which its CA has signed, is refused, the CAs between
-/// as well; what no list is about is not, and a list counts also when its time is over.
+/// as well; what no list is about is not, and a list counts also when its time is over. Of several lists of one name only the
+/// first is asked, whoever of that name has signed it. A root is trusted whatever a list says.
 ///
 /// # Errors
 /// [`TlsError::NothingToTrust`] without a root; [`TlsError::Config`] if a root or a list is unusable.
@@ -53,6 +54,17 @@ pub fn asking_clients(
         .with_client_cert_verifier(verifier(roots, revoked, asked)?)
         .with_cert_resolver(server.cert_resolver.clone());
     Ok(Arc::new(settled(config)))
+}
+
+/// Whether clients could be asked by these, as by [`asking_clients`].
+///
+/// # Errors
+/// The same.
+pub fn check_clients(
+    roots: &[CertificateDer<'static>],
+    revoked: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<(), TlsError> {
+    verifier(roots, revoked, Asked::Must).map(drop)
 }
 
 fn verifier(

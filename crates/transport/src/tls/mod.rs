@@ -8,7 +8,7 @@ mod service;
 mod trust;
 mod wrong;
 
-pub use clients::{Asked, ClientCertificate, asking_clients, fingerprint, is_signed_by};
+pub use clients::{Asked, ClientCertificate, asking_clients, check_clients, fingerprint, is_signed_by};
 pub use config::{TlsError, client_config, client_config_as, provider, server_config};
 pub use pin::spki_pin;
 pub use service::service_config;

@@ -266,3 +266,14 @@ fn without_a_ca_nobody_comes_in_by_certificate_until_there_is_one() {
     assert!(server.show(Some(&certificate), None).is_ok());
     assert!(server.door.wrong().is_some_and(|wrong| wrong.contains("the one before")));
 }
+
+#[test]
+fn whoever_guesses_a_key_while_certificates_can_not_be_checked_is_banned_as_ever() {
+    let authority = Authority::new();
+    let server = Server::start();
+    let clients = authority.clients(Auth::Either);
+    std::fs::write(&clients.ca, "none").unwrap();
+    server.door.use_gate(server.door.gate(None, Some(&clients), Lack::Down).unwrap());
+    let ban = (0..20).map(|_| server.guess("bob")).find(|reject| reject.code != RejectCode::BUSY);
+    assert_eq!(ban.unwrap().code, RejectCode::THROTTLED);
+}

@@ -176,10 +176,7 @@ fn a_list_that_can_not_be_used_changes_nothing_and_names_its_file() {
     let mut server = listing.server();
     let certificate = listing.authority.good("bob");
     // Somebody else's, by the same name.
-    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-    params.distinguished_name = distinguished_name(&listing.authority);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let pretender = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let pretender = namesake(&listing.authority);
     let whole = list(&listing.authority.issuer, &[], 2099);
     let cut = &whole[..whole.len() - 1];
     for (content, word) in [
@@ -208,6 +205,14 @@ fn a_list_that_can_not_be_used_changes_nothing_and_names_its_file() {
     longer.set_len((16 << 20) + 1).unwrap();
     let error = server.door.look_again().unwrap().unwrap_err().to_string();
     assert!(error.contains("longer than 16 MiB"), "{error}");
+}
+
+/// Another authority of the same name.
+fn namesake(authority: &Authority) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.distinguished_name = distinguished_name(authority);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 fn distinguished_name(authority: &Authority) -> rcgen::DistinguishedName {
@@ -244,4 +249,83 @@ fn without_its_list_a_ca_lets_nobody_in_until_there_is_one() {
     listing.revoke(&[&certificate]);
     assert!(matches!(server.door.look_again(), Some(Ok(0))));
     assert_eq!(alert(server.show(Some(&certificate), None)), AlertDescription::CertificateRevoked);
+}
+
+#[test]
+fn lists_of_one_name_count_all_and_lock_nobody_out() {
+    let (listing, mut new) = (Listing::new(), Authority::new());
+    let old = [listing.authority.good("bob"), listing.authority.good("bob"), listing.authority.good("bob")];
+    let more = listing.authority.folder.path().join("more.crl");
+    let clients = Clients { crls: vec![listing.file.clone(), more.clone()], ..listing.clients() };
+    // Two of one CA.
+    listing.revoke(&[&old[0]]);
+    std::fs::write(&more, list(&listing.authority.issuer, &[&old[1].chain[0]], 2099)).unwrap();
+    let mut server = Server::start();
+    server.door.use_gate(server.door.gate(None, Some(&clients), Lack::Refused).unwrap());
+    for revoked in &old[..2] {
+        let reject = rejected(server.show(Some(revoked), None));
+        assert_eq!(reject.code, RejectCode::DENIED);
+        assert!(reject.text.contains("revoked"), "{}", reject.text);
+    }
+    assert!(server.show(Some(&old[2]), None).is_ok());
+
+    // The CA has another key, and the same name: both are good for a while.
+    new.issuer = namesake(&listing.authority);
+    let theirs = [new.good("bob"), new.good("bob")];
+    std::fs::write(&more, list(&new.issuer, &[&theirs[0].chain[0]], 2099)).unwrap();
+    std::fs::write(&clients.ca, format!("{}{}", listing.authority.issuer.pem(), new.issuer.pem())).unwrap();
+    assert!(matches!(server.door.look_again(), Some(Ok(_))));
+    for revoked in [&old[0], &theirs[0]] {
+        assert!(rejected(server.show(Some(revoked), None)).text.contains("revoked"));
+    }
+    for good in [&old[2], &theirs[1]] {
+        assert!(server.show(Some(good), None).is_ok());
+    }
+}
+
+#[test]
+fn a_ca_that_is_on_a_list_itself_is_not_trusted() {
+    let (listing, other) = (Listing::new(), Authority::new());
+    let (good, others) = (listing.authority.good("bob"), other.good("bob"));
+    let both = format!("{}{}", listing.authority.issuer.pem(), other.issuer.pem());
+    std::fs::write(&listing.clients().ca, both).unwrap();
+    let mut server = listing.server();
+    assert!(server.show(Some(&good), None).is_ok() && server.show(Some(&others), None).is_ok());
+    let revoked = list(&listing.authority.issuer, &[listing.authority.issuer.der()], 2099);
+    std::fs::write(&listing.file, revoked).unwrap();
+    assert!(matches!(server.door.look_again(), Some(Ok(_))));
+    assert_eq!(alert(server.show(Some(&good), None)), AlertDescription::UnknownCA);
+    assert!(server.show(Some(&others), None).is_ok());
+
+    // Nothing is left: nobody comes in by certificate.
+    std::fs::write(&listing.clients().ca, listing.authority.issuer.pem()).unwrap();
+    assert!(matches!(server.door.look_again(), Some(Ok(_))));
+    assert!(server.door.look_again().is_none());
+    assert!(server.door.wrong().is_some_and(|wrong| wrong.contains("client_crl revokes")));
+    assert_eq!(rejected(server.show(Some(&good), None)).code, RejectCode::BUSY);
+    assert!(matches!(lists(&listing.clients()), Err(GateError::Revoked(_))));
+    listing.revoke(&[]);
+    assert!(matches!(server.door.look_again(), Some(Ok(_))));
+    assert!(server.show(Some(&good), None).is_ok());
+}
+
+#[test]
+fn a_list_of_a_ca_between_that_has_not_signed_it_keeps_its_clients_out() {
+    let listing = Listing::new();
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "between");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pretender = CertifiedIssuer::self_signed(params.clone(), KeyPair::generate().unwrap()).unwrap();
+    let between =
+        CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &listing.authority.issuer).unwrap();
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.subject_alt_names = vec![SanType::URI("tunnel://bob".try_into().unwrap())];
+    let pair = KeyPair::generate().unwrap();
+    let leaf = params.signed_by(&pair, &between).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(pair.serialize_pem().as_bytes()).unwrap();
+    let certificate = ClientCertificate { chain: vec![leaf.der().clone(), between.der().clone()], key };
+    std::fs::write(&listing.file, pem(&list(&pretender, &[], 2099))).unwrap();
+    let mut server = listing.server();
+    assert!(server.show(Some(&listing.authority.good("bob")), None).is_ok());
+    assert!(server.show(Some(&certificate), None).is_err());
 }

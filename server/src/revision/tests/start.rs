@@ -138,7 +138,7 @@ listen = { admin = { address = "127.0.0.1:1", token_file = "tokens" }, tunnel = 
     // Whoever upgrades sees it, and the process that runs goes on.
     let refused =
         Start::read(&place.state(), reader(), None, later(0), Lack::Refused).unwrap_err().to_string();
-    for word in ["revision 2", "a.key", "CERTIFICATES", "KEY is not set", "tokens"] {
+    for word in ["revision 2", "a.key", "CERTIFICATES", "KEY is not set", "tokens", "ca.pem"] {
         assert!(refused.contains(word), "{word}: {refused}");
     }
     // So does whoever brings a file.
@@ -146,6 +146,12 @@ listen = { admin = { address = "127.0.0.1:1", token_file = "tokens" }, tunnel = 
     let start = place.start(Some(&place.file()), later(0)).unwrap();
     assert_eq!(start.number(), 2);
     assert!(start.board(Metrics::new("0")).pending().is_some_and(|reason| reason.contains("a.key")));
+    // The CA alone, too: the server would not come up with it.
+    std::fs::write(file("a.key"), pair.signing_key.serialize_pem()).unwrap();
+    std::fs::write(file("tokens"), format!("ops:{}\n", "x".repeat(32))).unwrap();
+    let start = place.start(Some(&place.file()), later(0)).unwrap();
+    assert_eq!(start.number(), 2);
+    assert!(start.board(Metrics::new("0")).pending().is_some_and(|reason| reason.contains("ca.pem")));
 }
 
 #[test]
