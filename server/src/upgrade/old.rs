@@ -359,9 +359,9 @@ impl Handing<'_> {
     }
 }
 
-/// Tells those sessions to move that have not been told.
+/// Tells those sessions to move that have not been told. One that another one has replaced goes on as long as it was told then.
 fn tell(sessions: &[Arc<Live>], told: &mut HashSet<SessionId>, within: Duration) {
-    for live in sessions.iter().filter(|live| told.insert(live.id)) {
+    for live in sessions.iter().filter(|live| !live.is_draining() && told.insert(live.id)) {
         live.drain(within, DrainCause::Shutdown);
     }
 }

@@ -121,6 +121,8 @@ async fn whichever_is_told_to_stop_while_clients_move_stops() {
     let homes = [Home::new(), Home::new()];
     let _tunnel = homes[0].http(&server.join(), service.addr(), &["--host", "demo"]).await;
     let away = homes[1].http(&server.join(), service.addr(), &["--host", "away"]).await;
+    let mut socket = websocket(server.listen().http, HOST, "/ws").await.unwrap();
+    echoes(&mut socket).await;
     // It is waited for.
     away.program.signal(Signal::STOP);
     server.program.signal(Signal::USR2);
@@ -132,6 +134,11 @@ async fn whichever_is_told_to_stop_while_clients_move_stops() {
     assert!(line.contains("it was told to stop"), "{line}");
     let is_there = |process: Pid| Path::new("/proc").join(process.as_raw_nonzero().to_string()).exists();
     assert!(!is_there(new));
+    // It has nowhere else to go, and what it carried meanwhile it carries still.
+    let back = async || (server.program.said().matches("session began").count() >= 8).then_some(());
+    until("the other client is back", SOON, back).await;
+    echoes(&mut socket).await;
+    drop(socket);
     server.serves(HOST, SOON).await;
     server.invite("bob", &[]).await;
     server.program.signal(Signal::USR2);
