@@ -405,8 +405,6 @@ impl Parts {
             handed_over.tell();
             let hear = upkeep::hear_of_revocations(registry.clone(), identity.clone());
             spawner.spawn(here, "revocations", hear);
-        } else {
-            systemd::tell(News::Stopping);
         }
         running.end_listening();
         shutdown::finish(&registry, &drain, running.settings().document.timeouts.drain).await;
