@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -332,7 +332,7 @@ impl Handing<'_> {
             let under_way = self.registry.logins_under_way();
             let here = self.here();
             let (now, passed) = (std::time::Instant::now(), began.elapsed());
-            moving.next(here.iter().map(|(key, sessions)| (key, sessions.len())), now);
+            moving.next(here.iter().map(|(key, sessions)| (key, sessions.len(), address(sessions))), now);
             let within = longest.saturating_sub(passed).saturating_add(patience);
             for (_, sessions) in here.iter().filter(|(key, _)| moving.is_under_way(key)) {
                 tell(sessions, &mut told, within);
@@ -357,6 +357,11 @@ impl Handing<'_> {
         }
         here
     }
+}
+
+/// Where an instance comes from.
+fn address(sessions: &[Arc<Live>]) -> IpAddr {
+    sessions.first().map_or(Ipv4Addr::UNSPECIFIED.into(), |live| live.login.peer.ip())
 }
 
 /// Tells those sessions to move that have not been told. One that another one has replaced goes on as long as it was told then.
