@@ -37,7 +37,7 @@ use crate::registry::{Naming, Ports, Registry};
 use crate::revision::{Authority, Reader, Start, StartError, desk};
 use crate::session::{Context as Sessions, Pulse};
 use crate::settings::{Flags, PublicUrl, Settings};
-use crate::upgrade::{Handing, Inheritance, Program};
+use crate::upgrade::{Calls, Handing, Inheritance, Program};
 use crate::visitors::Visitors;
 use crate::{announce, shutdown, upkeep};
 
@@ -298,8 +298,9 @@ impl Parts {
         };
         let socket = socket.map_err(Exit::failed)?;
         let pass_on = socket.pass_on().map_err(Exit::failed)?;
-        let mut upgrades = Upgrades::listen().await.map_err(Exit::failed)?;
-        let (ask_for_upgrade, mut asked_for) = mpsc::channel(1);
+        let upgrades = Upgrades::listen().await.map_err(Exit::failed)?;
+        let (ask_for_upgrade, asked_for) = mpsc::channel(1);
+        let (hurry, hurried) = mpsc::channel(1);
         let (desk, asked) = desk();
         let commands = Arc::new(Admin {
             running: running.clone(),
@@ -312,6 +313,7 @@ impl Parts {
             desk,
             drain: drain.clone(),
             upgrade: ask_for_upgrade,
+            hurry,
         });
 
         let hangups = Hangups::listen().await.map_err(Exit::failed)?;
@@ -396,7 +398,8 @@ impl Parts {
             drain: &drain,
             spawner,
         };
-        if let Some(handed_over) = handing.wanted(&mut upgrades, &mut asked_for).await {
+        let calls = Calls { signals: upgrades, asked: asked_for, hurried };
+        if let Some(handed_over) = handing.wanted(calls).await {
             drain.linger(shutdown::LINGER);
             drain.ask(None);
             quiet.cancel();
@@ -405,8 +408,6 @@ impl Parts {
             handed_over.tell();
             let hear = upkeep::hear_of_revocations(registry.clone(), identity.clone());
             spawner.spawn(here, "revocations", hear);
-        } else {
-            systemd::tell(News::Stopping);
         }
         running.end_listening();
         shutdown::finish(&registry, &drain, running.settings().document.timeouts.drain).await;

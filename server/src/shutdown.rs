@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ops::drain::{Drain, Drained};
+use ops::systemd::{self, News};
 use protocol::control::CloseReason;
 use tokio::time::{sleep, timeout};
 
@@ -11,6 +12,9 @@ use crate::session::DrainCause;
 
 /// How long sessions may take to say goodbye.
 const FAREWELL: Duration = Duration::from_millis(800);
+
+/// How much longer than its deadline the end may take, as the service manager hears.
+const SLACK: Duration = Duration::from_secs(10);
 
 /// How long connections of visitors without a request are kept when another process has taken over: a request may be on its
 /// way, and one that finds its connection closed is lost.
@@ -21,6 +25,10 @@ pub(crate) const LINGER: Duration = Duration::from_secs(5);
 pub(crate) async fn finish(registry: &Registry, drain: &Drain, patience: Duration) {
     let mut moves = drain.moves();
     let tell = || {
+        if !drain.lingers() {
+            // Of one that another one goes on for the service manager hears nothing.
+            systemd::tell(News::Stopping(drain.patience(patience).saturating_add(SLACK)));
+        }
         for live in registry.sessions() {
             live.drain(drain.patience(patience), DrainCause::Shutdown);
         }

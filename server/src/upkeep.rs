@@ -14,6 +14,8 @@ const KEEP_USED: Duration = Duration::from_secs(60);
 const REVOCATIONS: Duration = Duration::from_millis(500);
 /// How long what was known of it is good for.
 const TRUST: Duration = Duration::from_secs(5);
+/// How long the disk has at least to say it, also where this process stood still for longer than that is good.
+const ANSWER: Duration = Duration::from_secs(1);
 /// How often the certificate is looked at.
 const CERTIFICATE: Duration = Duration::from_secs(24 * 3600);
 
@@ -48,7 +50,8 @@ pub(crate) async fn hear_of_revocations(registry: Arc<Registry>, identity: Arc<S
     let mut heard = tokio::time::Instant::now();
     loop {
         ticks.tick().await;
-        let (identity, until) = (identity.clone(), heard + TRUST);
+        let until = (heard + TRUST).max(tokio::time::Instant::now() + ANSWER);
+        let identity = identity.clone();
         let reading = tokio::task::spawn_blocking(move || identity.reload());
         match timeout_at(until, reading).await {
             Ok(Ok(Ok(()))) => {

@@ -30,8 +30,8 @@ pub enum News {
     Ready,
     /// The configuration is read again. It waits for [`News::Ready`].
     Reloading,
-    /// It comes to its end.
-    Stopping,
+    /// It comes to its end, which may take so long.
+    Stopping(Duration),
     /// The process with this number goes on in its place.
     Successor(u32),
     /// It is alive.
@@ -80,8 +80,10 @@ fn words(news: News) -> String {
             let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0));
             format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.as_micros())
         }
-        News::Stopping => "STOPPING=1\n".to_owned(),
-        News::Successor(process) => format!("MAINPID={process}\n"),
+        // The service manager ends it otherwise as if it had asked for the end itself.
+        News::Stopping(within) => format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}\n", within.as_micros()),
+        // It begins anew to wait for signs of life: they come from the other one by now.
+        News::Successor(process) => format!("MAINPID={process}\nREADY=1\nWATCHDOG=1\n"),
         News::Alive => "WATCHDOG=1\n".to_owned(),
     }
 }
@@ -119,8 +121,8 @@ mod tests {
         let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         let place = format!("@{name}");
         for (news, said) in [
-            (News::Successor(7), "MAINPID=7\n"),
-            (News::Stopping, "STOPPING=1\n"),
+            (News::Successor(7), "MAINPID=7\nREADY=1\nWATCHDOG=1\n"),
+            (News::Stopping(Duration::from_secs(600)), "STOPPING=1\nEXTEND_TIMEOUT_USEC=600000000\n"),
             (News::Alive, "WATCHDOG=1\n"),
         ] {
             send(OsStr::new(&place), &words(news)).unwrap();

@@ -2,10 +2,16 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::throttle::network;
 
 /// Sessions that are on their way at once. It is what a server takes in without a queue (`admission::Pace::TAKING_OVER`).
 pub const TOGETHER: usize = 100;
+/// The same from one address, or one IPv6 network of 64 bits: fewer than it may have in front of the door (`admission`), where
+/// others come by too.
+pub const TOGETHER_FROM_ONE: usize = 24;
 /// Who has not arrived by then holds up nobody behind.
 pub const STRIDE: Duration = Duration::from_secs(1);
 /// Who has not arrived by then is not waited for.
@@ -18,9 +24,30 @@ pub struct Moving<K>(HashMap<K, Course>);
 #[derive(Debug, Clone, Copy)]
 enum Course {
     /// So many sessions of it were told.
-    Told { at: Instant, sessions: usize },
+    Told { at: Instant, sessions: usize, from: IpAddr },
     /// It is at the other process.
     Arrived,
+}
+
+/// Sessions that are on their way.
+#[derive(Debug, Default)]
+struct Way {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Way {
+    fn add(&mut self, sessions: usize, from: IpAddr) {
+        self.all = self.all.saturating_add(sessions);
+        let from_there = self.by_address.entry(network(from)).or_default();
+        *from_there = from_there.saturating_add(sessions);
+    }
+
+    /// Whether so many more may come from there. One instance alone always may, however many it has.
+    fn has_room(&self, sessions: usize, from: IpAddr) -> bool {
+        let before = self.by_address.get(&network(from)).copied();
+        before.is_none_or(|before| before.saturating_add(sessions) <= TOGETHER_FROM_ONE)
+    }
 }
 
 /// How far it is.
@@ -52,25 +79,29 @@ impl<K: Hash + Eq + Clone> Moving<K> {
         self.0.contains_key(who)
     }
 
-    /// Whom of those who are `here`, each with the number of its sessions, to tell at `now`: as many as there is room for on
+    /// Whom of those who are `here`, each with the number of its sessions and its address, to tell at `now`: as many as there is room for on
     /// the way. They count as told.
-    pub fn next<'a>(&mut self, here: impl Iterator<Item = (&'a K, usize)>, now: Instant) -> Vec<K>
+    pub fn next<'a>(&mut self, here: impl Iterator<Item = (&'a K, usize, IpAddr)>, now: Instant) -> Vec<K>
     where
         K: 'a,
     {
-        let holds_up = |course: &Course| match course {
-            Course::Told { at, sessions } if now.saturating_duration_since(*at) < STRIDE => *sessions,
-            _ => 0,
-        };
-        let mut under_way: usize = self.0.values().map(holds_up).sum();
+        let mut way = Way::default();
+        for course in self.0.values() {
+            match course {
+                Course::Told { at, sessions, from } if now.saturating_duration_since(*at) < STRIDE => {
+                    way.add(*sessions, *from);
+                }
+                Course::Told { .. } | Course::Arrived => {}
+            }
+        }
         let mut next = Vec::new();
-        for (who, sessions) in here {
-            if under_way >= TOGETHER {
+        for (who, sessions, from) in here {
+            if way.all >= TOGETHER {
                 break;
             }
-            if !self.is_under_way(who) {
-                under_way = under_way.saturating_add(sessions);
-                self.0.insert(who.clone(), Course::Told { at: now, sessions });
+            if way.has_room(sessions, from) && !self.is_under_way(who) {
+                way.add(sessions, from);
+                self.0.insert(who.clone(), Course::Told { at: now, sessions, from });
                 next.push(who.clone());
             }
         }
@@ -98,6 +129,8 @@ impl<K: Hash + Eq + Clone> Moving<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     /// So many clients of so many sessions.
@@ -109,7 +142,8 @@ mod tests {
         }
 
         fn next(&self, moving: &mut Moving<usize>, now: Instant) -> Vec<usize> {
-            moving.next(self.0.iter().map(|who| (who, self.1)), now)
+            let address = |who: &usize| Ipv4Addr::from_bits(u32::try_from(*who).unwrap()).into();
+            moving.next(self.0.iter().map(|who| (who, self.1, address(who))), now)
         }
 
         fn standing(&self, moving: &Moving<usize>, now: Instant) -> Standing {
@@ -159,5 +193,24 @@ mod tests {
         let told: usize = (0..50).map(|second| here.next(&mut moving, start + STRIDE * second).len()).sum();
         assert_eq!(told, 5_000);
         assert!(!here.standing(&moving, start + STRIDE * 49 + PATIENCE).is_waiting);
+    }
+
+    /// The door lets only so many stand in front of it from one address.
+    #[test]
+    fn few_leave_together_from_one_address() {
+        let (start, mut moving) = (Instant::now(), Moving::default());
+        let all: Vec<usize> = (0..100).collect();
+        let network =
+            |who: &usize| Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::try_from(*who).unwrap()).into();
+        let next =
+            |moving: &mut Moving<usize>, now| moving.next(all.iter().map(|who| (who, 5, network(who))), now);
+        assert_eq!(next(&mut moving, start), [0, 1, 2, 3]);
+        moving.arrived(0);
+        assert_eq!(next(&mut moving, start), [4]);
+        assert_eq!(next(&mut moving, start + STRIDE).len(), 4);
+        let other = moving.next([(&1_000, 1, Ipv4Addr::LOCALHOST.into())].into_iter(), start + STRIDE);
+        assert_eq!(other, [1_000], "others do not wait for them");
+        let large = Moving::default().next([(&0, 64, Ipv4Addr::LOCALHOST.into())].into_iter(), start);
+        assert_eq!(large, [0]);
     }
 }

@@ -26,6 +26,8 @@ const DEADLINE_MAX: u64 = 7 * 24 * 3600;
 pub const DRAIN_ANSWER: Duration = Duration::from_secs(30);
 /// How long the answer to an upgrade may take: more than all its steps. With thousands of clients they take their time.
 pub const UPGRADE_ANSWER: Duration = Duration::from_secs(5 * 60);
+/// How long it takes at most until an upgrade has given way, or has not.
+const GIVES_WAY: Duration = Duration::from_secs(15);
 /// [`Drained::state`] while it goes on.
 pub const DRAINING: &str = "draining";
 /// [`Drained::state`] when it has ended.
@@ -109,6 +111,17 @@ pub(super) async fn upgrade(State(admin): State<Arc<Admin>>) -> Result<Json<Upgr
         Ok(Err(reason @ UpgradeError::Stopping)) => Err(failed(reason.to_string())),
         Ok(Err(reason)) => Err(failed(format!("no upgrade, the old process goes on: {reason}"))),
         Err(_) => Err(failed(UpgradeError::Stopping.to_string())),
+    }
+}
+
+/// Ends an upgrade that is under way and can still be undone: what shuts somebody out does not wait for thousands of clients
+/// to move.
+pub(super) async fn give_way(admin: &Admin) {
+    let (over, is_over) = oneshot::channel();
+    // If nobody hears it the server is about to end, or another process has taken over, whose business it is then.
+    if admin.hurry.send(over).await.is_ok() {
+        // Whether it is said or dropped.
+        drop(timeout(GIVES_WAY, is_over).await);
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinError;
 use super::api::{
     CredentialInfo, Invite, Invited, ListenInfo, PrincipalInfo, Principals, Revoke, Revoked, Sessions, Status,
 };
-use super::{Admin, Routes, VERSION};
+use super::{Admin, Routes, VERSION, going};
 use crate::identity::{
     Book, BookError, Change, Credential, DEFAULT, JoinMaker, NewGrants, Revocation, Which, is_default,
     unix_seconds,
@@ -114,6 +114,7 @@ pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Said(asked): Said<Re
     })?;
     let (identity, whose, of) = (admin.identity.clone(), name.clone(), which.clone());
     let at = unix_seconds(SystemTime::now());
+    going::give_way(&admin).await;
     // First the book: a login that is under way finds its credential gone.
     let revoked = tokio::task::spawn_blocking(move || identity.revoke(&whose, &of, at)).await;
     let Revocation { gone, unkept } = changed(revoked)?;

@@ -31,7 +31,7 @@ use axum::routing::{MethodRouter, get, post};
 use ops::admin::Problem;
 use ops::drain::Drain;
 use ops::state_dir::StateDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::admission::Door;
 use crate::identity::Store;
@@ -78,6 +78,8 @@ pub struct Admin {
     pub drain: Drain,
     /// Asks for an upgrade.
     pub(crate) upgrade: mpsc::Sender<Answer>,
+    /// Asks an upgrade to give way.
+    pub(crate) hurry: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 /// Version of the program.

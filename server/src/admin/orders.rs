@@ -13,6 +13,7 @@ use protocol::control::CloseReason;
 
 use super::Admin;
 use super::api::{Kick, Kicked, Switch, Switched, Unban, Unbanned};
+use super::going;
 use super::handlers::{Answer, failed, wrong};
 use super::meaning::{self, MeaningError};
 use crate::identity::unix_seconds;
@@ -53,6 +54,9 @@ pub(super) async fn enable(
 async fn switch(admin: &Arc<Admin>, what: What, note: Option<Note>) -> Answer<Switched> {
     let (of, thing) = (admin.clone(), what.clone());
     let disables = note.is_some();
+    if disables {
+        going::give_way(admin).await;
+    }
     let changed = tokio::task::spawn_blocking(move || match note {
         Some(note) => of.registry.disable(&of.state, thing, note),
         None => of.registry.enable(&of.state, &thing),

@@ -202,7 +202,7 @@ fn who_can_not_be_bound_for_the_disks_sake_is_to_come_again() {
     once.once = true;
     world.identity.change(|book| book.invite(NewGrants::default(), once)).unwrap();
 
-    world.state.hand_over();
+    assert!(world.state.hand_over(Duration::from_secs(1)));
     let reject = rejected(server.enter("bob", 1));
     assert_eq!(reject.code, RejectCode::DRAINING);
     assert!(reject.retry_after.is_some());

@@ -33,7 +33,10 @@ impl Registry {
         if old.is_draining() && !old.is_over() {
             return;
         }
-        if new.login.replaces == Some(old.id) {
+        // Its client was told to go, and has come back, because the upgrade has failed for which it went: what it has here it
+        // finishes.
+        let was_sent = old.is_told_to_go() && !old.is_over();
+        if was_sent || new.login.replaces == Some(old.id) {
             old.drain(ROTATED, DrainCause::Replaced);
             self.metrics.session_replaced(ReplacedReason::Replaces);
             return;

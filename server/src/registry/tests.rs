@@ -137,6 +137,22 @@ fn a_session_that_is_replaced_on_purpose_drains() {
     assert!(targets(&world, HOST)[0].is_same(third.link()));
 }
 
+/// It was sent to another process, which has not taken over.
+#[test]
+fn a_client_that_was_told_to_go_and_comes_back_keeps_what_it_has() {
+    let world = World::new();
+    let old = world.client("default", 1, 1);
+    world.register(&old, http(0, "app")).unwrap();
+    old.drain(DRAIN, DrainCause::Shutdown);
+    let new = world.client("default", 1, 1);
+    assert_eq!((cut(&old), cut(&new)), (None, None));
+    assert!(old.is_draining() && new.takes_work());
+    assert!(targets(&world, HOST).iter().all(|session| session.is_same(new.link())));
+    // The next one has told it nothing.
+    let third = world.client("default", 1, 1);
+    assert_eq!((cut(&old), cut(&new), cut(&third)), (None, Some(CloseReason::REPLACED), None));
+}
+
 #[test]
 fn another_process_of_a_client_supersedes_the_older_one() {
     let world = World::new();

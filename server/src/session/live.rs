@@ -184,6 +184,12 @@ impl Live {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Whether its client was told that the server stops, and nothing else since.
+    #[must_use]
+    pub fn is_told_to_go(&self) -> bool {
+        self.drain.borrow().is_some_and(|order| order.cause == DrainCause::Shutdown)
+    }
+
     /// Whether it is over or about to be.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -24,7 +24,7 @@ mod old;
 mod program;
 
 pub(crate) use new::Inheritance;
-pub(crate) use old::{Answer, Handing, Upgrade, UpgradeError};
+pub(crate) use old::{Answer, Calls, Handing, Upgrade, UpgradeError};
 pub(crate) use program::Program;
 
 use std::net::SocketAddr;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use ops::systemd::{self, News};
 use policy::moving::{Moving, PATIENCE};
 use protocol::id::SessionId;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::candidate::{ANSWER, Candidate, answer, closed, in_time};
 use super::{Moved, New, Old, Program};
@@ -36,6 +37,12 @@ const MOVE: Duration = Duration::from_secs(4 * 60);
 const LOOK: Duration = Duration::from_millis(50);
 /// The number of the process that a container is.
 const FIRST: u32 = 1;
+/// How long the disk may take for what is to be handed over.
+const WRITTEN: Duration = Duration::from_secs(10);
+/// How long whatever is being written when it is handed over may take.
+const HANDED: Duration = Duration::from_secs(2);
+/// Commands that wait at once for an upgrade that gives way to them.
+const HURRIED: usize = 64;
 /// Clients on their way to the new process that have come by a listener for visitors.
 const FORWARDED: usize = 64;
 
@@ -72,6 +79,12 @@ pub(crate) enum UpgradeError {
         "the new process does not say what is expected: restart instead, its version may be too old or too new"
     )]
     Unexpected,
+    /// It had to let something be changed.
+    #[error("somebody was to be shut out at once, and that comes first: upgrade again")]
+    GaveWay,
+    /// The disk does not take what is to be handed over.
+    #[error("the state directory could not be written within {} s: look at its disk", WRITTEN.as_secs())]
+    Disk,
     /// This one ends.
     #[error("no upgrade: the server stops")]
     Stopping,
@@ -134,21 +147,33 @@ impl HandedOver {
 /// Where the operator hears what came of it.
 pub(crate) type Answer = oneshot::Sender<Result<Upgrade, UpgradeError>>;
 
+/// What is asked of an old process.
+pub(crate) struct Calls {
+    /// By signals.
+    pub(crate) signals: Upgrades,
+    /// By the operator.
+    pub(crate) asked: mpsc::Receiver<Answer>,
+    /// To give way: something has to be changed at once. Whoever asks hears when nothing is in the way any more.
+    pub(crate) hurried: mpsc::Receiver<oneshot::Sender<()>>,
+}
+
 impl Handing<'_> {
     /// Hands over whenever a signal or the operator asks for it, until it has worked; none: the drain has started.
-    pub(crate) async fn wanted(
-        &self,
-        signals: &mut Upgrades,
-        asked: &mut mpsc::Receiver<Answer>,
-    ) -> Option<HandedOver> {
+    pub(crate) async fn wanted(&self, mut calls: Calls) -> Option<HandedOver> {
         loop {
             let answer = tokio::select! {
                 biased;
                 () = self.drain.start.cancelled() => return None,
-                () = signals.next() => None,
-                answer = asked.recv() => answer,
+                // Nothing is in its way.
+                Some(hurried) = calls.hurried.recv() => {
+                    drop(hurried);
+                    continue;
+                }
+                () = calls.signals.next() => None,
+                answer = calls.asked.recv() => answer,
             };
-            match self.alone(signals, asked).await {
+            // Whoever says a second time that it is to stop waits for nothing.
+            match self.drain.now.run_until_cancelled(self.alone(&mut calls)).await? {
                 Ok(upgrade) => {
                     let (process, (there, of)) = (upgrade.process, upgrade.moved);
                     tracing::info!(process, there, of, "another process has taken over");
@@ -169,19 +194,22 @@ impl Handing<'_> {
     }
 
     /// One attempt; whoever asks for another one meanwhile hears that.
-    async fn alone(
-        &self,
-        signals: &mut Upgrades,
-        asked: &mut mpsc::Receiver<Answer>,
-    ) -> Result<Upgrade, UpgradeError> {
-        let attempt = self.attempt();
+    async fn alone(&self, calls: &mut Calls) -> Result<Upgrade, UpgradeError> {
+        let give_way = CancellationToken::new();
+        let attempt = self.attempt(&give_way);
         tokio::pin!(attempt);
+        // They hear that it is over when this is dropped.
+        let mut hurried = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 result = &mut attempt => return result,
-                () = signals.next() => tracing::warn!("SIGUSR2: {}", UpgradeError::UnderWay),
-                Some(answer) = asked.recv() => drop(answer.send(Err(UpgradeError::UnderWay))),
+                () = calls.signals.next() => tracing::warn!("SIGUSR2: {}", UpgradeError::UnderWay),
+                Some(answer) = calls.asked.recv() => drop(answer.send(Err(UpgradeError::UnderWay))),
+                Some(one) = calls.hurried.recv(), if hurried.len() < HURRIED => {
+                    give_way.cancel();
+                    hurried.push(one);
+                }
             }
         }
     }
@@ -190,7 +218,7 @@ impl Handing<'_> {
     ///
     /// # Errors
     /// [`UpgradeError`].
-    async fn attempt(&self) -> Result<Upgrade, UpgradeError> {
+    async fn attempt(&self, give_way: &CancellationToken) -> Result<Upgrade, UpgradeError> {
         if std::process::id() == FIRST {
             return Err(UpgradeError::First);
         }
@@ -198,10 +226,11 @@ impl Handing<'_> {
         let (forward, forwarded) = mpsc::channel(FORWARDED);
         self.running.door().shut(forward);
         // Also if the server is told to stop meanwhile: it must not be the last that is said in the state directory.
-        let result = match self.write_down().await {
-            Ok(()) => self.hand_over(forwarded).await,
-            Err(error) => Err(error),
-        };
+        if let Err(error) = self.write_down().await {
+            self.running.door().open();
+            return Err(error);
+        }
+        let result = self.hand_over(forwarded, give_way).await;
         if result.is_err() {
             // The other one has ended by now: who writes what is known here next must not undo what it has written.
             self.read_again().await;
@@ -214,15 +243,24 @@ impl Handing<'_> {
         result
     }
 
-    async fn hand_over(&self, forwarded: Forwarded) -> Result<Upgrade, UpgradeError> {
+    async fn hand_over(
+        &self,
+        forwarded: Forwarded,
+        give_way: &CancellationToken,
+    ) -> Result<Upgrade, UpgradeError> {
         let stopping = &self.drain.start;
         if stopping.is_cancelled() {
             return Err(UpgradeError::Stopping);
         }
         let candidate = Candidate::start(self.program)?;
-        let prepared = stopping.run_until_cancelled(self.prepare(&candidate, forwarded)).await;
+        let prepared = tokio::select! {
+            biased;
+            () = stopping.cancelled() => Err(UpgradeError::Stopping),
+            () = give_way.cancelled() => Err(UpgradeError::GaveWay),
+            prepared = self.prepare(&candidate, forwarded) => prepared,
+        };
         // What follows is not undone half-way: it has visitors once it has heard the word.
-        let handed = match prepared.unwrap_or(Err(UpgradeError::Stopping)) {
+        let handed = match prepared {
             Ok(moved) => take(&candidate.line).await.map(|()| moved),
             Err(error) => Err(error),
         };
@@ -287,7 +325,7 @@ impl Handing<'_> {
     /// The last word of this process in the state directory.
     ///
     /// # Errors
-    /// [`UpgradeError::Unkept`].
+    /// [`UpgradeError::Disk`], [`UpgradeError::Unkept`]: nothing is handed over.
     async fn write_down(&self) -> Result<(), UpgradeError> {
         let (registry, identity, state) = (self.registry.clone(), self.identity.clone(), self.state.clone());
         let written = tokio::task::spawn_blocking(move || {
@@ -295,15 +333,18 @@ impl Handing<'_> {
                 tracing::warn!(%error, "the last use of credentials can not be kept");
             }
             registry.save(&state);
-            state.hand_over();
             identity.unkept()
         });
         // It panics only by a fault of ours, which is logged; the other process reads what was written last then.
-        match written.await {
-            Ok(unkept) if !unkept.is_empty() => {
-                Err(UpgradeError::Unkept(unkept.into_iter().collect::<Vec<_>>().join(", ")))
-            }
-            Ok(_) | Err(_) => Ok(()),
+        let unkept = timeout(WRITTEN, written).await.map_err(|_| UpgradeError::Disk)?.unwrap_or_default();
+        if !unkept.is_empty() {
+            return Err(UpgradeError::Unkept(unkept.into_iter().collect::<Vec<_>>().join(", ")));
+        }
+        // Apart, and with a limit of its own: what comes too late hands nothing over.
+        let state = self.state.clone();
+        match tokio::task::spawn_blocking(move || state.hand_over(HANDED)).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(UpgradeError::Disk),
         }
     }
 
@@ -348,7 +389,7 @@ impl Handing<'_> {
             let under_way = self.registry.logins_under_way();
             let here = self.here();
             let (now, passed) = (std::time::Instant::now(), began.elapsed());
-            moving.next(here.iter().map(|(key, sessions)| (key, sessions.len())), now);
+            moving.next(here.iter().map(|(key, sessions)| (key, sessions.len(), address(sessions))), now);
             let within = longest.saturating_sub(passed).saturating_add(patience);
             for (_, sessions) in here.iter().filter(|(key, _)| moving.is_under_way(key)) {
                 tell(sessions, &mut told, within);
@@ -375,9 +416,14 @@ impl Handing<'_> {
     }
 }
 
-/// Tells those sessions to move that have not been told.
+/// Where an instance comes from.
+fn address(sessions: &[Arc<Live>]) -> IpAddr {
+    sessions.first().map_or(Ipv4Addr::UNSPECIFIED.into(), |live| live.login.peer.ip())
+}
+
+/// Tells those sessions to move that have not been told. One that another one has replaced goes on as long as it was told then.
 fn tell(sessions: &[Arc<Live>], told: &mut HashSet<SessionId>, within: Duration) {
-    for live in sessions.iter().filter(|live| told.insert(live.id)) {
+    for live in sessions.iter().filter(|live| !live.is_draining() && told.insert(live.id)) {
         live.drain(within, DrainCause::Shutdown);
     }
 }

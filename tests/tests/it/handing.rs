@@ -121,6 +121,8 @@ async fn whichever_is_told_to_stop_while_clients_move_stops() {
     let homes = [Home::new(), Home::new()];
     let _tunnel = homes[0].http(&server.join(), service.addr(), &["--host", "demo"]).await;
     let away = homes[1].http(&server.join(), service.addr(), &["--host", "away"]).await;
+    let mut socket = websocket(server.listen().http, HOST, "/ws").await.unwrap();
+    echoes(&mut socket).await;
     // It is waited for.
     away.program.signal(Signal::STOP);
     server.program.signal(Signal::USR2);
@@ -132,6 +134,11 @@ async fn whichever_is_told_to_stop_while_clients_move_stops() {
     assert!(line.contains("it was told to stop"), "{line}");
     let is_there = |process: Pid| Path::new("/proc").join(process.as_raw_nonzero().to_string()).exists();
     assert!(!is_there(new));
+    // It has nowhere else to go, and what it carried meanwhile it carries still.
+    let back = async || (server.program.said().matches("session began").count() >= 8).then_some(());
+    until("the other client is back", SOON, back).await;
+    echoes(&mut socket).await;
+    drop(socket);
     server.serves(HOST, SOON).await;
     server.invite("bob", &[]).await;
     server.program.signal(Signal::USR2);
@@ -145,6 +152,33 @@ async fn whichever_is_told_to_stop_while_clients_move_stops() {
     assert_eq!(unfinished(&server), [""; 0]);
     server.start_again().await;
     assert!(server.admin(&["principals"]).await.stdout.contains("bob"));
+}
+
+/// To shut somebody out does not wait until others have moved.
+#[tokio::test]
+async fn a_revocation_comes_before_an_upgrade() {
+    let (server, service) = (Tunneld::start().await, HttpService::start().await);
+    let homes = [Home::new(), Home::new()];
+    let (_bob, mut bobs) = held(&server, &homes[0], service.addr(), "bob", &[]).await;
+    let (eve, mut eves) = held(&server, &homes[1], service.addr(), "eve", &[]).await;
+    // It is waited for.
+    eve.signal(Signal::STOP);
+    server.program.signal(Signal::USR2);
+    let new = started(&server, 1).await;
+    let sessions = async |count| {
+        let there = async || (server.program.said().matches("session began").count() >= count).then_some(());
+        until("the other client is there", SOON, there).await;
+    };
+    sessions(6).await;
+    let revoked = server.admin(&["revoke", "eve"]).await;
+    assert_eq!(revoked.code, Some(0), "{}", revoked.text());
+    ends(&mut eves, Duration::from_secs(2)).await;
+    let line = server.program.says("no upgrade: this process goes on", SOON).await;
+    assert!(line.contains("shut out"), "{line}");
+    assert!(!Path::new("/proc").join(new.as_raw_nonzero().to_string()).exists());
+    sessions(8).await;
+    echoes(&mut bobs).await;
+    server.serves("bob.localhost", SOON).await;
 }
 
 #[tokio::test]

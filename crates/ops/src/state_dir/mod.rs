@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -97,9 +98,15 @@ impl StateDir {
     }
 
     /// From now on another process writes here: nothing is written any more by this one, through no clone of this. What
-    /// is being written is waited for.
-    pub fn hand_over(&self) {
-        *self.handed_over.write() = true;
+    /// is being written is waited for; false, and nothing has changed, if that takes longer than `limit`.
+    pub fn hand_over(&self, limit: Duration) -> bool {
+        match self.handed_over.try_write_for(limit) {
+            Some(mut handed_over) => {
+                *handed_over = true;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Nobody else writes here after all.

@@ -139,11 +139,18 @@ fn who_has_handed_over_writes_nothing_until_it_takes_back() {
     let (_temp, dir) = fresh();
     let clone = dir.clone();
     dir.write_atomic("id", b"one").unwrap();
-    dir.hand_over();
+    assert!(dir.hand_over(Duration::from_secs(1)));
     assert!(clone.is_handed_over());
     assert!(matches!(clone.write_atomic("id", b"two"), Err(StateDirError::HandedOver)));
     assert!(matches!(clone.remove("id"), Err(StateDirError::HandedOver)));
     assert_eq!(clone.read_optional("id").unwrap().as_deref(), Some(&b"one"[..]));
     dir.take_back();
     clone.write_atomic("id", b"two").unwrap();
+    // Somebody who is writing for ever.
+    let writing = clone.handed_over.read();
+    assert!(!dir.hand_over(Duration::from_millis(10)));
+    drop(writing);
+    assert!(!dir.is_handed_over());
+    clone.write_atomic("id", b"three").unwrap();
+    assert!(dir.hand_over(Duration::from_millis(10)) && clone.is_handed_over());
 }
