@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::view;
 
 /// Events that wait for the view.
-const WAITING_MAX: usize = 1_024;
+const WAITING_MAX: usize = 2_048;
 /// Places kept for what is not a request: those are many, and one more or less is no news.
 const RESERVED: usize = 64;
 

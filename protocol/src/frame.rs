@@ -119,12 +119,13 @@ impl Header {
     }
 
     /// Takes header and payload out of `buffer`, which starts with this header, once all of it is there.
-    pub(crate) fn take(self, buffer: &mut BytesMut) -> Option<Frame> {
-        if buffer.len() < HEADER_LEN.saturating_add(self.length) {
+    pub(crate) fn take(self, buffer: &mut impl Buf) -> Option<Frame> {
+        if buffer.remaining() < HEADER_LEN.saturating_add(self.length) {
             return None;
         }
         buffer.advance(HEADER_LEN);
-        Some(Frame { kind: self.kind, payload: buffer.split_to(self.length).freeze() })
+        // Of `Bytes` and `BytesMut` that is a part, and no copy.
+        Some(Frame { kind: self.kind, payload: buffer.copy_to_bytes(self.length) })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::events::Watched;
 const LAST_LINES: Duration = Duration::from_millis(500);
 /// How long the thread rests once it has shown all there was: what comes meanwhile is shown together, and who tells of it
 /// need not wake the thread.
-const REST: Duration = Duration::from_millis(5);
+const REST: Duration = Duration::from_millis(20);
 /// Bytes that are shown together at most, and one event.
 const TOGETHER: usize = 64 * 1024;
 /// Where a terminal does not say how wide it is.

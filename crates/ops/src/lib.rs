@@ -2,6 +2,7 @@
 //! directory, configuration files, the admin socket, the ops listener, signals and drain. Nothing here knows the wire.
 
 pub mod admin;
+pub mod called;
 pub mod cli;
 pub mod config;
 pub mod doctor;

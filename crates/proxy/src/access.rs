@@ -118,7 +118,8 @@ impl fmt::Display for Address {
     }
 }
 
-/// The line of a request or connection that is not over; when it is dropped, the line is told.
+/// The line of a request or connection that is not over; when it is dropped, the line is told. Boxed, because it changes hands
+/// often.
 pub(crate) struct Record {
     pub(crate) line: AccessLine,
     started: Instant,
@@ -135,8 +136,8 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn start(context: &Context, kind: AccessKind, trace: [u8; 16]) -> Self {
-        Self {
+    pub(crate) fn start(context: &Context, kind: AccessKind, trace: [u8; 16]) -> Box<Self> {
+        Box::new(Self {
             line: AccessLine {
                 trace,
                 kind,
@@ -164,7 +165,7 @@ impl Record {
             substream: None,
             ending: None,
             place: None,
-        }
+        })
     }
 
     /// The route is known.

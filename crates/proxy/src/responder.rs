@@ -59,10 +59,11 @@ pub async fn serve(mut inbound: Inbound, worker: Worker, offered: Arc<dyn Offere
             // Boxed here, once: a task's future is moved several times before it first runs.
             let served = Box::pin(serve_one(substream, &*offered, &context));
             tokio::select! {
+                // It first: most are over the next time that they are looked at, and the drain is behind a lock.
                 biased;
+                () = served => {}
                 // Dropping it resets both sides.
                 () = context.drain.now.cancelled() => {}
-                () = served => {}
             }
         });
     }
@@ -126,6 +127,8 @@ async fn read_head(substream: &mut Substream) -> Result<(Head, Bytes), Headless>
     poll_fn(|cx| {
         loop {
             match ready!(Pin::new(&mut *substream).poll_chunk(cx)) {
+                // As a rule all of it is in the first, which nobody else holds.
+                Ok(Some(chunk)) if buffer.is_empty() => buffer = chunk.into(),
                 Ok(Some(chunk)) => buffer.extend_from_slice(&chunk),
                 Ok(None) | Err(_) => return Poll::Ready(Err(Headless::Gone)),
             }
@@ -148,7 +151,13 @@ async fn refuse(mut channel: Channel, code: Code, linger: std::time::Duration) {
     }
 }
 
-fn record(kind: AccessKind, head: &Head, trace: [u8; 16], service: &Service, context: &Context) -> Record {
+fn record(
+    kind: AccessKind,
+    head: &Head,
+    trace: [u8; 16],
+    service: &Service,
+    context: &Context,
+) -> Box<Record> {
     let mut record = Record::start(context, kind, trace);
     record.line.visitor = head.visitor;
     record.routed(&service.labels);
@@ -160,7 +169,7 @@ async fn connect(
     mut channel: Channel,
     service: &Service,
     visitor: Option<SocketAddr>,
-    mut record: Record,
+    mut record: Box<Record>,
     context: &Context,
 ) {
     let timeouts = context.timeouts();

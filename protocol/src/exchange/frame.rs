@@ -1,6 +1,8 @@
 //! Any message on a request substream after its head.
 
-use bytes::{Bytes, BytesMut};
+use std::ops::Deref;
+
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Field, RequestHead, ResponseHead, field};
 use crate::code::Code;
@@ -40,13 +42,13 @@ pub enum Message {
 }
 
 impl Message {
-    /// Takes the next message out of `buffer`; `None` until it is complete. Frames of unknown types that may be skipped
-    /// are taken out on the way.
+    /// Takes the next message out of `buffer`, which is one piece of memory: `Bytes` or `BytesMut`; `None` until it is
+    /// complete. Frames of unknown types that may be skipped are taken out on the way.
     ///
     /// # Errors
     /// As soon as a header shows it: [`DecodeError::UnknownType`], or [`DecodeError::TooLong`] above the type's maximum.
     /// Then what is wrong with a field.
-    pub fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, DecodeError> {
+    pub fn decode(buffer: &mut (impl Buf + Deref<Target = [u8]>)) -> Result<Option<Self>, DecodeError> {
         while let Some(header) = Header::peek(buffer) {
             let header = header.check(maximum(header.kind)?)?;
             if header.kind == FrameType::DATA && header.length == 0 {

@@ -10,7 +10,7 @@ use std::time::Duration;
 const GATHERED: usize = 64 * 1024;
 /// How long the writing thread rests once it has written all there was. What comes meanwhile is written together, and who
 /// logs it need not wake the thread.
-const REST: Duration = Duration::from_millis(5);
+const REST: Duration = Duration::from_millis(20);
 
 /// Passes lines on and counts those that fail: whoever logs cannot do anything about it.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use crate::http2::StreamIo;
 use crate::incoming::IncomingBody;
 use crate::poison::Poison;
 use crate::service::{Carried, Carrier, Http1Request, Lease, ServiceIo, Unanswered};
+use transport::deadline::Deadline;
 
 /// A request at a server, from its sending to the end of its response. Dropping it breaks the request off.
 pub(super) struct Attempt<'a> {
@@ -77,10 +78,18 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The exchange was complete: the connection is as good as before.
-    pub(super) fn finish(self) {
+    /// A timer that may be set from the request before on the same connection.
+    pub(super) fn borrow_timer(&mut self) -> Deadline {
+        match &mut self.answer {
+            Answer::Http1(request) => request.borrow_timer(),
+            Answer::Any(_) | Answer::Come(_) => Deadline::default(),
+        }
+    }
+
+    /// The exchange was complete: the connection is as good as before, and keeps `timer` for the next.
+    pub(super) fn finish(self, timer: Deadline) {
         if let Answer::Http1(request) | Answer::Come(Carrier::Http1(request)) = self.answer {
-            request.finish();
+            request.finish(timer);
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 use transport::session::Substream;
 
-use super::outbox::{Frames, Outbox, WAITING_MAX};
+use super::outbox::{COPIED_BELOW, Frames, Outbox, WAITING_MAX};
 
 /// Why no more messages come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -122,20 +122,27 @@ impl Channel {
                 self.data_left = self.data_left.saturating_sub(length);
                 return Ok((length > 0).then(|| Message::Data(self.chunk.split_to(length))));
             }
-            if self.partial.is_empty() && self.take_data_header()? {
-                continue;
-            }
-            if let Some(message) = Message::decode(&mut self.partial)? {
-                return Ok(Some(message));
-            }
-            if self.chunk.is_empty() {
-                return Ok(None);
+            let whole = if self.partial.is_empty() {
+                if self.take_data_header()? {
+                    continue;
+                }
+                self.decode_whole()?
+            } else {
+                Message::decode(&mut self.partial)?
+            };
+            if whole.is_some() || self.chunk.is_empty() {
+                return Ok(whole);
             }
             // No more than this frame: what follows may be data, or raw bytes.
             let header = HEADER_LEN.saturating_sub(self.partial.len()).max(1);
             let missing = Message::missing(&self.partial).unwrap_or(header).min(self.chunk.len());
             self.partial.extend_from_slice(&self.chunk.split_to(missing));
         }
+    }
+
+    /// The next message where it was read. What is kept of it keeps all that was read, which therefore is little.
+    fn decode_whole(&mut self) -> Result<Option<Message>, DecodeError> {
+        if self.chunk.len() > COPIED_BELOW { Ok(None) } else { Message::decode(&mut self.chunk) }
     }
 
     fn take_data_header(&mut self) -> Result<bool, DecodeError> {

@@ -34,7 +34,7 @@ pub(crate) struct OpenedBody {
     channel: Option<Channel>,
     upload: Option<Sending>,
     uploading: Uploading,
-    record: Record,
+    record: Box<Record>,
     visiting: Option<Visiting>,
     /// What is left of the length that the head states.
     remaining: Option<u64>,
@@ -51,7 +51,7 @@ pub(crate) struct OpenedBody {
     /// Since when nothing has come.
     silent_since: Option<Instant>,
     timeouts: Timeouts,
-    deadline: Deadline,
+    timer: Deadline,
 }
 
 /// Who sends the rest of the request.
@@ -80,11 +80,11 @@ impl Opened {
         self,
         response: Response<()>,
         request: &Parts,
-        mut record: Record,
+        mut record: Box<Record>,
         visiting: Visiting,
         context: &crate::context::Context,
     ) -> Response<AnswerBody> {
-        let Self { channel, head: ResponseHead { bodyless, .. }, upload, bytes, .. } = self;
+        let Self { channel, head: ResponseHead { bodyless, .. }, upload, bytes, timer, .. } = self;
         let length = content_length(response.headers());
         let no_body = has_no_body(&request.method, response.status());
         let multiplexed = request.version == Version::HTTP_2;
@@ -105,7 +105,7 @@ impl Opened {
             trailers: None,
             silent_since: None,
             timeouts: context.timeouts(),
-            deadline: Deadline::default(),
+            timer,
         };
         // hyper drops what may not be there in HTTP/1.1 only.
         if bodyless || (multiplexed && no_body) {
@@ -300,7 +300,7 @@ impl OpenedBody {
         let since = *self.silent_since.get_or_insert_with(Instant::now);
         // The other end notices first, and says so.
         let limit = self.timeouts.silence.saturating_add(self.timeouts.open);
-        match since.checked_add(limit).map(|due| self.deadline.poll(due, cx)) {
+        match since.checked_add(limit).map(|due| self.timer.poll(due, cx)) {
             Some(Poll::Ready(())) => Poll::Ready(Some(Err(self.cut(Some(ErrorKind::ServiceTimeout))))),
             _ => Poll::Pending,
         }
@@ -318,6 +318,7 @@ impl OpenedBody {
             let _ = channel.poll_finish(&mut Context::from_waker(Waker::noop()));
         }
         if let Some(visiting) = self.visiting.take() {
+            visiting.return_timer(std::mem::take(&mut self.timer));
             visiting.finish(unread);
         }
     }

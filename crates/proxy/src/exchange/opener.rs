@@ -30,6 +30,7 @@ use crate::incoming::IncomingBody;
 use crate::ingress::Interim;
 use crate::plugin::{Chain, Plugged, RequestHead};
 use crate::treatment::Treatment;
+use transport::deadline::Deadline;
 
 /// A request on its way to a member, and what is needed to send it to another one.
 pub(crate) struct Opener<'a> {
@@ -43,6 +44,8 @@ pub(crate) struct Opener<'a> {
     pub(crate) plugged: Option<Box<Plugged>>,
     /// What a rule wants done with it.
     pub(crate) treatment: Option<Arc<Treatment>>,
+    /// What tells the time of the next attempt.
+    pub(crate) timer: Deadline,
     /// Where interim responses go.
     pub(super) interim: Interim,
     /// None if there is no body.
@@ -64,6 +67,7 @@ pub(crate) struct Opened {
     pub(crate) bytes: u64,
     /// The visitor waits to be asked for its body, and was not.
     pub(crate) unasked: bool,
+    pub(super) timer: Deadline,
 }
 
 /// Why a member gave no response.
@@ -130,6 +134,7 @@ impl<'a> Opener<'a> {
             timeouts,
             plugged,
             treatment,
+            timer: Deadline::default(),
             interim,
             upload,
             ahead,
@@ -227,9 +232,10 @@ impl<'a> Opener<'a> {
             // Its end goes with the rest: no message of its own.
             channel.end();
         }
-        let mut wait = Wait::new(channel, !self.facts.expect_continue);
+        let timer = std::mem::take(&mut self.timer);
+        let mut wait = Wait::new(channel, !self.facts.expect_continue, timer);
         let head = poll_fn(|cx| wait.poll(self, cx)).await?;
-        let mut channel = wait.channel;
+        let Wait { mut channel, timer, .. } = wait;
         if self.facts.upgrade.is_some() && head.status != 101 && encode_end(channel.out.buffer()).is_err() {
             return Err(Unanswered::failed(ErrorKind::Internal, Knowledge::Answered));
         }
@@ -238,7 +244,7 @@ impl<'a> Opener<'a> {
             self.stop_upload();
         }
         let unasked = !wait.may_upload;
-        Ok(Opened { channel, head, upload: self.upload.take(), bytes: self.bytes, unasked })
+        Ok(Opened { channel, head, upload: self.upload.take(), bytes: self.bytes, unasked, timer })
     }
 
     const fn is_bodyless(&self) -> bool {

@@ -31,7 +31,7 @@ pub(crate) async fn respond(
     mut channel: Channel,
     service: &Service,
     visitor: Option<SocketAddr>,
-    mut record: Record,
+    mut record: Box<Record>,
     context: &Context,
 ) {
     let linger = context.timeouts().linger;
@@ -96,7 +96,7 @@ async fn stop(
     stopped: Stopped,
     head: &RequestHead,
     mut channel: Channel,
-    mut record: Record,
+    mut record: Box<Record>,
     context: &Context,
 ) {
     let linger = context.timeouts().linger;
@@ -126,7 +126,7 @@ async fn switch(
     response: Box<Response<IncomingBody>>,
     attempt: Attempt<'_>,
     mut channel: Channel,
-    mut record: Record,
+    mut record: Box<Record>,
     context: &Context,
 ) {
     let encoded = encode_head(&response, channel.out.buffer());

@@ -49,7 +49,7 @@ pub(super) enum Outcome<'a> {
 /// An exchange in progress. Dropping it breaks it off towards both sides.
 pub(super) struct Serving<'a> {
     pub(super) channel: Channel,
-    pub(super) record: Record,
+    pub(super) record: Box<Record>,
     pub(super) inbound: Inbound,
     /// The plugins of the service, until the head of the response has come; none without them.
     pub(super) plugged: Option<Box<Plugged>>,
@@ -68,7 +68,7 @@ pub(super) struct Serving<'a> {
     seen: bool,
     /// Until when what there is to say waits for the answer; none once it has waited.
     hold: Option<Instant>,
-    deadline: Deadline,
+    timer: Deadline,
 }
 
 enum Stage<'a> {
@@ -89,12 +89,12 @@ impl<'a> Serving<'a> {
     /// The head is not valid HTTP: what was given for the answer is given back.
     pub(super) fn start(
         channel: Channel,
-        record: Record,
+        record: Box<Record>,
         head: RequestHead,
         service: &'a Service,
         visitor: Option<SocketAddr>,
         context: &'a Context,
-    ) -> Result<Self, Box<(Channel, Record)>> {
+    ) -> Result<Self, Box<(Channel, Box<Record>)>> {
         let tried = Tried::default();
         let (Ok(request), Some(server)) =
             (request(&head, service.set_host()), service.servers().choose(visitor, &tried))
@@ -112,12 +112,14 @@ impl<'a> Serving<'a> {
             (Some(feed), body, Some(replay))
         };
         let attempt = |request, interims: &_| Attempt::send(server, visitor, request, interims);
+        let mut waiting = Waiting::start(request.map(|()| body), head.expect_continue, attempt);
+        let timer = waiting.attempt.borrow_timer();
         Ok(Self {
             channel,
             record,
             inbound: Inbound::new(feed),
             plugged: None,
-            stage: Stage::Waiting(Waiting::start(request.map(|()| body), head.expect_continue, attempt)),
+            stage: Stage::Waiting(waiting),
             retry: head.bodyless && is_idempotent(&head.method),
             seen: false,
             head,
@@ -127,12 +129,12 @@ impl<'a> Serving<'a> {
             tried,
             replay,
             hold: Instant::now().checked_add(HOLD.min(context.timeouts().open / 4)),
-            deadline: Deadline::default(),
+            timer,
         })
     }
 
     /// Lets go of the service: what is not complete is broken off.
-    pub(super) fn end(self) -> (Channel, Record) {
+    pub(super) fn end(self) -> (Channel, Box<Record>) {
         (self.channel, self.record)
     }
 
@@ -188,7 +190,7 @@ impl<'a> Serving<'a> {
                 let response = waiting.attempt.poll(cx);
                 // Behind it: those that came together with the response are there by now.
                 let before = self.channel.out.waiting();
-                let interims = waiting.poll_interims(self.channel.out.buffer(), &mut self.deadline, cx);
+                let interims = waiting.poll_interims(self.channel.out.buffer(), &mut self.timer, cx);
                 if let Err(error) = interims {
                     return Poll::Ready(Err(unfit(error)));
                 }
@@ -242,7 +244,7 @@ impl<'a> Serving<'a> {
                 }
                 let stage = std::mem::replace(&mut self.stage, Stage::Answered);
                 if let (Stage::Answering(attempt, _), Some(_)) = (stage, self.inbound.complete()) {
-                    attempt.finish();
+                    attempt.finish(std::mem::take(&mut self.timer));
                 }
                 Poll::Ready(Ok(()))
             }
@@ -351,7 +353,7 @@ impl<'a> Serving<'a> {
     /// was accepted together with the answer.
     fn poll_hold(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         if let Some(until) = self.hold.filter(|_| self.holds()) {
-            ready!(self.deadline.poll(until, cx));
+            ready!(self.timer.poll(until, cx));
         }
         self.hold = None;
         Poll::Ready(())
@@ -367,7 +369,7 @@ impl<'a> Serving<'a> {
         }
         let due = self.inbound.complete().and_then(|at| at.checked_add(self.context.timeouts().answer));
         let Some(due) = due else { return Poll::Pending };
-        ready!(self.deadline.poll(due, cx));
+        ready!(self.timer.poll(due, cx));
         Poll::Ready(Err(Outcome::Failed(Code::SERVICE_TIMEOUT, "the service did not answer in time")))
     }
 }

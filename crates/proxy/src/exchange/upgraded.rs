@@ -53,7 +53,7 @@ pub(crate) async fn carry_upgraded<T>(
     io: impl Future<Output = Option<T>>,
     channel: Channel,
     poison: Poison,
-    mut record: Record,
+    mut record: Box<Record>,
     context: Context,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,

@@ -25,13 +25,12 @@ pub(super) struct Wait {
     pub(super) may_upload: bool,
     /// Since when the other end has had what it waits for.
     since: Instant,
-    deadline: Deadline,
+    pub(super) timer: Deadline,
 }
 
 impl Wait {
-    /// Waits on `channel`; the body is sent at once, or when it is asked for.
-    pub(super) fn new(channel: Channel, may_upload: bool) -> Self {
-        let deadline = Deadline::default();
+    /// Waits on `channel`, at most as long as `timer` says; the body is sent at once, or when it is asked for.
+    pub(super) fn new(channel: Channel, may_upload: bool, timer: Deadline) -> Self {
         Self {
             channel,
             accepted: false,
@@ -39,7 +38,7 @@ impl Wait {
             head: None,
             may_upload,
             since: Instant::now(),
-            deadline,
+            timer,
         }
     }
 
@@ -165,7 +164,7 @@ impl Wait {
             (opener.limit(), ErrorKind::ServiceTimeout, Knowledge::Answered)
         };
         let Some(due) = self.since.checked_add(limit) else { return Poll::Pending };
-        ready!(self.deadline.poll(due, cx));
+        ready!(self.timer.poll(due, cx));
         Poll::Ready(Err(Unanswered::failed(kind, known)))
     }
 }

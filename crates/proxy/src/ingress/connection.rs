@@ -69,7 +69,7 @@ pub(super) enum Answered {
     Response(Response<AnswerBody>),
     /// The head that says that another protocol is spoken now, what carries it, whose record it is, and what decides how a
     /// connection of HTTP/1.1 ends.
-    Switched(Box<(Response<()>, Channel, Record, Poison)>),
+    Switched(Box<(Response<()>, Channel, Box<Record>, Poison)>),
 }
 
 /// Why a request gets no response from a member.
@@ -158,6 +158,7 @@ pub(super) async fn answer(
         parts.method = Method::GET;
     }
     let mut opener = Opener::new(&facts, &parts, body, interim, address, facing, trace, context.timeouts());
+    opener.timer = visiting.borrow_timer();
 
     let opened = match attempt(dispatch, &context.spawner, &mut opener, &mut record).await {
         Ok(opened) => opened,
@@ -362,7 +363,7 @@ fn refuse(
     failure: &Failure,
     request: &HeaderMap,
     trace: TraceContext,
-    record: Record,
+    record: Box<Record>,
     visiting: Visiting,
     unread: bool,
 ) -> Response<AnswerBody> {
@@ -382,7 +383,7 @@ fn sent_elsewhere(response: Response<Bytes>, has_body: bool) -> Response<AnswerB
 fn say(
     response: Response<Bytes>,
     kind: Option<ErrorKind>,
-    mut record: Record,
+    mut record: Box<Record>,
     visiting: Visiting,
     unread: bool,
 ) -> Response<AnswerBody> {
@@ -409,7 +410,7 @@ async fn respond(
     parts: &Parts,
     trace: TraceContext,
     context: &Context,
-    record: Record,
+    record: Box<Record>,
     visiting: Visiting,
 ) -> Response<AnswerBody> {
     let Some(mut head) = opened.response(&parts.method) else {
@@ -441,7 +442,7 @@ async fn switch(
     asked: &HeaderValue,
     (parts, trace): (&Parts, TraceContext),
     context: &Context,
-    mut record: Record,
+    mut record: Box<Record>,
     visiting: Visiting,
 ) -> Answered {
     let (mut response, channel) = opened.into_switched(asked, parts.version);

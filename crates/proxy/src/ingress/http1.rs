@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use ops::called::WhenCalled;
 use ops::drain::Drain;
 
 use super::connection::{Answered, Visitor, VisitorGone, answer};
@@ -52,18 +53,20 @@ pub(super) async fn serve<S: VisitorStream>(
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades()
     );
-    let mut draining = false;
     // Behind a drain that lingers the response to the next request ends the connection.
-    let mut idle_ends = std::pin::pin!(drain.idle_ends());
+    let mut idle_ends = WhenCalled::new(drain.idle_ends());
+    let mut now = WhenCalled::new(drain.now.cancelled());
+    let mut draining = false;
     loop {
         tokio::select! {
+            biased;
             // Whatever ended it, the visitor was told as much as it can be told.
             _ = connection.as_mut() => return,
-            () = idle_ends.as_mut(), if !draining => {
+            () = &mut idle_ends, if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = drain.now.cancelled() => return,
+            () = &mut now => return,
         }
     }
 }

@@ -80,7 +80,7 @@ impl Relaying {
         self.record(peer, to, trace::fresh()).failed(ErrorKind::NoRoute);
     }
 
-    fn record(&self, peer: SocketAddr, to: &Public, trace: TraceContext) -> Record {
+    fn record(&self, peer: SocketAddr, to: &Public, trace: TraceContext) -> Box<Record> {
         let mut record = Record::start(&self.context, AccessKind::Tcp, trace.trace_id);
         record.line.visitor = Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()));
         record.line.host = to.host().cloned();

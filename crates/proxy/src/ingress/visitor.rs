@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use http::HeaderMap;
 use ops::metrics::{GuardReason, Metrics};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -65,6 +66,8 @@ pub(crate) struct VisitorState {
     /// What is wrong with the last one, if it stands for one that was not let through.
     refused: OnceLock<Fault>,
     last_chunk: LastChunk,
+    /// What tells the time of an exchange, between two of them.
+    timer: Mutex<Deadline>,
 }
 
 impl VisitorState {
@@ -142,6 +145,18 @@ impl Visiting {
     pub(super) fn refused(&self) -> Option<Fault> {
         let state = self.0.as_ref().filter(|_| self.is_last())?;
         state.refused.get().copied()
+    }
+
+    /// A timer that may be set from the request before, which costs less than a new one.
+    pub(crate) fn borrow_timer(&self) -> Deadline {
+        self.0.as_ref().map(|state| std::mem::take(&mut *state.timer.lock())).unwrap_or_default()
+    }
+
+    /// Keeps `timer` for the next request.
+    pub(crate) fn return_timer(&self, timer: Deadline) {
+        if let Some(state) = &self.0 {
+            *state.timer.lock() = timer;
+        }
     }
 
     /// The response is complete. `unread`: the request is not.

@@ -21,6 +21,7 @@ use super::unanswered::{Progress, Unanswered};
 use crate::exchange::RequestBody;
 use crate::last_chunk::{LastChunk, Trailing};
 use crate::poison::Poison;
+use transport::deadline::Deadline;
 
 /// What hyper reads ahead of a connection, in bytes.
 const READ_AHEAD: usize = 64 * 1024;
@@ -37,6 +38,8 @@ struct Inner {
     /// Whether nothing waits to be written.
     flushed: Arc<AtomicBool>,
     poison: Poison,
+    /// What tells the time of a request, between two of them.
+    timer: Deadline,
 }
 
 impl Http1 {
@@ -48,7 +51,15 @@ impl Http1 {
         let last_chunk = LastChunk::default();
         let shaken = builder.handshake(TokioIo::new(Trailing::new(io, last_chunk.clone()))).await;
         let (sender, connection) = shaken.map_err(|_| Unanswered::cut(Progress::NotConnected))?;
-        Ok(Self(Box::new(Inner { sender, connection, last_chunk, ended: false, flushed, poison })))
+        Ok(Self(Box::new(Inner {
+            sender,
+            connection,
+            last_chunk,
+            ended: false,
+            flushed,
+            poison,
+            timer: Deadline::default(),
+        })))
     }
 
     /// Reads and writes what can be read and written.
@@ -151,11 +162,20 @@ impl<'a> Http1Request<'a> {
         }
     }
 
-    /// All of the request and the response has passed: the connection is as good as before.
-    pub(crate) fn finish(mut self) {
+    /// A timer that may be set from the request before, which costs less than a new one.
+    pub(crate) fn borrow_timer(&mut self) -> Deadline {
+        match &mut self.stage {
+            Stage::Sent { http1, .. } | Stage::Answered(http1) => std::mem::take(&mut http1.0.timer),
+            Stage::Dialling(..) | Stage::Over => Deadline::default(),
+        }
+    }
+
+    /// All of the request and the response has passed: the connection is as good as before, and keeps `timer`.
+    pub(crate) fn finish(mut self, timer: Deadline) {
         if let Stage::Answered(mut http1) = std::mem::replace(&mut self.stage, Stage::Over)
             && http1.is_ready()
         {
+            http1.0.timer = timer;
             self.pool.give(http1);
         }
     }

@@ -22,6 +22,7 @@ use super::trust::ServerTls;
 use super::unanswered::Unanswered;
 use super::{ServiceTarget, Speech, TrustError};
 use crate::exchange::RequestBody;
+use transport::deadline::Deadline;
 
 /// How long a connection waits for its next request.
 const IDLE: Duration = Duration::from_secs(60);
@@ -96,7 +97,7 @@ impl HttpPool {
         let read = poll_fn(|cx| poll_whole(&mut body, &mut asked, &mut whole, max, cx)).await;
         if read.is_some() {
             drop(body);
-            asked.finish();
+            asked.finish(Deadline::default());
         }
         Ok(Response::from_parts(head, read.map(|()| whole.into())))
     }
