@@ -23,7 +23,8 @@ pub struct Limits {
     pub requests_per_visitor: Option<usize>,
     /// Requests of one route, where its rule says nothing else. None: no limit but that of the process.
     pub requests_per_route: Option<usize>,
-    /// Requests at one member. None: no limit but that of the process.
+    /// Requests at one client, which is one instance at a time: a newer one ends what an older one carries. None: no limit but
+    /// that of the process.
     pub requests_per_client: Option<usize>,
     /// The longest body of a request, in bytes, where its rule says nothing else. None: no limit.
     pub max_body: Option<u64>,

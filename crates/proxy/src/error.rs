@@ -17,7 +17,8 @@ pub struct Answer {
     pub grpc: GrpcStatus,
     /// What `Retry-After` says, in whole seconds; none where trying again is of no use.
     pub retry_after: Option<Duration>,
-    /// One sentence that names the hop that failed. A constant: it can carry nothing of the request.
+    /// One sentence that names the hop that failed, true at either end of the tunnel and of a service next to the server. A
+    /// constant: it can carry nothing of the request.
     pub sentence: &'static str,
 }
 
@@ -41,39 +42,39 @@ pub const fn answer_to(kind: ErrorKind) -> Answer {
         K::ServiceRefused => answer(
             S::BAD_GATEWAY,
             G::UNAVAILABLE,
-            "The tunnel client is connected, but the service behind it refused the connection.",
+            "The tunnel is up, but the service behind it refused the connection.",
         ),
         K::ServiceTimeout => answer(
             S::GATEWAY_TIMEOUT,
             G::DEADLINE_EXCEEDED,
-            "The tunnel client is connected, but the service behind it did not answer in time.",
+            "The tunnel is up, but the service behind it did not answer in time.",
         ),
         K::ServiceCut => answer(
             S::BAD_GATEWAY,
             G::UNAVAILABLE,
-            "The service behind the tunnel client broke off before its answer was complete.",
+            "The service behind the tunnel broke off before its answer was complete.",
         ),
         K::ServiceTls => answer(
             S::BAD_GATEWAY,
             G::UNAVAILABLE,
-            "TLS between the tunnel client and the service behind it failed.",
+            "The tunnel is up, but its TLS with the service behind it failed.",
         ),
         K::NoMember => answer(
             S::SERVICE_UNAVAILABLE,
             G::UNAVAILABLE,
-            "This address is known, but no tunnel client that serves it is connected right now.",
+            "This address is known, but nothing that serves it is connected to the tunnel right now.",
         )
         .after(5),
         K::NoRoute => answer(S::NOT_FOUND, G::UNIMPLEMENTED, "No tunnel serves this address."),
         K::SessionLost => answer(
             S::BAD_GATEWAY,
             G::UNAVAILABLE,
-            "The connection to the tunnel client was lost while it handled this request.",
+            "The connection of the tunnel was lost while the request was on its way.",
         ),
         K::OpenTimeout => answer(
             S::GATEWAY_TIMEOUT,
             G::UNAVAILABLE,
-            "The tunnel client is connected, but did not take the request in time.",
+            "The other end of the tunnel is connected, but did not take the request in time.",
         ),
         K::NotAllowed => {
             answer(S::FORBIDDEN, G::PERMISSION_DENIED, "The tunnel is not allowed to reach this service.")

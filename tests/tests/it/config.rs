@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rustix::process::Signal;
-use tests::fixture::HttpService;
+use tests::fixture::{Ending, HttpService, Scripted};
 use tests::program::{Finished, Program, command};
 use tests::tunnelc::Home;
 use tests::tunneld::Tunneld;
@@ -250,6 +250,35 @@ async fn a_trusted_proxy_says_who_the_visitor_is_and_nobody_else() {
             pair.and_then(|pair| pair[1].as_str()).unwrap_or_default().to_owned()
         };
         assert_eq!((field("x-forwarded-for").as_str(), field("x-forwarded-proto").as_str()), (chain, proto));
+    }
+}
+
+#[tokio::test]
+async fn who_decides_about_a_visitor_hears_how_it_came_to_a_trusted_proxy() {
+    for (trusted, proto) in [("127.0.0.1", "https"), ("10.0.0.0/8", "http")] {
+        let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+        let decider = Scripted::http(answer, Ending::Fin).await;
+        let config = format!(
+            "trusted_proxies = [\"{trusted}\"]\n\
+             plugin = [{{ name = \"ask\", kind = \"forward-auth\", url = \"http://{}/\" }}]\n\
+             rule = [{{ name = \"app\", host = \"app\", respond = {{ body = \"in\" }}, plugins = [\"ask\"] }}]\n",
+            decider.addr()
+        );
+        let server = Tunneld::configured(|_| config, &[]).await;
+        let mut asked = request("GET", "App.localhost.:8443", "/a?b", empty());
+        for (name, value) in [("for", "192.0.2.7"), ("proto", "https"), ("host", "other.localhost")] {
+            asked.headers_mut().insert(
+                http::HeaderName::try_from(format!("x-forwarded-{name}")).unwrap(),
+                value.parse().unwrap(),
+            );
+        }
+        assert_eq!(visitor::try_send(server.listen().http, asked).await.unwrap().status, 403);
+        let heard = String::from_utf8_lossy(&decider.received(0)).into_owned();
+        // Which host it is, nobody but the request says: the service may let everybody in at another one.
+        let host = "x-forwarded-host: app.localhost:8443";
+        for line in [host, "x-forwarded-uri: /a?b", &format!("x-forwarded-proto: {proto}")] {
+            assert!(heard.contains(&format!("{line}\r\n")), "{line}: {heard}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use tests::fixture::HttpService;
 use tests::tls;
 use tests::tunnelc::{Home, Tunnelc};
 use tests::tunneld::Tunneld;
-use tests::visitor::{self, Answer, Visitor, empty, request};
+use tests::visitor::{self, Answer, End, Raw, Visitor, empty, request};
 use tests::wait::{SOON, until};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -158,4 +158,22 @@ async fn a_proxy_header_of_a_trusted_peer_names_the_visitor() {
     }
     // A trusted peer that sends none is no visitor.
     assert!(tls::connect(secure.door(), "app.t.localhost", &root).await.is_err());
+}
+
+#[tokio::test]
+async fn a_proxy_header_of_anybody_else_is_no_request() {
+    let config = "trusted_proxies = [\"10.0.0.0/8\"]\n\
+                  [listen]\nhttp = { address = \"127.0.0.1:1\", proxy_protocol = true }\n";
+    let server = Tunneld::configured(|_| config.to_owned(), &[]).await;
+    let (service, home) = (HttpService::start().await, Home::new());
+    let _tunnel = home.http(&server.join(), service.addr(), &["--host", "demo"]).await;
+    let own = visitor::get(server.listen().http, "demo.localhost", "/headers").await;
+    assert_eq!(field(&own, "x-forwarded-for"), "127.0.0.1");
+    let before = service.tally().get(|tally| &tally.requests);
+    let mut raw = Raw::open(server.listen().http).await;
+    let request = "GET / HTTP/1.1\r\nHost: demo.localhost\r\n\r\n";
+    raw.send(format!("PROXY TCP4 192.0.2.7 198.51.100.1 5000 80\r\n{request}")).await;
+    assert!(raw.head().await.starts_with("HTTP/1.1 400 "));
+    assert_eq!(raw.rest(SOON).await.1, End::Fin);
+    assert_eq!(service.tally().get(|tally| &tally.requests), before);
 }

@@ -48,6 +48,7 @@ mod stage;
 mod state;
 mod systemd;
 mod tcp;
+mod unreachable;
 mod upgrade;
 mod websocket;
 mod websocket_peers;

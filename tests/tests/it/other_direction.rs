@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 
 use tests::fixture::{HttpService, TcpService};
+use tests::pattern;
 use tests::program::Program;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
-use tests::visitor::{self, Answer, Raw};
+use tests::visitor::{self, Answer, End, Raw};
 use tests::wait::{SOON, until};
 
 use crate::stage::nobody;
@@ -80,6 +81,9 @@ async fn what_is_not_granted_is_not_reached() {
     let (_third, listen) = forward(&server, &server.join(), &Home::new(), &["billing"]).await;
     assert_eq!(get(listen, "/").await.field("x-tunnel-error"), "not-allowed");
     assert_eq!(web.tally().get(|tally| &tally.requests), 0);
+    let (_fourth, listen) = forward(&server, &server.join(), &Home::new(), &["db", "--kind", "tcp"]).await;
+    assert_eq!(Raw::knock(listen, SOON).await, (Vec::new(), End::Reset));
+    assert_eq!(db.bytes_in(), 0);
 }
 
 #[tokio::test]
@@ -163,6 +167,29 @@ async fn a_member_that_allows_it_is_handed_its_part_and_serves_it() {
     assert!(status.stdout.contains("group web  ready; app; listening on"), "{}", status.text());
     let told = server.admin(&["status", "web"]).await;
     assert!(told.stdout.contains("group web, revision 1: app"), "{}", told.text());
+}
+
+#[tokio::test]
+async fn a_group_has_a_port_for_connections_at_its_members() {
+    let (db, door) = (TcpService::after_fin().await, nobody());
+    let (server, _config) = configured(&format!(
+        "principal = [{{ name = \"edge\", groups = [\"web\"] }}]\n\
+         service = [{{ name = \"db\", servers = [{{ address = \"{}\" }}] }}]\n\
+         group = [{{ name = \"web\", ingress = [{{ listen = \"{door}\", kind = \"tcp\", to = \"db\" }}] }}]\n",
+        db.addr()
+    ))
+    .await;
+    let (join, home) = (server.invite("edge", &[]).await, Home::new());
+    let _client = home.run(&join, &format!("[allow]\nlisten = [\"{door}\"]\n"));
+    assert_eq!(member_is(&server, "ready").await, None);
+    let mut raw = Raw::open(door).await;
+    raw.send(pattern::all(100_000)).await;
+    raw.finish().await;
+    let (answer, end) = raw.rest(SOON).await;
+    assert_eq!(
+        (String::from_utf8(answer).unwrap().as_str(), end),
+        ("100000 bytes, intact: true\n", End::Fin)
+    );
 }
 
 #[tokio::test]

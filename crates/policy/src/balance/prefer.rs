@@ -34,18 +34,23 @@ pub enum Pick {
 /// within a state as `pick` says. Every other index of `members` is in it once.
 #[must_use]
 pub fn prefer(members: &[Candidate], pick: Pick) -> Vec<usize> {
-    let turn = match pick {
-        Pick::Turn(turn) | Pick::Least(turn) => turn,
-        Pick::Weighted(turn) => {
-            // The weights of those that will not be first must not count.
-            let best = members.iter().map(|member| member.state).min();
-            let weights = members.iter().map(|it| if Some(it.state) == best { it.weight } else { 0 });
-            weighted(weights, spread(turn)).unwrap_or(turn)
-        }
-        Pick::Hash(_) => 0,
+    let best = members.iter().map(|member| member.state).min();
+    // Only those that may come first take turns and have weight: who stands behind a sick one would get its turns as well.
+    let first = |turn: usize| {
+        let best = members.iter().zip(0..).filter(|(member, _)| Some(member.state) == best);
+        let turn = turn.checked_rem(best.clone().count())?;
+        best.map(|(_, index)| index).nth(turn)
     };
+    let first = match pick {
+        Pick::Turn(turn) | Pick::Least(turn) => first(turn),
+        Pick::Weighted(turn) => {
+            let weights = members.iter().map(|it| if Some(it.state) == best { it.weight } else { 0 });
+            weighted(weights, spread(turn)).or_else(|| first(turn))
+        }
+        Pick::Hash(_) => None,
+    }
+    .unwrap_or(0);
     let state = |index: &usize| members.get(*index).map(|member| member.state);
-    let first = turn.checked_rem(members.len()).unwrap_or(0);
     let rotation = (first..members.len()).chain(0..first);
     let mut order = Vec::with_capacity(members.len());
     order.extend(rotation.filter(|index| state(index) != Some(MemberState::Disabled)));
@@ -105,7 +110,7 @@ mod tests {
     fn the_sick_and_the_draining_go_last_and_the_disabled_never() {
         let order = |states: &[MemberState], turn| prefer(&candidates(states), Pick::Turn(turn));
         assert_eq!(order(&[Sick, Ready, Draining, Ready], 0), [1, 3, 0, 2]);
-        assert_eq!(order(&[Sick, Ready, Draining, Ready], 2), [3, 1, 0, 2]);
+        assert_eq!(order(&[Sick, Ready, Draining, Ready], 1), [3, 1, 0, 2]);
         assert_eq!(order(&[Disabled, Ready, Sick], 0), [1, 2]);
         assert_eq!(order(&[Ready, Ready, Ready], usize::MAX), [0, 1, 2]);
         assert_eq!(order(&[], 7), [0usize; 0]);
@@ -162,13 +167,22 @@ mod tests {
         }
 
         #[test]
-        fn successive_turns_share_the_work(count in 1usize..12, rounds in 1usize..5) {
-            let members = candidates(&vec![Ready; count]);
-            let mut firsts = vec![0; count];
+        fn successive_turns_share_the_work_among_the_best(
+            states in prop::collection::vec(prop::sample::select(vec![Ready, Sick, Draining, Disabled]), 1..12),
+            rounds in 1usize..5,
+            least: bool,
+        ) {
+            let members = candidates(&states);
+            let best = states.iter().min().copied().filter(|state| *state != Disabled);
+            let count = states.iter().filter(|&&state| Some(state) == best).count();
+            let mut firsts = vec![0; states.len()];
             for turn in 0..count * rounds {
-                firsts[prefer(&members, Pick::Turn(turn))[0]] += 1;
+                let pick = if least { Pick::Least(turn) } else { Pick::Turn(turn) };
+                firsts[prefer(&members, pick)[0]] += 1;
             }
-            prop_assert!(firsts.iter().all(|&times| times == rounds));
+            for (state, times) in states.into_iter().zip(firsts) {
+                prop_assert_eq!(times, if Some(state) == best { rounds } else { 0 });
+            }
         }
 
         #[test]

@@ -56,6 +56,15 @@ impl<'a> Attempt<'a> {
         &self.server
     }
 
+    /// Whether it has a connection, which `interims` hear of one that is not of HTTP/1.1.
+    pub(super) fn is_connected(&self, interims: &Interims) -> bool {
+        match &self.answer {
+            Answer::Http1(request) => request.is_connected(),
+            Answer::Any(_) => interims.is_connected(),
+            Answer::Come(_) => true,
+        }
+    }
+
     /// The head of the response. Not to be called again after it was ready.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<IncomingBody>, Unanswered>> {
         match &mut self.answer {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::answer::{AnswerBody, Cut};
 use super::outbox::{Frames, WAITING_MAX};
-use super::sending::Sending;
+use super::sending::{BodyFailed, Sending};
 use super::{Broken, Channel, Opened};
 use crate::access::Record;
 use crate::context::Timeouts;
@@ -279,7 +279,10 @@ impl OpenedBody {
                 }
                 None => Poll::Ready(Ok(())),
             };
-            if let Poll::Ready(Err(_)) = encoded {
+            if let Poll::Ready(Err(failed)) = encoded {
+                if !matches!(failed, BodyFailed::Cut(_)) {
+                    self.record.failed(ErrorKind::BadRequest);
+                }
                 return Err(Cut);
             }
             let more = encoded.is_pending() && !channel.has_room();

@@ -147,8 +147,11 @@ impl<'a> Opener<'a> {
     pub(crate) fn plug(&mut self, plugins: &Chain) -> &mut Plugged {
         let Self { facts, parts, visitor, facing, trace, .. } = self;
         let (method, host, path) = (parts.method.clone(), facts.host.clone(), facts.path.clone());
-        let head = RequestHead::new(method, facing.scheme, host, path, *visitor)
-            .with(facts.unlisted(&parts.headers), trace.trace_id);
+        let head = RequestHead::new(method, facing.came_by(), host, path, *visitor).with(
+            facts.port(),
+            facts.unlisted(&parts.headers),
+            trace.trace_id,
+        );
         self.plugged.insert(Box::new(plugins.begin(head)))
     }
 

@@ -23,7 +23,7 @@ use super::outbox::{Frames, Outbox};
 use super::wire_request::has_body;
 use crate::access::Record;
 use crate::context::Context;
-use crate::headers::{Listed, forward_response, is_forwarded, is_ours, restore_request};
+use crate::headers::{Listed, came_by, forward_response, is_forwarded, is_ours, port_of, restore_request};
 use crate::incoming::IncomingBody;
 use crate::plugin::{Chain, Flow, Plugged, Reply, RequestHead};
 
@@ -145,7 +145,8 @@ fn shown(head: &WireHead, visitor: SocketAddr, trace: [u8; 16]) -> Option<Reques
     };
     let headers = restore_request(&head.authority, None, &head.fields)?;
     let visitor = SocketAddr::new(visitor.ip().to_canonical(), visitor.port());
-    Some(RequestHead::new(method, head.scheme, host.ok()?, path, visitor).with(headers, trace))
+    let (scheme, port) = (came_by(&headers).unwrap_or(head.scheme), port_of(&head.authority));
+    Some(RequestHead::new(method, scheme, host.ok()?, path, visitor).with(port, headers, trace))
 }
 
 /// Puts what plugins have made of a request into its head. What an ingress decides about is as it was.

@@ -349,8 +349,9 @@ impl<'a> Serving<'a> {
         Some(())
     }
 
-    /// Pending while it would be a waste to write: the opener has nothing more to send, so that it can hear that its request
-    /// was accepted together with the answer.
+    /// Pending while it is better not to write. The opener has nothing more to send: it can hear that its request was accepted
+    /// together with the answer. Or nobody has connected to the service yet: an opener that is not told keeps what it has
+    /// sent, for another member, and sends no more than it can keep.
     fn poll_hold(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         if let Some(until) = self.hold.filter(|_| self.holds()) {
             ready!(self.timer.poll(until, cx));
@@ -359,8 +360,9 @@ impl<'a> Serving<'a> {
         Poll::Ready(())
     }
 
-    const fn holds(&self) -> bool {
-        self.hold.is_some() && matches!(self.stage, Stage::Waiting(_)) && self.inbound.complete().is_some()
+    fn holds(&self) -> bool {
+        let Stage::Waiting(waiting) = &self.stage else { return false };
+        self.hold.is_some() && (self.inbound.complete().is_some() || !waiting.is_connected())
     }
 
     fn poll_late(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Outcome<'a>>> {

@@ -62,14 +62,16 @@ impl Wait {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<ResponseHead, Unanswered>> {
         loop {
-            if self.may_upload {
-                let uploading = opener.is_uploading();
-                opener.poll_upload(&mut self.channel, self.accepted, cx)?;
-                if uploading && !opener.is_uploading() {
-                    self.since = Instant::now();
-                }
-            }
+            // First what the other end says: once it has accepted the request, what it says next may be that another member
+            // has to get all that was sent.
             let Poll::Ready(message) = self.channel.poll_message(cx) else {
+                if self.may_upload {
+                    let uploading = opener.is_uploading();
+                    opener.poll_upload(&mut self.channel, self.accepted, cx)?;
+                    if uploading && !opener.is_uploading() {
+                        self.since = Instant::now();
+                    }
+                }
                 return self.poll_late(opener, cx);
             };
             let message = message.map_err(Self::broken)?;

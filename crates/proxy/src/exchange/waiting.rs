@@ -51,6 +51,11 @@ impl<'a> Waiting<'a> {
         self.answers
     }
 
+    /// Whether the service is connected.
+    pub(super) fn is_connected(&self) -> bool {
+        self.attempt.is_connected(&self.interims)
+    }
+
     /// Passes interim responses on. The body is asked for once: when the service does, or after a while in its place.
     pub(super) fn poll_interims(
         &mut self,

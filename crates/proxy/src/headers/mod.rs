@@ -10,6 +10,6 @@ mod upgrade;
 pub(crate) use hop::{Listed, is_hop_by_hop};
 pub(crate) use length::{content_length, parse_length};
 pub use request::{FacingVisitor, Facts};
-pub(crate) use request::{HOPS, is_forwarded, is_ours, restore_request};
+pub(crate) use request::{HOPS, came_by, is_forwarded, is_ours, port_of, restore_request};
 pub(crate) use response::{forward_response, is_plainly_framed, restore_response};
 pub(crate) use trailers::{forward_trailers, restore_trailers};

@@ -128,6 +128,24 @@ impl FacingVisitor {
         let said = Said { trusted: true, proto: one(FORWARDED_PROTO), host: one(FORWARDED_HOST) };
         (visitor, Self { chain, scheme: self.scheme, said })
     }
+
+    /// How the visitor came to the first of those who are trusted.
+    pub(crate) fn came_by(&self) -> Scheme {
+        self.said.proto.as_ref().and_then(scheme_of).unwrap_or(self.scheme)
+    }
+}
+
+/// How the visitor of a request came, as an ingress says in its `headers`.
+pub(crate) fn came_by(headers: &HeaderMap) -> Option<Scheme> {
+    headers.get(FORWARDED_PROTO).and_then(scheme_of)
+}
+
+fn scheme_of(proto: &HeaderValue) -> Option<Scheme> {
+    match proto.as_bytes() {
+        b"http" => Some(Scheme::Http),
+        b"https" => Some(Scheme::Https),
+        _ => None,
+    }
 }
 
 impl Facts {
@@ -166,6 +184,11 @@ impl Facts {
             content_length: stated_length(headers)?,
             listed,
         })
+    }
+
+    /// The port that the visitor named besides the host.
+    pub(crate) fn port(&self) -> Option<u16> {
+        port_of(self.authority.as_bytes())
     }
 
     /// The visitor's fields without those that its `Connection` names, and with one `Cookie`: what plugins see and change.
@@ -221,6 +244,11 @@ impl Facts {
         !(ours || is_hop_by_hop(name) || listed || is_forwarded(name.as_str()))
             || (trusted && is_other_forwarded(name.as_str()) && !listed)
     }
+}
+
+/// The port in an authority.
+pub(crate) fn port_of(authority: &[u8]) -> Option<u16> {
+    Authority::try_from(authority).ok()?.port_u16()
 }
 
 /// An address in `X-Forwarded-For`: some write a port behind it, and brackets around IPv6.

@@ -96,7 +96,10 @@ impl ForwardAuth {
         let value = |text: &str| HeaderValue::try_from(text).map_err(|_| unfit());
         headers.insert(METHOD, value(request.method().as_str())?);
         headers.insert(PROTO, HeaderValue::from_static(request.scheme_name()));
-        headers.insert(HOST, value(request.host().as_str())?);
+        // In its one spelling, by which rules go too: the service may have rules of its own.
+        let host = request.host();
+        let host = request.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
+        headers.insert(HOST, value(&host)?);
         headers.insert(URI, value(request.path.as_str())?);
         headers.insert(FOR, value(&request.visitor().ip().to_string())?);
         let mut question = Request::new(RequestBody::empty());

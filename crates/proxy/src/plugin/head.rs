@@ -13,6 +13,7 @@ use protocol::exchange::Scheme;
 pub struct RequestHead {
     method: Method,
     host: Host,
+    port: Option<u16>,
     scheme: Scheme,
     visitor: SocketAddr,
     trace: [u8; 16],
@@ -34,6 +35,7 @@ impl RequestHead {
         Self {
             method,
             host,
+            port: None,
             scheme,
             visitor,
             trace: [0; 16],
@@ -44,8 +46,8 @@ impl RequestHead {
         }
     }
 
-    pub(crate) fn with(self, headers: HeaderMap, trace: [u8; 16]) -> Self {
-        Self { headers, trace, ..self }
+    pub(crate) fn with(self, port: Option<u16>, headers: HeaderMap, trace: [u8; 16]) -> Self {
+        Self { port, headers, trace, ..self }
     }
 
     /// Removes a field that only a plugin may set, and those that a service may take for it: many read `X_User` as
@@ -77,7 +79,17 @@ impl RequestHead {
         &self.host
     }
 
-    /// How the visitor came.
+    /// The port that the visitor named besides the host, unless it is the one that goes without saying.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        let usual = match self.scheme {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        };
+        self.port.filter(|port| *port != usual)
+    }
+
+    /// How the visitor came, as far as here: a trusted proxy may say how it came there.
     #[must_use]
     pub const fn scheme(&self) -> Scheme {
         self.scheme

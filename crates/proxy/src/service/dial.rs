@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use protocol::code::Code;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
@@ -11,6 +12,10 @@ use transport::relay::LocalStream;
 use transport::socket;
 
 use super::{Address, HostName};
+
+/// How long one address of a name is tried alone (RFC 8305 section 5): one that drops what comes does not use up the time
+/// of those behind it.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Why there is no connection to a service.
 #[derive(Debug, thiserror::Error)]
@@ -91,21 +96,30 @@ pub(super) async fn connect(address: &Address) -> Result<LocalStream, DialError>
 
 async fn connect_tcp(addresses: impl IntoIterator<Item = SocketAddr>) -> Result<LocalStream, DialError> {
     let mut failure = DialError::Unresolved(io::ErrorKind::NotFound.into());
-    for address in addresses {
-        if is_forbidden(address.ip()) {
-            failure = DialError::NotAllowed(address.ip());
-            continue;
+    let (mut addresses, mut tried) = (addresses.into_iter(), FuturesUnordered::new());
+    loop {
+        match addresses.next() {
+            Some(address) if is_forbidden(address.ip()) => {
+                failure = DialError::NotAllowed(address.ip());
+                continue;
+            }
+            Some(address) => tried.push(connect_to(address)),
+            None if tried.is_empty() => return Err(failure),
+            None => {}
         }
-        let connected = TcpStream::connect(address).await.and_then(|stream| {
-            socket::tune(&stream)?;
-            Ok(stream)
-        });
-        match connected {
-            Ok(stream) => return Ok(stream.into()),
-            Err(error) => failure = DialError::Refused(error),
+        match timeout(HEAD_START, tried.next()).await {
+            Ok(Some(Ok(stream))) => return Ok(stream.into()),
+            Ok(Some(Err(error))) => failure = DialError::Refused(error),
+            // The next one begins.
+            Ok(None) | Err(_) => {}
         }
     }
-    Err(failure)
+}
+
+async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    socket::tune(&stream)?;
+    Ok(stream)
 }
 
 /// Link-local addresses, and the metadata service of a cloud beyond them.
@@ -119,7 +133,7 @@ fn is_forbidden(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -135,6 +149,35 @@ mod tests {
         assert!(matches!(gone, DialError::Refused(_)), "{gone}");
         let unix = dial(&Address::Unix("/nonexistent/app.sock".into()), LIMIT).await.unwrap_err();
         assert_eq!(unix.code(), Code::SERVICE_REFUSED);
+    }
+
+    /// A port of 127.0.0.1 where a SYN is not answered, which is free at ::1.
+    async fn stuck() -> (u16, TcpListener, (TcpListener, TcpStream)) {
+        loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            // Room for one connection, which nobody takes.
+            let full = socket.listen(0).unwrap();
+            let address = full.local_addr().unwrap();
+            let only = TcpStream::connect(address).await.unwrap();
+            if let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await {
+                return (address.port(), other, (full, only));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next_one() {
+        let (port, other, _full) = stuck().await;
+        let localhost = Address::Tcp { host: HostName::Localhost, port };
+        let reached = dial(&localhost, LIMIT).await.unwrap();
+        let LocalStream::Tcp(reached) = reached else { panic!("{reached:?}") };
+        assert_eq!(reached.peer_addr().unwrap().ip(), Ipv6Addr::LOCALHOST);
+        drop(other);
+        // Neither of them.
+        let gone = dial(&localhost, 2 * HEAD_START).await.unwrap_err();
+        assert!(matches!(gone, DialError::Timeout), "{gone}");
+        assert_eq!(gone.code(), Code::SERVICE_UNREACHABLE);
     }
 
     #[tokio::test]

@@ -155,6 +155,11 @@ impl<'a> Http1Request<'a> {
         }
     }
 
+    /// Whether it has a connection.
+    pub(crate) const fn is_connected(&self) -> bool {
+        !matches!(self.stage, Stage::Dialling(..))
+    }
+
     /// Goes on with the request and the response.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         if let Stage::Sent { http1, .. } | Stage::Answered(http1) = &mut self.stage {

@@ -204,7 +204,9 @@ impl Server {
         let Some(multiplexed) = &self.multiplexed else {
             return answered(self.send_http1(visitor, request)).await;
         };
-        let lease = match multiplexed.lease(self.spawner.here(), visitor).await? {
+        let leased = multiplexed.lease(self.spawner.here(), visitor).await?;
+        interims.connected();
+        let lease = match leased {
             Leased::Http1(io) => {
                 self.is_http1.store(true, Ordering::Relaxed);
                 return answered(Http1Request::on(&self.pool, Http1::new(io).await?, request)).await;

@@ -107,6 +107,44 @@ fn over_http2_it_is_the_same_and_the_connection_goes_on() {
     });
 }
 
+/// The answer has begun: there is no other way to say it than to break that off.
+#[test]
+fn a_body_that_becomes_too_long_while_it_is_answered_ends_the_answer() {
+    const BEGUN: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n";
+    let service = ByHand::new();
+    run_limited(Timeouts::default(), FIVE, service.addr(), |world| async move {
+        let service = service.listen();
+        let mut visitor = Peer::connect(world.http).await;
+        visitor
+            .say("POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+            .await;
+        let mut connection = Peer::accept(&service).await;
+        connection.hear("abc\r\n").await;
+        connection.say(BEGUN).await;
+        visitor.hear("5\r\nbegun\r\n").await;
+        visitor.say("3\r\ndef\r\n").await;
+        assert_eq!(visitor.rest().await, (Vec::new(), End::Reset), "and no last chunk");
+        connection.broken().await;
+        let line = world.server_lines.line(0).await;
+        assert_eq!((line.status, line.error), (Some(200), Some(ErrorKind::BadRequest)));
+
+        let mut visitor = Visitor::connect(&world).await;
+        let (response, mut body) = visitor.send(post("/", &[]), false).await;
+        body.send_data(Bytes::from_static(b"abc"), false).unwrap();
+        let mut connection = Peer::accept(&service).await;
+        connection.hear("abc\r\n").await;
+        connection.say(BEGUN).await;
+        let mut response = head(response).await;
+        let begun = timeout(LIMIT, response.body_mut().data()).await.unwrap();
+        assert_eq!(begun.unwrap().unwrap(), "begun");
+        body.send_data(Bytes::from_static(b"def"), false).unwrap();
+        let end = timeout(LIMIT, response.body_mut().data()).await.unwrap();
+        assert!(end.unwrap().unwrap_err().is_reset());
+        connection.broken().await;
+        assert_eq!(world.server_lines.line(1).await.error, Some(ErrorKind::BadRequest));
+    });
+}
+
 #[test]
 fn a_rule_has_caps_of_its_own() {
     let service = ByHand::new();

@@ -1,13 +1,17 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ops::error_kind::ErrorKind;
-use tokio::io::AsyncWriteExt;
+use protocol::service_name::ServiceName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::fixture::*;
 use crate::access::AccessKind;
 use crate::context::Timeouts;
 use crate::directory::Lookup;
 use crate::plugin::Chain;
+use crate::service::{Service, ServiceTarget};
 
 const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: app.test\r\n\r\n";
 
@@ -118,6 +122,45 @@ fn a_refused_service_leads_to_the_next_member() {
         assert!(visitor.head().await.starts_with("HTTP/1.1 200"));
         let metrics = world.server.metrics.encode().unwrap();
         assert!(metrics.contains("tunnel_retries_total{outcome=\"succeeded\"} 1"), "{metrics}");
+    });
+}
+
+#[test]
+fn a_service_that_refuses_a_long_upload_leads_to_the_next_member() {
+    const LENGTH: usize = 1 << 20;
+    let (service, gone) = (ByHand::new(), ByHand::new().addr());
+    run(service.addr(), move |world| async move {
+        let service = service.listen();
+        let to: ServiceTarget = gone.to_string().parse().unwrap();
+        let refusing = Service::http(labels(&world.client), &to, None, &world.client).unwrap();
+        world.table.insert(ServiceName::Own(3), Arc::new(refusing));
+        let targets = || vec![target(&world.session, 3), target(&world.session, 1)];
+        for framing in ["Content-Length: 1048576\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n100000\r\n"] {
+            // Nobody remembers how the member was.
+            world.names.set(HOST, found(&world.server, targets()));
+            let mut visitor = Peer::connect(world.http).await;
+            visitor.say(format!("POST / HTTP/1.1\r\nHost: app.test\r\n{framing}")).await;
+            let uploading = visitor.say(vec![b'x'; LENGTH]);
+            let serving = async {
+                let mut connection = Peer::accept(&service).await;
+                connection.head().await;
+                // Chunks have their borders where they have them.
+                let (mut heard, mut bytes) = (0, vec![0; LENGTH]);
+                while heard < LENGTH {
+                    let more = timeout(LIMIT, connection.0.read(&mut bytes)).await.unwrap().unwrap();
+                    assert!(more > 0, "it broke off after {heard}");
+                    heard += bytes[..more].iter().filter(|byte| **byte == b'x').count();
+                }
+                connection
+            };
+            let ((), mut connection) = tokio::join!(uploading, serving);
+            if framing.contains("chunked") {
+                visitor.say("\r\n0\r\n\r\n").await;
+                connection.hear("0\r\n\r\n").await;
+            }
+            connection.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            assert!(visitor.head().await.starts_with("HTTP/1.1 200"));
+        }
     });
 }
 

@@ -22,6 +22,7 @@ mod rules;
 mod servers;
 mod service;
 mod service_plugins;
+mod silences;
 mod tcp;
 mod tls_services;
 mod upgrades;

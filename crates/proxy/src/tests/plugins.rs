@@ -222,7 +222,7 @@ fn another_service_lets_a_visitor_pass_and_says_who_it_is() {
         let decider = decider(&world, keys).await;
         let mut visitor = Peer::connect(world.http).await;
         visitor
-            .say("PUT /a?b=c HTTP/1.1\r\nHost: App.test:80\r\nCookie: s=1\r\nX-User: root\r\nX_Team: root\r\nX-Private: 1\r\nX-Forwarded-Method: GET\r\nContent-Length: 0\r\n\r\n")
+            .say("PUT /a?b=c HTTP/1.1\r\nHost: App.test:8080\r\nCookie: s=1\r\nX-User: root\r\nX_Team: root\r\nX-Private: 1\r\nX-Forwarded-Method: GET\r\nContent-Length: 0\r\n\r\n")
             .await;
         let mut asked = Peer::accept(&decider).await;
         let head = asked.head().await;
@@ -230,7 +230,7 @@ fn another_service_lets_a_visitor_pass_and_says_who_it_is() {
         for line in [
             "x-forwarded-method: PUT",
             "x-forwarded-proto: http",
-            "x-forwarded-host: app.test",
+            "x-forwarded-host: app.test:8080",
             "x-forwarded-uri: /a?b=c",
             "x-forwarded-for: 127.0.0.1",
             "cookie: s=1",

@@ -52,7 +52,7 @@ fn caps_and_time_outs_that_are_off() {
 fn what_a_cap_can_not_be() {
     let source = r#"
 limits = { max_body = "10MB", max_requests_per_client = 0 }
-timeouts = { request = "5ms" }
+timeouts = { request = "5ms", open = "1s" }
 service = [{ name = "s", servers = [{ address = "1" }] }]
 rule = [{ name = "r", to = "s", max_body = -1, timeout = "1us" }]
 "#;
@@ -60,6 +60,7 @@ rule = [{ name = "r", to = "s", max_body = -1, timeout = "1us" }]
         "2:23 \"10MB\" is no number of bytes: write 10MiB, 512KiB, 2GiB or 1000",
         "2:57 `max_requests_per_client` is a number from 1 to 1000000",
         "3:24 `request` is \"0s\" for no limit, or at least 100ms",
+        "3:38 `open` is a time from 2s to 7days",
         "5:44 `max_body` is a number from 0 to 9223372036854775807",
         "5:58 `timeout` is \"0s\" for no limit, or at least 1ms",
     ];

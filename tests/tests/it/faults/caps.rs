@@ -121,7 +121,7 @@ async fn requests() {
     refused("head", (("/", &head(64 << 10)), ("/", &head((64 << 10) + 1))), 431).await;
 }
 
-/// Requests that are worked on at once: of all, of one visitor, of one route.
+/// Requests that are worked on at once: of all, of one visitor, of one route, at one client.
 async fn concurrent(limit: &str, others: Option<(Ipv4Addr, &str)>) {
     let (server, service, _home, _tunnel) = limited(&format!("{limit} = 3, max_queued_requests = 0")).await;
     let over = r#"tunnel_errors_total{kind="over-limit""#;
@@ -277,6 +277,8 @@ async fn d15_caps_of_concurrent_requests() {
         concurrent("max_concurrent_requests", None),
         concurrent("max_requests_per_visitor", Some((THERE, HOST))),
         concurrent("max_requests_per_route", Some((HERE, OTHER))),
+        // What is next to the server is at no client.
+        concurrent("max_requests_per_client", Some((HERE, OTHER))),
     );
 }
 

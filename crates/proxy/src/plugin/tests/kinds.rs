@@ -230,7 +230,7 @@ fn a_preflight_is_answered_at_the_ingress() {
                 head.path.clone(),
                 head.visitor(),
             )
-            .with(head.headers, TRACE.trace_id)
+            .with(None, head.headers, TRACE.trace_id)
         };
         for origin in ["https://app.example.com", "https://a.example.org:8443"] {
             let (_, answer) = asked(&cors, preflight(origin)).await;

@@ -39,8 +39,11 @@ fn head_from(visitor: &str, fields: &[(&'static str, &str)]) -> RequestHead {
     let field = |&(name, value): &(&'static str, &str)| {
         (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
     };
-    RequestHead::new(Method::GET, Scheme::Https, host, path, visitor.parse().unwrap())
-        .with(fields.iter().map(field).collect(), TRACE.trace_id)
+    RequestHead::new(Method::GET, Scheme::Https, host, path, visitor.parse().unwrap()).with(
+        None,
+        fields.iter().map(field).collect(),
+        TRACE.trace_id,
+    )
 }
 
 fn context(spawner: &Spawner) -> Context {
