@@ -110,9 +110,10 @@ mod tests {
         let token = CancellationToken::new();
         let mut waiting = WhenCalled::new(token.clone().cancelled_owned());
         assert!(Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        let task = tokio::spawn(waiting);
-        tokio::task::yield_now().await;
-        token.cancel();
-        task.await.unwrap();
+        let cancel = async {
+            tokio::task::yield_now().await;
+            token.cancel();
+        };
+        tokio::join!(waiting, cancel);
     }
 }

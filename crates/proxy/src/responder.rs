@@ -15,7 +15,7 @@ use protocol::frame::Header;
 use protocol::limits::SUBSTREAMS_ACCEPTED_MAX;
 use protocol::request::{Head, Kind, Status};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use transport::deadline::within;
 use transport::relay::{IdleLimits, RelayEnd, relay};
 use transport::session::{Inbound, Substream};
 
@@ -70,8 +70,9 @@ pub async fn serve(mut inbound: Inbound, worker: Worker, offered: Arc<dyn Offere
 }
 
 async fn serve_one(mut substream: Substream, offered: &dyn Offered, context: &Context) {
-    let linger = context.timeouts().linger;
-    let (head, rest) = match timeout(context.timeouts().open, read_head(&mut substream)).await {
+    let timeouts = context.timeouts();
+    let linger = timeouts.linger;
+    let (head, rest) = match within(timeouts.open, read_head(&mut substream)).await {
         Ok(Ok(read)) => read,
         // It broke off by itself.
         Ok(Err(Headless::Gone)) => return,
@@ -103,7 +104,7 @@ async fn serve_one(mut substream: Substream, offered: &dyn Offered, context: &Co
     match head.kind {
         Kind::Exchange if service.takes_requests() => {
             let record = record(AccessKind::Http, &head, trace.trace_id, &service, context);
-            respond(channel, &service, head.visitor, record, context).await;
+            respond(channel, &service, head.visitor, record, &timeouts, context).await;
         }
         Kind::Tcp if service.takes_connections() => {
             let record = record(AccessKind::Tcp, &head, trace.trace_id, &service, context);

@@ -19,10 +19,11 @@ use super::plugged::{Stopped, plug};
 use super::serving::{Outcome, Serving, encode_head};
 use super::{Channel, bridge};
 use crate::access::Record;
-use crate::context::Context;
+use crate::context::{Context, Timeouts};
 use crate::error::kind_of;
 use crate::incoming::IncomingBody;
 use crate::service::Service;
+use transport::deadline::within;
 
 /// Accepts the exchange on `channel` and answers it with `service`, on behalf of `visitor`.
 ///
@@ -32,13 +33,14 @@ pub(crate) async fn respond(
     service: &Service,
     visitor: Option<SocketAddr>,
     mut record: Box<Record>,
+    timeouts: &Timeouts,
     context: &Context,
 ) {
-    let linger = context.timeouts().linger;
+    let linger = timeouts.linger;
     if Status::Accepted.encode(channel.out.buffer()).is_err() {
         return;
     }
-    let Ok(Ok(Message::Request(mut head))) = timeout(context.timeouts().open, channel.message()).await else {
+    let Ok(Ok(Message::Request(mut head))) = within(timeouts.open, channel.message()).await else {
         // Too slow, malformed, or gone: a reset says all that can be said.
         record.failed(ErrorKind::BadRequest);
         return;
@@ -57,7 +59,7 @@ pub(crate) async fn respond(
             Err(stopped) => return Box::pin(stop(stopped, &head, channel, record, context)).await,
         }
     }
-    let mut serving = match Serving::start(channel, record, head, service, visitor, context) {
+    let mut serving = match Serving::start(channel, record, head, service, visitor, timeouts) {
         Ok(serving) => serving,
         Err(refused) => {
             let (channel, mut record) = *refused;

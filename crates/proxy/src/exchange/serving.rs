@@ -23,7 +23,7 @@ use super::waiting::Waiting;
 use super::wire_request::{has_body, request};
 use super::{Channel, RequestBody};
 use crate::access::Record;
-use crate::context::Context;
+use crate::context::Timeouts;
 use crate::headers::{Listed, content_length, forward_response, is_plainly_framed};
 use crate::incoming::IncomingBody;
 use crate::plugin::Plugged;
@@ -57,7 +57,7 @@ pub(super) struct Serving<'a> {
     head: RequestHead,
     service: &'a Service,
     visitor: Option<SocketAddr>,
-    context: &'a Context,
+    timeouts: &'a Timeouts,
     /// The servers that were tried.
     tried: Tried,
     /// The body, while it may have to be sent again; none if there is none, or one server alone.
@@ -93,7 +93,7 @@ impl<'a> Serving<'a> {
         head: RequestHead,
         service: &'a Service,
         visitor: Option<SocketAddr>,
-        context: &'a Context,
+        timeouts: &'a Timeouts,
     ) -> Result<Self, Box<(Channel, Box<Record>)>> {
         let tried = Tried::default();
         let (Ok(request), Some(server)) =
@@ -125,10 +125,10 @@ impl<'a> Serving<'a> {
             head,
             service,
             visitor,
-            context,
+            timeouts,
             tried,
             replay,
-            hold: Instant::now().checked_add(HOLD.min(context.timeouts().open / 4)),
+            hold: Instant::now().checked_add(HOLD.min(timeouts.open / 4)),
             timer,
         })
     }
@@ -141,7 +141,7 @@ impl<'a> Serving<'a> {
     /// Drives both directions.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Outcome<'a>> {
         loop {
-            let timeouts = self.context.timeouts();
+            let timeouts = self.timeouts;
             // A service that has begun to answer may take its time with the rest.
             let answering = !matches!(self.stage, Stage::Waiting(_));
             let stalled = if answering { timeouts.silence } else { timeouts.stalled };
@@ -295,7 +295,7 @@ impl<'a> Serving<'a> {
         let room = HEAD_ROOM.saturating_add(body.filter(|length| *length < COPIED_BELOW).unwrap_or(0));
         self.channel.out.buffer().reserve(room);
         encode_head(&response, self.channel.out.buffer()).map_err(unfit)?;
-        let sending = Sending::new(response.into_body(), self.context.timeouts().silence);
+        let sending = Sending::new(response.into_body(), self.timeouts.silence);
         self.stage = Stage::Answering(attempt, sending);
         Ok(())
     }
@@ -369,7 +369,7 @@ impl<'a> Serving<'a> {
         if self.holds() {
             return Poll::Pending;
         }
-        let due = self.inbound.complete().and_then(|at| at.checked_add(self.context.timeouts().answer));
+        let due = self.inbound.complete().and_then(|at| at.checked_add(self.timeouts.answer));
         let Some(due) = due else { return Poll::Pending };
         ready!(self.timer.poll(due, cx));
         Poll::Ready(Err(Outcome::Failed(Code::SERVICE_TIMEOUT, "the service did not answer in time")))

@@ -24,6 +24,12 @@ const HOPS_MAX: u8 = b'5';
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 const FORWARDED_HOST: &str = "x-forwarded-host";
+static ADDED: [HeaderName; 4] = [
+    HeaderName::from_static(FORWARDED_FOR),
+    HeaderName::from_static(FORWARDED_PROTO),
+    HeaderName::from_static(FORWARDED_HOST),
+    HeaderName::from_static(HOPS),
+];
 /// All that begins so is the word of a proxy.
 const FAMILY: &str = "x-forwarded-";
 /// What a trusted proxy may say besides.
@@ -378,6 +384,12 @@ fn hops(headers: &HeaderMap) -> Result<[u8; 1], Fault> {
     }
 }
 
+/// The name of a field. Those that an ingress adds to every request are not copied.
+fn field_name(name: &[u8]) -> Option<HeaderName> {
+    let added = ADDED.iter().find(|added| added.as_str().as_bytes() == name);
+    added.cloned().or_else(|| HeaderName::from_bytes(name).ok())
+}
+
 /// The fields of a request to a service, from those that came over the wire. Names and values share the memory of the
 /// head; what a foreign opener left in of the connection it came by is dropped.
 pub(crate) fn restore_request(
@@ -392,7 +404,7 @@ pub(crate) fn restore_request(
     };
     headers.insert(header::HOST, host);
     for Field { name, value } in fields {
-        let name = HeaderName::from_bytes(name).ok()?;
+        let name = field_name(name)?;
         let ours = matches!(name, header::HOST | header::EXPECT);
         let trailers = name == header::TE && value.eq_ignore_ascii_case(b"trailers");
         if !ours && (trailers || !is_hop_by_hop(&name)) {

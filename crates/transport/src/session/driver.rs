@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use ops::called::WhenCalled;
 use protocol::mux::{Batch, Breach, READ_SIZE};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
@@ -44,7 +45,7 @@ pub(super) struct Driver<T> {
     unflushed: bool,
     tick: Interval,
     sleep: Sleep,
-    close: Pin<Box<WaitForCancellationFutureOwned>>,
+    close: WhenCalled<WaitForCancellationFutureOwned>,
     wakers: Wakers,
 }
 
@@ -62,7 +63,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             link,
-            close: Box::pin(shared.close.clone().cancelled_owned()),
+            close: WhenCalled::new(shared.close.clone().cancelled_owned()),
             shared,
             dead_after,
             read: BytesMut::from(&early[..]),
@@ -95,7 +96,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
-        if self.close.as_mut().poll(cx).is_ready() {
+        if Pin::new(&mut self.close).poll(cx).is_ready() {
             return Poll::Ready(SessionEnd::Closed);
         }
         // Before the clock: a process that has stood still finds what came meanwhile.
