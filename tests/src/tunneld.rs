@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::program::{Finished, Program, command, folder, inside};
 use crate::visitor;
-use crate::wait::{SOON, until};
+use crate::wait::{SOON, becomes, until};
 
 const TUNNELD: &str = "tunneld";
 /// All steps of an upgrade.
@@ -306,6 +306,25 @@ impl Tunneld {
     pub async fn metric(&self, name: &str) -> f64 {
         let answer = visitor::get(self.listen.ops, "localhost", "/metrics").await;
         visitor::metric(&answer.text(), name)
+    }
+
+    /// Waits until a metric, its samples with all of these labels together, is `good`. What is counted may be counted a moment
+    /// after a visitor has seen it.
+    ///
+    /// # Panics
+    ///
+    /// When it does not become so: the message holds the metrics.
+    pub async fn counts(&self, name: &str, labels: &[&str], good: impl Fn(f64) -> bool) {
+        let what = format!("{name} with {labels:?} is as expected");
+        let look = async || {
+            let text = visitor::get(self.listen.ops, "localhost", "/metrics").await.text();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let sum = |lines: &Vec<String>| {
+            let labelled = lines.iter().filter(|line| labels.iter().all(|label| line.contains(label)));
+            labelled.map(|line| visitor::metric(line, name)).sum()
+        };
+        becomes(&what, SOON, look, |lines| good(sum(lines))).await;
     }
 
     /// The status a visitor gets for a path of a host.

@@ -1,5 +1,6 @@
 //! Waiting for a condition with a deadline: the only way a test waits.
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 /// How long a step that only needs the machine to get round to it may take. Generous: it is a bound on a
@@ -26,6 +27,28 @@ pub async fn until<T>(
             Ok(None) if began.elapsed() < limit => tokio::time::sleep(EVERY).await,
             Ok(None) | Err(_) => panic!("waited {limit:?} in vain: {what}"),
         }
+    }
+}
+
+/// Asks `probe` until its answer is `good`, and returns that answer.
+///
+/// # Panics
+///
+/// When `limit` has passed: the message holds `what` and the last answer.
+pub async fn becomes<T: Debug>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl AsyncFnMut() -> T,
+    good: impl Fn(&T) -> bool,
+) -> T {
+    let began = Instant::now();
+    loop {
+        let answer = within(what, limit, probe()).await;
+        if good(&answer) {
+            return answer;
+        }
+        assert!(began.elapsed() < limit, "waited {limit:?} in vain: {what}; at last it was {answer:#?}");
+        tokio::time::sleep(EVERY).await;
     }
 }
 

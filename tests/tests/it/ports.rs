@@ -127,11 +127,8 @@ async fn without_a_member_there_is_a_reset_after_the_wait_and_with_one_within_it
     let began = std::time::Instant::now();
     assert_eq!(Raw::knock(server.ingress(0).await, SOON).await, (Vec::new(), End::Reset));
     assert!(began.elapsed().as_millis() >= 300, "{:?}", began.elapsed());
-    let metrics = tests::visitor::get(server.listen().ops, "localhost", "/metrics").await.text();
     let route = format!("route=\"tcp:{}\"", server.ingress(0).await.port());
-    let failed =
-        |line: &&str| line.starts_with("tunnel_errors_total{kind=\"no-member\"") && line.contains(&route);
-    assert!(metrics.lines().any(|line| failed(&line)), "{metrics}");
+    server.counts("tunnel_errors_total", &["kind=\"no-member\"", &route], |count| count == 1.0).await;
 
     let (join, home) = (server.invite("edge", &[]).await, Home::new());
     let mut only = member(&server, &home, &join, "edge-1", &service).await;
