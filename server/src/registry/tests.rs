@@ -14,7 +14,7 @@ use protocol::control::CloseReason;
 use proxy::directory::{Connecting, Directory, Lookup, Public};
 
 use super::*;
-use crate::fakes::{World, cut, grouped, http, tcp};
+use crate::fakes::{World, cut, grouped, http, nobody, tcp};
 use crate::identity::Which;
 use crate::session::DrainCause;
 
@@ -289,7 +289,7 @@ fn after_a_restart_names_are_their_principals_for_a_minute() {
 fn a_port_is_bound_when_it_is_claimed_and_given_back_with_its_name() {
     let mut world = World::new();
     let live = world.client("default", 1, 1);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = std::net::TcpListener::bind(nobody()).unwrap();
     let port = taken.local_addr().unwrap().port();
     let refused = world.register(&live, tcp(0, Some(port))).unwrap_err();
     assert!(refused.starts_with("PORT_UNAVAILABLE"), "{refused}");

@@ -6,12 +6,14 @@ use std::path::Path;
 
 use serde_json::Value;
 use tests::fixture::HttpService;
+use tests::place::nobody;
+use tests::program::Finished;
 use tests::tunnelc::Home;
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, Answer, End, Raw, empty, full, request};
 use tests::wait::{SOON, until};
 
-use crate::stage::{HOST, Web, nobody};
+use crate::stage::{HOST, Web};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 

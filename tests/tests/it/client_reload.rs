@@ -8,14 +8,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::fixture::{HttpService, TcpService};
+use tests::place::nobody;
 use tests::load::Load;
 use tests::program::Program;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, Raw, empty, request};
-use tests::wait::{SOON, until};
-
-use crate::stage::nobody;
+use tests::wait::{SOON, becomes, until};
 
 /// An HTTP tunnel.
 fn tunnel(name: &str, to: SocketAddr) -> String {

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 use tests::fixture::HttpService;
+use tests::place::nobody;
 use tests::program::{Finished, Program, command};
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::wait::{SOON, until};
 
-use crate::stage::{Web, nobody};
+use crate::stage::Web;
 
 /// (verdict, what it says, what to do) of the worst finding of `check`.
 #[track_caller]

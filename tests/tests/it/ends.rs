@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tests::fixture::{Ending, HttpService, Seen, TcpService};
+use tests::place::nobody;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, End, Raw, empty, request};
 use tests::wait::{SOON, until, within};
 
-use crate::stage::{HOST, Web, Wire, nobody};
+use crate::stage::{HOST, Web, Wire};
 
 /// Reads an answer raw: the head, the bytes of the body as framed, and how it ended.
 async fn raw_get(web: &Web<impl Sized>, path: &str, version: &str) -> (String, Vec<u8>, End) {

@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use rustix::process::Signal;
 use tests::fixture::{GrpcService, LARGEST, Plain};
 use tests::peer::{Peer, python};
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tunneld::Tunneld;
 use tests::wait::{SOON, until, within};
@@ -20,7 +21,6 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::front::{Front, HOST};
-use crate::stage::nobody;
 
 const DOORS: [bool; 2] = [false, true];
 

@@ -105,7 +105,7 @@ async fn a_broken_join_string_is_wrong_usage_and_says_what_to_do() {
 async fn nobody_listening_is_retried_and_told() {
     let server = Tunneld::start().await;
     let join = server.join();
-    let elsewhere = join.replace(&server.listen().tunnel.to_string(), &crate::stage::nobody().to_string());
+    let elsewhere = join.replace(&server.listen().tunnel.to_string(), &tests::place::nobody().to_string());
     let mut client = Home::new().start(&["http", "3000", "--join", &elsewhere]);
     let told = async || client.said().to_lowercase().contains("refused").then_some(());
     until("the client says that nobody answers", SOON, told).await;
@@ -219,7 +219,7 @@ async fn who_has_no_host_granted_gets_one_random_subdomain() {
 async fn what_is_granted_is_given() {
     let server = Tunneld::start().await;
     let (service, echo) = (HttpService::start().await, TcpService::echo().await);
-    let free = crate::stage::nobody().port().to_string();
+    let free = tests::place::nobody().port().to_string();
     let edge = server
         .invite("edge", &["--host", "*.edge.localhost", "--host", "demo.localhost", "--port", &free])
         .await;

@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 
 use tests::fixture::{HttpService, TcpService};
 use tests::pattern;
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, Answer, End, Raw};
 use tests::wait::{SOON, until};
-
-use crate::stage::nobody;
 
 /// A server with the configuration `text`, and the home that the file lives in.
 async fn configured(text: &str) -> (Tunneld, Home) {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use rustls::pki_types::CertificateDer;
 use tests::fixture::{HttpService, TlsService};
 use tests::pattern;
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tls;
 use tests::tunnelc::Home;
@@ -17,8 +18,6 @@ use tests::visitor::{End, Raw, Visitor, empty, request};
 use tests::wait::{SOON, until, within};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-
-use crate::stage::nobody;
 
 /// The service `SERVICE` at this address.
 fn service(name: &str, address: SocketAddr) -> String {

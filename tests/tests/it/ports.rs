@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rustix::process::Signal;
 use tests::fixture::TcpService;
 use tests::pattern;
+use tests::place::nobody;
 use tests::program::{Program, command};
 use tests::tls;
 use tests::tunnelc::{Home, SESSIONS};
@@ -20,7 +21,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::live::apply;
-use crate::stage::nobody;
 
 /// A server whose port leads to `service` of the group `web`; `more` are further keys of the port.
 async fn server(service: &TcpService, balance: &str, more: &str) -> Tunneld {
@@ -197,7 +197,7 @@ async fn its_port_is_nobodys_to_claim() {
 #[tokio::test]
 async fn a_port_in_use_keeps_nothing_else_from_starting_and_opens_when_it_is_free() {
     let service = TcpService::echo().await;
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = std::net::TcpListener::bind(nobody()).unwrap();
     let address = taken.local_addr().unwrap();
     let config = format!(
         "service = [{{ name = \"db\", servers = [{{ address = \"{}\" }}] }}]\n\

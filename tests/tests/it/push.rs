@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tests::fixture::HttpService;
 use tests::load::Load;
+use tests::place::nobody;
 use tests::program::{Finished, Program};
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor;
 use tests::wait::{SOON, until};
-
-use crate::stage::nobody;
 
 const HOST: &str = "app.localhost";
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tests::place::nobody;
 use tests::fixture::{HttpService, TcpService};
 use tests::program::Program;
 use tests::tunnelc::{Home, SESSIONS, public};
@@ -13,7 +14,7 @@ use tests::visitor;
 use tests::wait::{SOON, until};
 use tokio::net::TcpListener;
 
-use crate::stage::{HOST, Web, nobody};
+use crate::stage::{HOST, Web};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777

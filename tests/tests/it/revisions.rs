@@ -117,7 +117,7 @@ async fn what_is_refused_says_why_and_changes_nothing() {
     for part in ["wrong.toml:1:1", "did you mean `domain`", "wrong.toml:2:", "max_queued_requests = -1"] {
         assert!(done.stderr.contains(part), "{}", done.stderr);
     }
-    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let holder = std::net::TcpListener::bind(tests::place::nobody()).unwrap();
     let taken = holder.local_addr().unwrap().to_string();
     let text = config("2")
         + &format!(
@@ -249,7 +249,7 @@ async fn what_nobody_confirms_is_undone_also_by_the_next_process() {
 #[tokio::test]
 async fn a_revision_that_fails_its_visitors_is_undone_by_itself() {
     let service = HttpService::start().await;
-    let nobody = crate::stage::nobody();
+    let nobody = tests::place::nobody();
     let text = |address: &dyn std::fmt::Display| {
         format!(
             "domain = \"t.example.com\"\nservice = [{{ name = \"s\", servers = [{{ address = \"{address}\" }}] }}]\n\

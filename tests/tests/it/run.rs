@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use tests::fixture::{HttpService, TcpService};
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tunnelc::Home;
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, Raw};
 use tests::wait::{SOON, throughout, until};
 
-use crate::stage::{HOST, nobody};
+use crate::stage::HOST;
 
 /// The `ops` address that `run` was given.
 async fn readiness(ops: std::net::SocketAddr) -> Option<u16> {

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use futures_util::future::join_all;
 use tests::disk::Disk;
 use tests::fixture::HttpService;
+use tests::place::nobody;
 use tests::program::{Finished, Program, command, inside};
 use tests::tunnelc::{Home, SESSIONS, Tunnelc};
 use tests::tunneld::Tunneld;
 use tests::wait::{SOON, until};
 
-use crate::stage::{HOST, nobody};
+use crate::stage::HOST;
 
 const ANY: &str = "127.0.0.1:0";
 

@@ -96,7 +96,7 @@ async fn a_stuck_download_holds_nobody_up() {
 async fn a_port_can_be_asked_for_and_belongs_to_one() {
     let server = Tunneld::start().await;
     let (service, home, other) = (TcpService::echo().await, Home::new(), Home::new());
-    let free = crate::stage::nobody().port().to_string();
+    let free = tests::place::nobody().port().to_string();
     let alice = server.invite("alice", &["--port", &free]).await;
     let bob = server.invite("bob", &["--port", &free]).await;
     let tunnel = home.tcp(&alice, service.addr(), &["--port", &free]).await;
@@ -113,7 +113,7 @@ async fn a_port_can_be_asked_for_and_belongs_to_one() {
 
 #[tokio::test]
 async fn the_connections_of_a_groups_tunnel_are_shared_out_in_turns() {
-    let free = crate::stage::nobody().port().to_string();
+    let free = tests::place::nobody().port().to_string();
     let config = format!("principal = [{{ name = \"edge\", groups = [\"web\"], ports = [\"{free}\"] }}]");
     let server = Tunneld::configured(|_| config, &[]).await;
     let join = server.invite("edge", &[]).await;

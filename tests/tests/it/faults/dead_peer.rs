@@ -7,6 +7,7 @@ use tests::fixture::HttpService;
 use tests::leak::Baseline;
 use tests::link::Link;
 use tests::netns::Wire;
+use tests::place::nobody;
 use tests::program::{Program, inside};
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
@@ -15,7 +16,7 @@ use tests::wait::{SOON, until, within};
 use tokio::net::{TcpStream, UnixListener};
 use tokio::task::JoinSet;
 
-use crate::stage::{HOST, nobody};
+use crate::stage::HOST;
 
 /// When a death may be declared.
 const EARLY: Duration = Duration::from_secs(10);

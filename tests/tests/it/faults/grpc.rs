@@ -12,11 +12,12 @@ use tests::frames::{END_HEADERS, END_STREAM, Framer, HEADERS, block, frame};
 use tests::http2::{self, Http2Visitor, data, whole, write};
 use tests::leak::Baseline;
 use tests::pattern;
+use tests::place::nobody;
 use tests::tunnelc::Home;
 use tests::tunneld::Tunneld;
 use tests::wait::{SOON, within};
 
-use crate::stage::{HOST, Web, nobody};
+use crate::stage::{HOST, Web};
 
 const CALL: [(&str, &str); 5] = [
     ("content-type", "application/grpc+proto"),

@@ -134,7 +134,7 @@ async fn d22_what_can_not_be_used_changes_nothing_and_what_can_is_in_force() {
     }
     stage.write(certificate("3"));
     stage.stays("2", 2, "a.pem").await;
-    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let holder = std::net::TcpListener::bind(tests::place::nobody()).unwrap();
     let taken = holder.local_addr().unwrap();
     stage.write(good("3") + &format!("tcp = [{{ listen = \"{taken}\", to = \"app\" }}]\n"));
     stage.stays("2", 2, &taken.to_string()).await;
