@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -335,7 +334,7 @@ async fn sessions_are_replaced_before_they_end() {
         let all = listed["sessions"].as_array().unwrap();
         (all.len() == 2 && all.iter().all(|session| session["credential"] == id.as_str())).then_some(())
     };
-    until("the old sessions have ended", Duration::from_secs(15), credentials).await;
+    until("the old sessions have ended", SOON, credentials).await;
 
     // More of them, and fewer.
     home.write("tunnelc.toml", &config("connections = 4\n"));

@@ -10,7 +10,7 @@ use tests::program::Finished;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::Raw;
-use tests::wait::{SOON, until};
+use tests::wait::{SOON, promised, until};
 use tests::wire::{HandMade, Reply};
 
 use crate::stage::{HOST, Web};
@@ -149,7 +149,7 @@ async fn captured_bytes_on_a_new_connection_are_worthless() {
     let _tunnel = home.http(&link.join(&server.join()), service.addr(), &["--host", "demo"]).await;
     let mut replay = Raw::open(server.listen().tunnel).await;
     replay.send(link.recorded(0)).await;
-    let (_, end) = replay.rest(Duration::from_secs(7)).await;
+    let (_, end) = replay.rest(SOON).await;
     assert_ne!(end, tests::visitor::End::Open);
     assert_eq!(server.sessions().await, SESSIONS);
 }
@@ -265,8 +265,8 @@ async fn revoking_ends_sessions_and_frees_names_within_a_second_and_for_good() {
     running.head().await;
     let revoked = server.admin(&["revoke", "alice"]).await;
     assert_eq!(revoked.code, Some(0), "{}", revoked.text());
-    server.has_sessions(0, Duration::from_secs(1)).await;
-    assert_ne!(running.rest(Duration::from_secs(1)).await.1, tests::visitor::End::Open);
+    server.has_sessions(0, promised(Duration::from_secs(1))).await;
+    assert_ne!(running.rest(promised(Duration::from_secs(1))).await.1, tests::visitor::End::Open);
     let (status, _) = tunnel.program.ended(SOON).await;
     assert_eq!(status.code(), Some(3), "{}", tunnel.program.said());
     assert!(tunnel.program.said().to_lowercase().contains("revoked"), "{}", tunnel.program.said());

@@ -34,12 +34,17 @@ struct Two {
 
 impl Two {
     async fn up() -> Self {
+        Self::with_patience("10s").await
+    }
+
+    /// With so much time for the first words of a visitor.
+    async fn with_patience(handshake: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let one = TlsService::start(home.path(), "one.t.localhost").await;
         let two = TlsService::start(home.path(), "two.t.localhost").await;
         let config = format!(
             "domain = \"t.localhost\"\n\
-             timeouts = {{ tls_handshake = \"500ms\" }}\n\
+             timeouts = {{ tls_handshake = \"{handshake}\" }}\n\
              service = [{}, {}]\n\
              tls = [\n\
              {{ host = \"*.t.localhost\", listen = \"127.0.0.1:0\", to = \"two\" }},\n\
@@ -181,7 +186,7 @@ async fn the_first_words_may_come_in_pieces() {
 
 #[tokio::test]
 async fn what_is_nobodys_is_refused_in_the_words_of_tls_and_reaches_nobody() {
-    let two = Two::up().await;
+    let two = Two::with_patience("1s").await;
     let (door, root) = (two.door().await, two.one.certificate());
     for name in ["t.localhost", "a.one.t.localhost", "example.com"] {
         let error = refused(door, name, root).await;

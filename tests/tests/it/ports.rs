@@ -149,7 +149,7 @@ async fn only_allowed_visitors_get_in_and_silent_ones_do_not_stay() {
     shut.program.says("\"error\":\"not-allowed\"", SOON).await;
     assert_eq!(service.bytes_in(), 0);
 
-    let short = server(&service, "round-robin", "idle_timeout = \"300ms\"").await;
+    let short = server(&service, "round-robin", "idle_timeout = \"1s\"").await;
     let (join, home) = (short.invite("edge", &[]).await, Home::new());
     let _member = member(&short, &home, &join, "edge-1", &service).await;
     let mut raw = Raw::open(short.ingress(0).await).await;

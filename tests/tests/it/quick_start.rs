@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use tests::place::nobody;
@@ -143,7 +142,7 @@ async fn two_programs_on_one_state_directory_are_two_clients() {
 async fn an_interrupt_ends_the_client_and_frees_its_name_at_once() {
     let mut web = Web::up().await;
     web.tunnel.program.signal(Signal::INT);
-    let (status, _) = web.tunnel.program.ended(Duration::from_secs(4)).await;
+    let (status, _) = web.tunnel.program.ended(SOON).await;
     assert_eq!(status.code(), Some(0));
     assert_eq!(web.get("/").await.status, 404, "a clean goodbye frees the name");
 }

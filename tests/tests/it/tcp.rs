@@ -1,7 +1,5 @@
 //! TCP through the tunnel.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use tests::fixture::{Ending, TcpService};
 use tests::pattern;
@@ -145,7 +143,7 @@ async fn a_port_closes_when_its_tunnel_goes() {
     let door = wire.door();
     let Wire { mut tunnel, server, .. } = wire;
     tunnel.program.signal(rustix::process::Signal::INT);
-    tunnel.program.ended(Duration::from_secs(4)).await;
+    tunnel.program.ended(SOON).await;
     let refused = async || TcpStream::connect(door).await.is_err().then_some(());
     tests::wait::until("the port is closed", SOON, refused).await;
     assert_eq!(server.sessions().await, 0);

@@ -20,7 +20,7 @@ use tests::fixture::{Ending, HttpService};
 use tests::tunnelc::Home;
 use tests::tunneld::Tunneld;
 use tests::visitor::{Answer, End, Raw, Visitor, empty, request};
-use tests::wait::{SOON, until, within};
+use tests::wait::{SOON, promised, until, within};
 use tests::wire::HandMade;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -76,7 +76,7 @@ async fn strangers() {
     let mut sitting = join_all((0..UNAUTHENTICATED).map(|_| Raw::open(door))).await;
     let before = counted(&server, "too-many").await;
     let one_more = Raw::open(door).await;
-    assert_ne!(sitting[0].rest(AGAIN).await.1, End::Open, "the one that sat there longest goes");
+    assert_ne!(sitting[0].rest(promised(AGAIN)).await.1, End::Open, "the one that sat there longest goes");
     for raw in &mut sitting[1..] {
         assert_eq!(raw.rest(Duration::from_millis(1)).await.1, End::Open, "and no other");
     }
@@ -84,7 +84,7 @@ async fn strangers() {
     // Who proves itself is let in all the same.
     let began = Instant::now();
     HandMade::log_in(&server.join()).await;
-    assert!(began.elapsed() < AGAIN, "{:?}", began.elapsed());
+    assert!(began.elapsed() < promised(AGAIN), "{:?}", began.elapsed());
     assert_eq!(server.visit(HOST, "/").await, 200);
     drop((sitting, one_more));
 }
@@ -148,7 +148,7 @@ async fn concurrent(limit: &str, others: Option<(Ipv4Addr, &str)>) {
     slow.pop().unwrap().reset();
     let again = async || (get(HERE, &server, HOST, "/").await.status == 200).then_some(());
     let (_, took) = until("there is room again", SOON, again).await;
-    assert!(took <= AGAIN, "{limit}: {took:?}");
+    assert!(took <= promised(AGAIN), "{limit}: {took:?}");
 }
 
 /// Connections of visitors, with few descriptors.
@@ -175,7 +175,7 @@ async fn connections() {
     open.pop();
     let again = async || tests::visitor::try_get(door, HOST, "/").await.ok();
     let (answer, took) = until("there is room again", SOON, again).await;
-    assert!(answer.status == 404 && took <= AGAIN, "{took:?}: {answer:?}");
+    assert!(answer.status == 404 && took <= promised(AGAIN), "{took:?}: {answer:?}");
 }
 
 /// A client that says what it is told to.
@@ -263,7 +263,7 @@ async fn quotas(spawner: &Spawner) {
     second.session.close();
     let again = async || Client::log_in(&join, spawner).await.ok();
     let (_, took) = until("there is room again", SOON, again).await;
-    assert!(took <= AGAIN, "{took:?}");
+    assert!(took <= promised(AGAIN), "{took:?}");
 }
 
 #[tokio::test]
