@@ -65,7 +65,9 @@ async fn a_service_that_delimits_by_its_end_is_believed_only_if_it_ends_well() {
         cut.is_err() || cut.as_ref().is_ok_and(|answer| answer.status == 502),
         "it looked complete: {cut:?}"
     );
-    let (_, _, end) = raw_get(&web, "/", "HTTP/1.0").await;
+    // A reset that has overtaken the bytes before it is a page, as above.
+    let cut = async || Some(raw_get(&web, "/", "HTTP/1.0").await).filter(|(head, ..)| head.contains(" 200 "));
+    let ((_, _, end), _) = until("an answer is cut", SOON, cut).await;
     assert_eq!(end, End::Reset);
 }
 
@@ -78,7 +80,9 @@ async fn a_reset_within_a_body_never_looks_complete() {
         for ending in [Ending::Reset, Ending::Fin] {
             let web = Web::scripted(answer, ending).await;
             let whole = visitor::try_get(web.door(), HOST, "/").await;
-            assert!(whole.is_err(), "{answer:?} ended by {ending:?} looked complete: {whole:?}");
+            // The reset may overtake the head of the answer as well.
+            let page = ending == Ending::Reset && whole.as_ref().is_ok_and(|answer| answer.status == 502);
+            assert!(whole.is_err() || page, "{answer:?} ended by {ending:?} looked complete: {whole:?}");
         }
     }
 }
