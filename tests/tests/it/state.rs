@@ -45,9 +45,13 @@ fn files(state: &Path) -> Vec<PathBuf> {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             match entry.file_type().unwrap() {
                 kind if kind.is_dir() => folders.push(entry.path()),
-                // A lock says nothing by what is in it, and what the server only adds to it does not read.
-                kind if kind.is_file() && entry.file_name() != "lock" && entry.file_name() != "audit.log" => {
-                    found.push(entry.path());
+                // A lock says nothing by what is in it, and what the server only adds to it does not read. What begins with a
+                // dot is being written.
+                kind if kind.is_file() => {
+                    let name = entry.file_name().into_string().unwrap();
+                    if !name.starts_with('.') && name != "lock" && name != "audit.log" {
+                        found.push(entry.path());
+                    }
                 }
                 _ => {}
             }
