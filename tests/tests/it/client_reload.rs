@@ -7,8 +7,8 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::fixture::{HttpService, TcpService};
-use tests::place::nobody;
 use tests::load::Load;
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
@@ -48,11 +48,17 @@ async fn sessions(home: &Home) -> Vec<u64> {
     sessions.iter().filter_map(|session| session["session"].as_u64()).collect()
 }
 
+/// The same, once the client knows of all of them.
+async fn has_its_sessions(home: &Home) -> Vec<u64> {
+    let all = |sessions: &Vec<u64>| sessions.len() as u64 == SESSIONS;
+    becomes("the client has its sessions", SOON, async || sessions(home).await, all).await
+}
+
 /// A client with one tunnel `app` and more, up and serving.
 async fn up(server: &Tunneld, home: &Home, to: SocketAddr, more: &str) -> Program {
     let client = home.run(&server.join(), &format!("{more}\n{}", tunnel("app", to)));
     server.serves("app.localhost", SOON).await;
-    server.has_sessions(SESSIONS, SOON).await;
+    has_its_sessions(home).await;
     client
 }
 
@@ -159,13 +165,14 @@ async fn however_the_file_is_changed_it_is_noticed() {
     // Deleted, which changes nothing; and then a link, as in a mounted volume.
     std::fs::remove_file(&file).unwrap();
     client.says("cannot read the configuration", SOON).await;
-    assert!(status(&home).await["config_pending"].is_string());
+    let pending = async || status(&home).await["config_pending"].clone();
+    becomes("the change is pending", SOON, pending, Value::is_string).await;
     volume(folder, "..1", &tunnel("app", one.addr()));
     symlink("..data/tunnelc.toml", &file).unwrap();
     leads_to(&one).await;
     volume(folder, "..2", &tunnel("app", other.addr()));
     leads_to(&other).await;
-    assert!(status(&home).await["config_pending"].is_null());
+    becomes("nothing is pending", SOON, pending, Value::is_null).await;
 }
 
 /// Puts the file into a new version of a volume in `folder`, and makes that the current one in one step.
@@ -216,8 +223,9 @@ async fn a_file_that_can_not_be_used_changes_nothing_and_says_all_that_is_wrong(
     assert!(told["error"].as_str().unwrap().contains("cannot reach"), "{told}");
     assert_eq!(sessions(&home).await, before);
     assert_eq!(server.visit("app.localhost", "/").await, 200);
-    let counted = visitor::get(ops, "localhost", "/metrics").await.text();
-    assert!(visitor::metric(&counted, "tunnel_reload_total") >= 3.0, "{counted}");
+    let counted = async || visitor::get(ops, "localhost", "/metrics").await.text();
+    let three = |text: &String| visitor::metric(text, "tunnel_reload_total") >= 3.0;
+    becomes("three reloads are counted", SOON, counted, three).await;
 
     home.write("tunnelc.toml", &good);
     assert_eq!(reload(&home).await["outcome"], "unchanged");
@@ -313,8 +321,7 @@ async fn sessions_are_replaced_before_they_end() {
     let file = home.write("tunnelc.toml", &config(""));
     let client = home.start(&["run", "--config", file.to_str().unwrap()]);
     server.serves("app.localhost", SOON).await;
-    server.has_sessions(SESSIONS, SOON).await;
-    let before = sessions(&home).await;
+    let before = has_its_sessions(&home).await;
     let load = Load::on(server.listen().http, "app.localhost", 100);
 
     // The same principal with another credential; the file itself has not changed.

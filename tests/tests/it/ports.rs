@@ -14,7 +14,7 @@ use tests::tls;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{End, Raw};
-use tests::wait::{SOON, until};
+use tests::wait::{SOON, becomes, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -58,6 +58,19 @@ fn carried_by(server: &Tunneld) -> Vec<String> {
     lines.filter_map(|line| line["member"].as_str().map(str::to_owned)).collect()
 }
 
+/// Who has carried visitors, after as many have come as it takes for `count` of them. The line of each may be written when the
+/// next one is there already, so it is waited for.
+async fn carried(server: &Tunneld, count: usize) -> Vec<String> {
+    let mut members = carried_by(server);
+    while members.len() < count {
+        is_served(server).await;
+        let next = members.len() + 1;
+        let look = async || carried_by(server);
+        members = becomes("one more access line", SOON, look, |members| members.len() == next).await;
+    }
+    members
+}
+
 /// Sends bytes both ways to both ends.
 async fn is_served(server: &Tunneld) {
     let mut raw = Raw::open(server.ingress(0).await).await;
@@ -94,11 +107,7 @@ async fn connections_are_shared_out_and_go_to_the_others_when_a_member_is_lost()
         let (join, homes) = (server.invite("edge", &[]).await, [Home::new(), Home::new()]);
         let _first = member(&server, &homes[0], &join, "edge-1", &service).await;
         let mut second = member(&server, &homes[1], &join, "edge-2", &service).await;
-        for _ in 0..8 {
-            is_served(&server).await;
-        }
-        let all = async || Some(carried_by(&server)).filter(|members| members.len() == 8);
-        let (members, _) = until("eight access lines", SOON, all).await;
+        let members = carried(&server, 8).await;
         let different: BTreeSet<_> = members.iter().collect();
         match balance {
             // One visitor's address.
@@ -111,11 +120,7 @@ async fn connections_are_shared_out_and_go_to_the_others_when_a_member_is_lost()
 
         second.kill();
         server.has_sessions(SESSIONS, SOON).await;
-        for _ in 0..4 {
-            is_served(&server).await;
-        }
-        let all = async || Some(carried_by(&server)).filter(|members| members.len() == 12);
-        let (members, _) = until("twelve access lines", SOON, all).await;
+        let members = carried(&server, 12).await;
         assert!(members[8..].iter().all(|member| member == "edge-1"), "{members:?}");
     }
 }

@@ -171,7 +171,7 @@ async fn revoked_though_not_kept(server: &Tunneld, eve: &Eve, remedy: &str) {
         }
     }
     eve.client.program.says("revoked", SOON).await;
-    assert_eq!(server.sessions().await, before - SESSIONS);
+    server.has_sessions(before - SESSIONS, SOON).await;
     let back = Home::new().command(&["http", "3000", "--join", &eve.join]).await;
     assert_eq!(back.code, Some(3), "it does not come back: {}", back.text());
     let unknown = server.admin(&["revoke", "nobody"]).await;

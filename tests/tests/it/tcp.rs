@@ -146,5 +146,5 @@ async fn a_port_closes_when_its_tunnel_goes() {
     tunnel.program.ended(SOON).await;
     let refused = async || TcpStream::connect(door).await.is_err().then_some(());
     tests::wait::until("the port is closed", SOON, refused).await;
-    assert_eq!(server.sessions().await, 0);
+    server.has_sessions(0, SOON).await;
 }

@@ -19,7 +19,7 @@ use crate::stage::HOST;
 
 /// Requests begin this far apart: 200 a second.
 const EVERY: Duration = Duration::from_millis(5);
-/// By then nobody asks the dead one any more.
+/// By then nobody asks the dead one any more; on a busy machine its server hears of its death only when it gets its turn.
 const SHIFTED: Duration = Duration::from_millis(100);
 const SHIFTED_BUSY: Duration = Duration::from_millis(400);
 const ANSWER: usize = 100;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tests::fixture::Played;
 use tests::leak::Baseline;
 use tests::visitor::{End, Raw};
-use tests::wait::SOON;
+use tests::wait::{SOON, within};
 
 use crate::stage::{HOST, Web};
 
