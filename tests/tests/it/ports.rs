@@ -280,6 +280,9 @@ async fn a_port_is_taken_with_its_socket() {
         client.kill();
         let given_back = apply(&server, &base, &[]).await;
         assert_eq!(given_back.code, Some(0), "{}", given_back.text());
+        // Who accepted there lets go of it a moment later; the next turn must not take it for the next client's.
+        let closed = async || TcpStream::connect(door).await.is_err().then_some(());
+        until("the port is closed", SOON, closed).await;
     }
     println!("{total} connections while the port was taken three times");
 }
