@@ -217,6 +217,13 @@ async fn a_file_that_can_not_be_used_changes_nothing_and_says_all_that_is_wrong(
     assert!(tokio::net::TcpStream::connect(free).await.is_err(), "not even partly");
     assert_eq!(server.visit("more.localhost", "/").await, 404);
 
+    // Whoever writes a file may empty it first, and a full disk leaves it so.
+    home.write("tunnelc.toml", "\n");
+    let told = reload(&home).await;
+    assert_eq!(told["outcome"], "failed", "{told}");
+    assert!(told["error"].as_str().unwrap().contains("tunnelc.toml is empty"), "{told}");
+    assert_eq!(server.visit("app.localhost", "/").await, 200);
+
     // A server that is not there.
     home.write("tunnelc.toml", &format!("servers = [\"{}\"]\n{good}", nobody()));
     let told = reload(&home).await;
