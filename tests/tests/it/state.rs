@@ -248,7 +248,10 @@ async fn what_a_dead_server_left_behind_does_not_keep_a_new_one_away() {
     let socket = server.state().join("admin.sock");
     server.kill();
     assert!(socket.exists(), "a killed server leaves its socket");
+    let half = server.state().join(".names.json.0123456789abcdef");
+    fs::write(&half, "{").unwrap();
     server.start_again().await;
+    assert!(!half.exists(), "what it was writing is nothing any more");
     assert_eq!(server.admin(&["status"]).await.code, Some(0));
     server.kill();
 
