@@ -11,7 +11,7 @@ use protocol::join::{HostPort, JoinString, Secret32};
 use proxy::plugin::Kinds;
 
 use crate::certificate::{self, CertificateError};
-use crate::config;
+use crate::config::{self, FileConfig};
 use crate::join_source::{JoinSource, JoinSourceError};
 use crate::settings::{Mode, Settings};
 use crate::trust::{self, TrustError};
@@ -41,6 +41,12 @@ pub enum SourceError {
     /// What the file says.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Who writes it may have begun with nothing, and a full disk leaves nothing behind.
+    #[error(
+        "{} is empty, and is taken for a mistake; write `tunnel = []` for a client without tunnels",
+        .0.display()
+    )]
+    Emptied(PathBuf),
     /// Who logs in.
     #[error(transparent)]
     Join(#[from] JoinSourceError),
@@ -66,7 +72,19 @@ impl Source {
     /// # Errors
     /// [`SourceError`], with all that is wrong in the file.
     pub fn read(&self) -> Result<Settings, SourceError> {
-        let file = config::load(&self.file, &self.kinds, &|name| std::env::var(name).ok())?;
+        self.settings(config::load(&self.file, &self.kinds, &variable)?)
+    }
+
+    /// The same when there are settings already.
+    ///
+    /// # Errors
+    /// [`SourceError`], also for a file that has become empty.
+    pub fn read_again(&self) -> Result<Settings, SourceError> {
+        let file = config::load_again(&self.file, &self.kinds, &variable)?;
+        self.settings(file.ok_or_else(|| SourceError::Emptied(self.file.clone()))?)
+    }
+
+    fn settings(&self, file: FileConfig) -> Result<Settings, SourceError> {
         let read = |(cert, key): &(PathBuf, PathBuf)| certificate::read(cert, key);
         let certificate = file.certificate.as_ref().map(read).transpose()?;
         let join = JoinSource::first(self.join.clone(), environment(), file.join_file, &self.state).read();
@@ -114,6 +132,10 @@ fn by_certificate(servers: &[HostPort]) -> Result<JoinString, SourceError> {
     // A secret that is none: the server does not look at what is signed with it.
     let (credential, secret) = (CredentialId::parse(CERTIFICATE)?, Secret32::new([0; 32]));
     Ok(JoinString { credential, secret, address, pins: Vec::new() })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The join string of the environment. One that is not UTF-8 is none, and is told so.

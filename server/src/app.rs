@@ -67,7 +67,8 @@ pub(crate) fn run(flags: Flags, kinds: &Kinds, inheritance: &mut Option<Inherita
     state.create().map_err(Exit::failed)?;
     let locked = match inheritance.as_mut().and_then(|inheritance| inheritance.lock.take()) {
         Some(lock) => state.take_over(lock),
-        None => state.lock(),
+        // Whoever wrote here before is dead.
+        None => state.lock().inspect(|_| state.tidy()),
     };
     let locked = locked.map_err(|error| in_use(&state, &error))?;
     let sockets = match inheritance {

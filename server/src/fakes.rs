@@ -1,7 +1,7 @@
 //! For tests: a registry with principals, and clients that are logged in over pipes instead of TLS.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,6 +22,7 @@ use proxy::context::{Context as DataPlane, Waits};
 use proxy::plugin::Plugins;
 use proxy::service::KnownServers;
 use tokio::io::DuplexStream;
+use tokio::net::TcpSocket;
 use tokio_util::sync::CancellationToken;
 use transport::login_key::LoginKey;
 use transport::session::{Inbound, Liveness, ProcessBudget, Role, Session, SessionConfig, start};
@@ -31,6 +32,20 @@ use crate::nearby::Nearby;
 use crate::registry::{Configured, Naming, NoRoom, Ports, Registry, WantedPart, WantedParts};
 use crate::session::{Live, Login, Orders};
 use crate::settings::PublicUrl;
+
+/// What is bound for as long as this process is there.
+static BOUND: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+
+/// An address that is this process' alone, also while nobody listens there: a socket is bound to it that does not listen, so that
+/// nobody gets it who asks for any port that is free, and whoever asks for this one does.
+pub(crate) fn nobody() -> SocketAddr {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    BOUND.lock().push(socket);
+    address
+}
 
 pub(crate) struct World {
     pub(crate) registry: Arc<Registry>,

@@ -66,6 +66,9 @@ class Visit:
         return self.encoder.encode([hpack.NeverIndexedHeaderTuple(*field) for field in fields], huffman=False)
 
     def ask(self, stream=1, flags=END_STREAM, more=(), **request):
+        if not flags & END_STREAM:
+            # Where the body is waited for: an answer must not come before what is wrong with it.
+            request.setdefault("path", "/sink")
         self.say(HEADERS, flags | END_HEADERS, stream, self.block(*pseudo(**request), *more))
 
     def exactly(self, length):

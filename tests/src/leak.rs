@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::program::Program;
+use crate::tunnelc::SESSIONS;
 use crate::tunneld::Tunneld;
-use crate::wait::until;
+use crate::wait::{SOON, until};
 
 /// How much more memory may stay resident than before, in bytes.
 const MEMORY: u64 = 32 << 20;
@@ -44,8 +45,10 @@ impl Held {
 }
 
 impl Baseline {
-    /// Of two programs that have served something.
+    /// Of two programs that have served something, once the client has its sessions: the second one may come when the first has
+    /// served already.
     pub async fn of(server: &Tunneld, client: &Program) -> Self {
+        until("all sessions", SOON, async || (server.sessions().await >= SESSIONS).then_some(())).await;
         Self(Held::by(server, client).await)
     }
 

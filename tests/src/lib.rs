@@ -24,6 +24,7 @@ pub mod netns;
 pub mod nginx;
 pub mod pattern;
 pub mod peer;
+pub mod place;
 pub mod program;
 pub mod tls;
 pub mod tunnelc;

@@ -1,12 +1,13 @@
 //! nginx as a service: files, revalidation, ranges and compression as the world knows them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
 use crate::pattern;
 use crate::peer;
+use crate::place::nobody;
 use crate::program::Program;
 use crate::wait::{SOON, until};
 
@@ -41,27 +42,17 @@ impl Nginx {
         let lines: String =
             (0..2_000).map(|n| format!("line {n} of a text that is worth compressing\n")).collect();
         std::fs::write(files.join("page.txt"), lines).unwrap();
-        // It cannot say which port it was given, so it gets free ones, and others if somebody was faster.
-        for _ in 0..5 {
-            let (http2, https) = (free(), free());
-            let config = config(home.path(), http2, https);
-            std::fs::write(home.path().join("nginx.conf"), config).unwrap();
-            let mut nginx = peer::command("nginx");
-            nginx.arg("-p").arg(home.path()).arg("-c").arg(home.path().join("nginx.conf"));
-            nginx.args(["-e", "stderr"]);
-            let mut program = Program::start(nginx);
-            let up = async || {
-                if !program.is_running() {
-                    return Some(false);
-                }
-                tokio::net::TcpStream::connect(https).await.ok().map(|_| true)
-            };
-            if until("nginx listens or ends", SOON, up).await.0 && program.is_running() {
-                return Self { program, home, http2, https, authority };
-            }
-            assert!(program.said().contains("Address already in use"), "{}", program.said());
-        }
-        panic!("nginx found no free port");
+        // It cannot say which port it was given.
+        let (http2, https) = (nobody(), nobody());
+        let config = config(home.path(), http2, https);
+        std::fs::write(home.path().join("nginx.conf"), config).unwrap();
+        let mut nginx = peer::command("nginx");
+        nginx.arg("-p").arg(home.path()).arg("-c").arg(home.path().join("nginx.conf"));
+        nginx.args(["-e", "stderr"]);
+        let program = Program::start(nginx);
+        let up = async || tokio::net::TcpStream::connect(https).await.ok().map(drop);
+        until("nginx listens", SOON, up).await;
+        Self { program, home, http2, https, authority }
     }
 
     /// Its socket, where it speaks HTTP/1.1.
@@ -87,10 +78,6 @@ impl Nginx {
     pub fn authority(&self) -> &str {
         &self.authority
     }
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn config(home: &Path, http2: SocketAddr, https: SocketAddr) -> String {

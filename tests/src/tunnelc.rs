@@ -36,6 +36,10 @@ impl Home {
             for entry in std::fs::read_dir(&from).unwrap().map(Result::unwrap) {
                 let kind = entry.file_type().unwrap();
                 let target = to.join(entry.file_name());
+                // What begins with a dot is being written, and gone in a moment.
+                if entry.file_name().to_string_lossy().starts_with('.') {
+                    continue;
+                }
                 if kind.is_dir() {
                     folders.push((entry.path(), target));
                 } else if kind.is_file() {

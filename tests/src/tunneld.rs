@@ -1,7 +1,7 @@
-//! A real `tunneld` with a state directory of its own, on ports of its own.
+//! A real `tunneld` with a state directory of its own, on ports of its own, which stay its own while it is not there.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,11 +11,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::place::nobody;
 use crate::program::{Finished, Program, command, folder, inside};
 use crate::visitor;
-use crate::wait::{SOON, until};
+use crate::wait::{SOON, becomes, until};
 
 const TUNNELD: &str = "tunneld";
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// All steps of an upgrade.
 const UPGRADE: Duration = Duration::from_secs(90);
 
@@ -89,7 +91,7 @@ impl Tunneld {
     /// Starts a server with more in its environment.
     pub async fn within(environment: Environment) -> Self {
         let manner = Manner { environment, ..Manner::default() };
-        Self::launched(TUNNELD, tempfile::tempdir().unwrap(), any(), manner).await
+        Self::launched(TUNNELD, tempfile::tempdir().unwrap(), LOCALHOST, manner).await
     }
 
     /// Starts another program that is a server too, with this configuration.
@@ -123,18 +125,20 @@ impl Tunneld {
     }
 
     async fn called(name: &str, home: TempDir, flags: Vec<String>) -> Self {
-        Self::launched(name, home, any(), Manner { flags, ..Manner::default() }).await
+        Self::launched(name, home, LOCALHOST, Manner { flags, ..Manner::default() }).await
     }
 
     /// Starts a server that `wrapper` runs, as [`inside`] does. It listens for clients on an address of `tunnel`.
     pub async fn inside(home: TempDir, wrapper: &[String], tunnel: IpAddr, flags: &[&str]) -> Self {
         let flags = flags.iter().map(ToString::to_string).collect();
         let manner = Manner { flags, wrapper: wrapper.to_vec(), ..Manner::default() };
-        Self::launched(TUNNELD, home, SocketAddr::new(tunnel, 0), manner).await
+        Self::launched(TUNNELD, home, tunnel, manner).await
     }
 
-    async fn launched(name: &str, home: TempDir, tunnel: SocketAddr, manner: Manner) -> Self {
-        let listen = Listen { tunnel, http: any(), https: None, ops: any() };
+    async fn launched(name: &str, home: TempDir, tunnel: IpAddr, manner: Manner) -> Self {
+        // Nothing can be bound from here where another network begins.
+        let tunnel = if tunnel == LOCALHOST { nobody() } else { SocketAddr::new(tunnel, 0) };
+        let listen = Listen { tunnel, http: nobody(), https: None, ops: nobody() };
         let program = launch(name, home.path(), listen, &manner);
         let listen = announced(home.path(), &manner.wrapper).await;
         Self { name: name.to_owned(), program, home, listen, manner, heirs: Vec::new() }
@@ -178,8 +182,10 @@ impl Tunneld {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(state(home.path())).unwrap();
         for entry in std::fs::read_dir(self.state()).unwrap().map(Result::unwrap) {
-            if entry.file_type().unwrap().is_file() && entry.file_name() != "lock" {
-                std::fs::copy(entry.path(), state(home.path()).join(entry.file_name())).unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            // What begins with a dot is being written, and gone in a moment.
+            if entry.file_type().unwrap().is_file() && name != "lock" && !name.starts_with('.') {
+                std::fs::copy(entry.path(), state(home.path()).join(name)).unwrap();
             }
         }
         Self::called(&self.name, home, self.manner.flags.clone()).await
@@ -308,6 +314,25 @@ impl Tunneld {
         visitor::metric(&answer.text(), name)
     }
 
+    /// Waits until a metric, its samples with all of these labels together, is `good`. What is counted may be counted a moment
+    /// after a visitor has seen it.
+    ///
+    /// # Panics
+    ///
+    /// When it does not become so: the message holds the metrics.
+    pub async fn counts(&self, name: &str, labels: &[&str], good: impl Fn(f64) -> bool) {
+        let what = format!("{name} with {labels:?} is as expected");
+        let look = async || {
+            let text = visitor::get(self.listen.ops, "localhost", "/metrics").await.text();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let sum = |lines: &Vec<String>| {
+            let labelled = lines.iter().filter(|line| labels.iter().all(|label| line.contains(label)));
+            labelled.map(|line| visitor::metric(line, name)).sum()
+        };
+        becomes(&what, SOON, look, |lines| good(sum(lines))).await;
+    }
+
     /// The status a visitor gets for a path of a host.
     pub async fn visit(&self, host: &str, path: &str) -> u16 {
         visitor::get(self.listen.http, host, path).await.status
@@ -327,10 +352,6 @@ impl Tunneld {
 
 fn state(home: &Path) -> PathBuf {
     home.join("state")
-}
-
-fn any() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
 fn launch(program: &str, home: &Path, listen: Listen, manner: &Manner) -> Program {

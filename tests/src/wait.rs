@@ -1,12 +1,22 @@
 //! Waiting for a condition with a deadline: the only way a test waits.
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 /// How long a step that only needs the machine to get round to it may take. Generous: it is a bound on a
 /// failure, not a measurement.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(20);
 
+/// What a busy machine may add to a span that is promised.
+const BUSY: Duration = Duration::from_secs(3);
 const EVERY: Duration = Duration::from_millis(10);
+
+/// How long what is promised within `span` may take: tests in slow builds share few cores, and only the long forms hold a program to
+/// its word.
+#[must_use]
+pub fn promised(span: Duration) -> Duration {
+    if std::env::var_os("TUNNEL_FULL").is_some() { span } else { span + BUSY }
+}
 
 /// Asks `probe` until it answers, and says how long that took.
 ///
@@ -26,6 +36,28 @@ pub async fn until<T>(
             Ok(None) if began.elapsed() < limit => tokio::time::sleep(EVERY).await,
             Ok(None) | Err(_) => panic!("waited {limit:?} in vain: {what}"),
         }
+    }
+}
+
+/// Asks `probe` until its answer is `good`, and returns that answer.
+///
+/// # Panics
+///
+/// When `limit` has passed: the message holds `what` and the last answer.
+pub async fn becomes<T: Debug>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl AsyncFnMut() -> T,
+    good: impl Fn(&T) -> bool,
+) -> T {
+    let began = Instant::now();
+    loop {
+        let answer = within(what, limit, probe()).await;
+        if good(&answer) {
+            return answer;
+        }
+        assert!(began.elapsed() < limit, "waited {limit:?} in vain: {what}; at last it was {answer:#?}");
+        tokio::time::sleep(EVERY).await;
     }
 }
 

@@ -71,6 +71,22 @@ pub fn load(
     config::load(path, env, |top, problems| document(top, kinds, problems))
 }
 
+/// The same for a file that was in use before. None: there is nothing in it any more.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_again(
+    path: &Path,
+    kinds: &Kinds,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<FileConfig>, ConfigError> {
+    let text = config::read_text(path)?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    config::load_text(path, &text, env, |top, problems| document(top, kinds, problems)).map(Some)
+}
+
 fn document(mut top: Section<'_>, kinds: &Kinds, problems: &mut Problems) -> Option<FileConfig> {
     let join_file = top.path("join_file", problems).map(|path| path.value);
     let ca_file = top.path("ca_file", problems).map(|path| path.value);

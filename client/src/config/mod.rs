@@ -5,5 +5,5 @@ mod forward;
 mod plugin;
 mod tunnel;
 
-pub use file::{FileConfig, load};
+pub use file::{FileConfig, load, load_again};
 pub use ops::config::ConfigError;

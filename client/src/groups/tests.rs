@@ -1,4 +1,5 @@
 use std::net::TcpListener as StdListener;
+use std::sync::Mutex;
 
 use ops::drain::Drain;
 use ops::metrics::Metrics;
@@ -7,6 +8,7 @@ use proxy::access::LogSink;
 use proxy::context::Waits;
 use proxy::service::KnownServers;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 use super::*;
 
@@ -64,8 +66,18 @@ fn listening(address: SocketAddr, to: &str) -> Value {
     json!({ "ingresses": [{ "listen": address.to_string(), "kind": "tcp", "to": to }] })
 }
 
+/// What is bound for as long as this process is there.
+static BOUND: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+
+/// An address that is this process' alone, also while nobody listens there: a socket is bound to it that does not listen, so that
+/// nobody gets it who asks for any port that is free, and whoever asks for this one does.
 fn free() -> SocketAddr {
-    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    BOUND.lock().unwrap().push(socket);
+    address
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Running {
 
     async fn read(&self, current: &mut Current, source: Source) -> Reloaded {
         let read =
-            tokio::task::spawn_blocking(move || source.read().map_err(|error| error.to_string())).await;
+            tokio::task::spawn_blocking(move || source.read_again().map_err(|error| error.to_string())).await;
         let settings = match read {
             Ok(Ok(settings)) => settings,
             Ok(Err(error)) => return Reloaded::Failed(error),

@@ -91,7 +91,7 @@ fn what_can_not_be_bound_changes_nothing() {
             a.address
         );
         let revision = world.apply(&good).await.unwrap().revision;
-        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let taken = TcpListener::bind(crate::fakes::nobody()).await.unwrap();
         let address = taken.local_addr().unwrap();
         let bad = format!(
             "service = [{{ name = \"db\", servers = [{{ address = \"1\" }}] }}]\n\
@@ -281,7 +281,7 @@ fn a_half_read_response_is_finished_on_the_old_configuration() {
 
 #[test]
 fn a_port_in_use_at_the_start_is_tried_again() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = std::net::TcpListener::bind(crate::fakes::nobody()).unwrap();
     let address = taken.local_addr().unwrap();
     world_at(&address.to_string(), |world| async move {
         assert_eq!(world.http(), address);

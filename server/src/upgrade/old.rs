@@ -352,6 +352,8 @@ impl Handing<'_> {
     async fn read_again(&self) {
         let (registry, identity, state) = (self.registry.clone(), self.identity.clone(), self.state.clone());
         let read = tokio::task::spawn_blocking(move || {
+            // It was ended whatever it was writing.
+            state.tidy();
             if let Err(error) = identity.reload() {
                 tracing::error!(%error, "what the new process has changed of credentials is not known here");
             }

@@ -3,19 +3,17 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::fixture::{HttpService, TcpService};
 use tests::load::Load;
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, Raw, empty, request};
-use tests::wait::{SOON, until};
-
-use crate::stage::nobody;
+use tests::wait::{SOON, becomes, until};
 
 /// An HTTP tunnel.
 fn tunnel(name: &str, to: SocketAddr) -> String {
@@ -32,6 +30,12 @@ async fn reload(home: &Home) -> Value {
     serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", done.text()))
 }
 
+/// Has the client use what was just written. It may have noticed it by itself before it is told.
+async fn uses(home: &Home) {
+    let told = reload(home).await;
+    assert!(told["outcome"] == "applied" || told["outcome"] == "unchanged", "{told}");
+}
+
 async fn status(home: &Home) -> Value {
     let done = home.command(&["status", "--json"]).await;
     serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", done.text()))
@@ -44,11 +48,17 @@ async fn sessions(home: &Home) -> Vec<u64> {
     sessions.iter().filter_map(|session| session["session"].as_u64()).collect()
 }
 
+/// The same, once the client knows of all of them.
+async fn has_its_sessions(home: &Home) -> Vec<u64> {
+    let all = |sessions: &Vec<u64>| sessions.len() as u64 == SESSIONS;
+    becomes("the client has its sessions", SOON, async || sessions(home).await, all).await
+}
+
 /// A client with one tunnel `app` and more, up and serving.
 async fn up(server: &Tunneld, home: &Home, to: SocketAddr, more: &str) -> Program {
     let client = home.run(&server.join(), &format!("{more}\n{}", tunnel("app", to)));
     server.serves("app.localhost", SOON).await;
-    server.has_sessions(SESSIONS, SOON).await;
+    has_its_sessions(home).await;
     client
 }
 
@@ -112,7 +122,7 @@ async fn a_tunnel_that_is_called_otherwise_loses_no_request() {
     let loads = hosts.map(|host| Load::on(door, host, 150));
     for turn in 1..=turns {
         home.write("tunnelc.toml", &config(turn));
-        assert_eq!(reload(&home).await["outcome"], "applied");
+        uses(&home).await;
         let renamed = async || {
             let names = server.status().await["names"].clone();
             let all = names.as_array().unwrap();
@@ -155,13 +165,14 @@ async fn however_the_file_is_changed_it_is_noticed() {
     // Deleted, which changes nothing; and then a link, as in a mounted volume.
     std::fs::remove_file(&file).unwrap();
     client.says("cannot read the configuration", SOON).await;
-    assert!(status(&home).await["config_pending"].is_string());
+    let pending = async || status(&home).await["config_pending"].clone();
+    becomes("the change is pending", SOON, pending, Value::is_string).await;
     volume(folder, "..1", &tunnel("app", one.addr()));
     symlink("..data/tunnelc.toml", &file).unwrap();
     leads_to(&one).await;
     volume(folder, "..2", &tunnel("app", other.addr()));
     leads_to(&other).await;
-    assert!(status(&home).await["config_pending"].is_null());
+    becomes("nothing is pending", SOON, pending, Value::is_null).await;
 }
 
 /// Puts the file into a new version of a volume in `folder`, and makes that the current one in one step.
@@ -206,14 +217,22 @@ async fn a_file_that_can_not_be_used_changes_nothing_and_says_all_that_is_wrong(
     assert!(tokio::net::TcpStream::connect(free).await.is_err(), "not even partly");
     assert_eq!(server.visit("more.localhost", "/").await, 404);
 
+    // Whoever writes a file may empty it first, and a full disk leaves it so.
+    home.write("tunnelc.toml", "\n");
+    let told = reload(&home).await;
+    assert_eq!(told["outcome"], "failed", "{told}");
+    assert!(told["error"].as_str().unwrap().contains("tunnelc.toml is empty"), "{told}");
+    assert_eq!(server.visit("app.localhost", "/").await, 200);
+
     // A server that is not there.
     home.write("tunnelc.toml", &format!("servers = [\"{}\"]\n{good}", nobody()));
     let told = reload(&home).await;
     assert!(told["error"].as_str().unwrap().contains("cannot reach"), "{told}");
     assert_eq!(sessions(&home).await, before);
     assert_eq!(server.visit("app.localhost", "/").await, 200);
-    let counted = visitor::get(ops, "localhost", "/metrics").await.text();
-    assert!(visitor::metric(&counted, "tunnel_reload_total") >= 3.0, "{counted}");
+    let counted = async || visitor::get(ops, "localhost", "/metrics").await.text();
+    let three = |text: &String| visitor::metric(text, "tunnel_reload_total") >= 3.0;
+    becomes("three reloads are counted", SOON, counted, three).await;
 
     home.write("tunnelc.toml", &good);
     assert_eq!(reload(&home).await["outcome"], "unchanged");
@@ -250,14 +269,8 @@ async fn tunnels_and_forwards_come_and_go_and_the_others_do_not_notice() {
         "tunnelc.toml",
         &[tunnel("app", app.addr()), tunnel("new", app.addr()), forward("stays", stays, "db")].concat(),
     );
-    let told = reload(&home).await;
-    let changes: Vec<_> = told["changes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert_eq!(
-        changes,
-        ["tunnel old removed", "tunnel new added", "forward goes removed"],
-        "{}",
-        client.said()
-    );
+    uses(&home).await;
+    client.says(": tunnel old removed, tunnel new added, forward goes removed", SOON).await;
     server.serves("new.localhost", SOON).await;
     let gone = async || (server.visit("old.localhost", "/").await == 404).then_some(());
     until("the old name is free", SOON, gone).await;
@@ -268,7 +281,7 @@ async fn tunnels_and_forwards_come_and_go_and_the_others_do_not_notice() {
 
     // It leads elsewhere and keeps its socket: nobody is refused meanwhile.
     home.write("tunnelc.toml", &[tunnel("app", app.addr()), forward("stays", stays, "nothing")].concat());
-    assert_eq!(reload(&home).await["outcome"], "applied");
+    uses(&home).await;
     assert!(tokio::net::TcpStream::connect(stays).await.is_ok());
 }
 
@@ -294,11 +307,11 @@ async fn what_the_user_allows_may_change() {
     };
     member("behind").await;
     home.write("tunnelc.toml", &format!("name = \"one\"\n[allow]\ndial = [\"{}\"]\n", app.addr()));
-    assert_eq!(reload(&home).await["outcome"], "applied");
+    uses(&home).await;
     member("ready").await;
     server.serves("app.localhost", SOON).await;
     home.write("tunnelc.toml", "name = \"one\"\n");
-    assert_eq!(reload(&home).await["outcome"], "applied");
+    uses(&home).await;
     member("behind").await;
     assert_eq!(server.visit("app.localhost", "/").await, 503);
 }
@@ -315,8 +328,7 @@ async fn sessions_are_replaced_before_they_end() {
     let file = home.write("tunnelc.toml", &config(""));
     let client = home.start(&["run", "--config", file.to_str().unwrap()]);
     server.serves("app.localhost", SOON).await;
-    server.has_sessions(SESSIONS, SOON).await;
-    let before = sessions(&home).await;
+    let before = has_its_sessions(&home).await;
     let load = Load::on(server.listen().http, "app.localhost", 100);
 
     // The same principal with another credential; the file itself has not changed.
@@ -336,15 +348,16 @@ async fn sessions_are_replaced_before_they_end() {
         let all = listed["sessions"].as_array().unwrap();
         (all.len() == 2 && all.iter().all(|session| session["credential"] == id.as_str())).then_some(())
     };
-    until("the old sessions have ended", Duration::from_secs(15), credentials).await;
+    until("the old sessions have ended", SOON, credentials).await;
 
     // More of them, and fewer.
     home.write("tunnelc.toml", &config("connections = 4\n"));
-    assert_eq!(reload(&home).await["changes"][0], "connections changed");
+    uses(&home).await;
+    client.says(": connections changed", SOON).await;
     server.has_sessions(4, SOON).await;
     home.write("tunnelc.toml", &config("connections = 1\nname = \"other\"\n"));
-    assert_eq!(reload(&home).await["outcome"], "applied");
-    server.has_sessions(1, Duration::from_secs(15)).await;
+    uses(&home).await;
+    server.has_sessions(1, SOON).await;
     assert_eq!(status(&home).await["name"], "other");
     load.end().await.is_flawless(false);
 }

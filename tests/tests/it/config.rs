@@ -195,6 +195,7 @@ async fn a_flag_wins_over_the_file_which_the_first_log_line_names() {
     let server =
         Tunneld::configured(|_| "domain = \"t.example.com\"".to_owned(), &["--domain", "localhost"]).await;
     assert_eq!(server.status().await["domain"], "localhost");
+    server.program.says("the configuration was read", SOON).await;
     let first = server.program.stderr().remove(0);
     assert!(first.contains("the configuration was read") && first.contains("tunneld.toml"), "{first}");
     let server = Tunneld::configured(|_| "domain = \"t.example.com\"".to_owned(), &[]).await;

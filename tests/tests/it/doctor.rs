@@ -5,12 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 use tests::fixture::HttpService;
+use tests::place::nobody;
 use tests::program::{Finished, Program, command};
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
-use tests::wait::{SOON, until};
+use tests::wait::{SOON, becomes, until};
 
-use crate::stage::{Web, nobody};
+use crate::stage::Web;
 
 /// (verdict, what it says, what to do) of the worst finding of `check`.
 #[track_caller]
@@ -91,8 +92,8 @@ async fn a_client_that_runs_is_left_alone() {
             .map(|it| it["session"].as_u64().unwrap())
             .collect::<Vec<_>>()
     };
-    let before = numbers().await;
-    assert_eq!(before.len() as u64, SESSIONS);
+    let all = |numbers: &Vec<u64>| numbers.len() as u64 == SESSIONS;
+    let before = becomes("both sessions are there", SOON, numbers, all).await;
     let done = client(&web.home, &["--join", &web.server.join()]).await;
     assert_eq!(done.code, Some(0), "{}", done.text());
     assert!(finding(&done, "running").1.contains("2 of 2 sessions connected"), "{}", done.text());

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use tests::fixture::{Ending, TcpService};
 use tests::program::Program;
 use tests::visitor::{self, End, Raw, empty, request};
-use tests::wait::{SOON, throughout, until, within};
+use tests::wait::{SOON, promised, throughout, until, within};
 use tokio::net::TcpStream;
 
 use crate::stage::{HOST, Web, Wire};
@@ -53,7 +53,7 @@ async fn a_draining_server_is_not_ready_and_takes_nobody_new() {
     let not_ready = async || {
         visitor::try_get(ops, "localhost", "/readyz").await.is_ok_and(|it| it.status == 503).then_some(())
     };
-    until("/readyz answers 503", Duration::from_secs(2), not_ready).await;
+    until("/readyz answers 503", SOON, not_ready).await;
     let refused = async || match visitor::try_get(web.door(), HOST, "/").await {
         Err(_) => true,
         Ok(answer) => answer.status == 503,
@@ -74,9 +74,9 @@ async fn a_second_signal_ends_either_program_at_once() {
         program.signal(Signal::TERM);
         throughout("it drains", Duration::from_millis(500), async || program.is_running()).await;
         program.signal(Signal::TERM);
-        let (_, took) = program.ended(Duration::from_secs(2)).await;
-        assert!(took < Duration::from_secs(1), "the {which} took {took:?}");
-        let (answer, end) = slow.rest(Duration::from_secs(3)).await;
+        let (_, took) = program.ended(SOON).await;
+        assert!(took < promised(Duration::from_secs(1)), "the {which} took {took:?}");
+        let (answer, end) = slow.rest(SOON).await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let told = answer.starts_with("HTTP/1.1 502") || answer.starts_with("HTTP/1.1 503");
         assert!(told || (answer.is_empty() && end != End::Open), "after the end of the {which}: {answer}");
@@ -92,9 +92,9 @@ async fn an_interactive_client_waits_two_seconds_for_requests_and_not_for_tcp() 
     until("the request is at the service", SOON, there).await;
     let Web { mut tunnel, .. } = web;
     tunnel.program.signal(Signal::INT);
-    let (status, took) = tunnel.program.ended(Duration::from_secs(5)).await;
+    let (status, took) = tunnel.program.ended(SOON).await;
     assert_eq!(status.code(), Some(0));
-    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(4), "{took:?}");
+    assert!(took > Duration::from_secs(1) && took < promised(Duration::from_secs(4)), "{took:?}");
 
     let wire = Wire::to_tcp(TcpService::echo().await).await;
     let mut raw = Raw::open(wire.door()).await;
@@ -102,8 +102,8 @@ async fn an_interactive_client_waits_two_seconds_for_requests_and_not_for_tcp() 
     raw.exactly(1).await;
     let Wire { mut tunnel, .. } = wire;
     tunnel.program.signal(Signal::INT);
-    let (_, took) = tunnel.program.ended(Duration::from_secs(5)).await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    let (_, took) = tunnel.program.ended(SOON).await;
+    assert!(took < promised(Duration::from_secs(2)), "{took:?}");
     assert_eq!(raw.rest(SOON).await.1, End::Reset);
 }
 
@@ -115,7 +115,7 @@ async fn an_idle_server_stops_at_once_although_clients_and_visitors_are_connecte
     server.program.signal(Signal::TERM);
     let (status, took) = server.program.ended(SOON).await;
     assert_eq!(status.code(), Some(0), "{}", server.program.said());
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < promised(Duration::from_secs(5)), "{took:?}");
     assert_ne!(idle.rest(SOON).await.1, End::Open);
     drop(tunnel);
 }

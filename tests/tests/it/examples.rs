@@ -1,10 +1,11 @@
 //! The reference examples of the documents: checked as they are, and started with addresses of this machine.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::Value;
 use tests::fixture::{HttpService, TcpService};
+use tests::place::nobody;
 use tests::program::{Program, command};
 use tests::tls;
 use tests::tunnelc::Home;
@@ -22,11 +23,6 @@ fn placed(text: &str, places: &[(&str, String)]) -> String {
         assert!(text.contains(from), "{from} is not in the example");
         text.replace(from, to)
     })
-}
-
-/// A port that nobody has at the moment, and nobody gets who asks for any.
-fn free() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn with_certificate(home: &Path) {
@@ -78,7 +74,7 @@ async fn the_examples_start_and_serve_what_they_say() {
         HttpService::start().await,
     );
     let (db, ssh) = (TcpService::sink().await, TcpService::after_fin().await);
-    let (public_port, door, forward) = (free(), free(), free());
+    let [public_port, door, forward] = [(); 3].map(|()| nobody().port());
     let places = [
         ("127.0.0.1:3000", app.addr().to_string()),
         ("127.0.0.1:4000", api.addr().to_string()),
@@ -105,7 +101,7 @@ async fn the_examples_start_and_serve_what_they_say() {
     let home = Home::new();
     let folder = home.write("join", &join);
     std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let ops = free();
+    let ops = nobody().port();
     let client = placed(
         CLIENT,
         &[

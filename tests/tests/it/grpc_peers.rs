@@ -8,9 +8,10 @@ use http::uri::PathAndQuery;
 use rustix::process::Signal;
 use tests::fixture::{GrpcService, LARGEST, Plain};
 use tests::peer::{Peer, python};
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tunneld::Tunneld;
-use tests::wait::{SOON, until, within};
+use tests::wait::{SOON, promised, until, within};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,7 +21,6 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::front::{Front, HOST};
-use crate::stage::nobody;
 
 const DOORS: [bool; 2] = [false, true];
 
@@ -40,13 +40,14 @@ async fn serves_grpcio(front: &Front, service: &GrpcService) {
         assert!(done.code == Some(0) && done.stdout.ends_with("all ok"), "{}", done.text());
     }
     // Those that ran into their deadline are given up at the service too.
-    until("nobody hangs", Duration::from_secs(1), async || (service.hanging() == 0).then_some(())).await;
+    until("nobody hangs", promised(Duration::from_secs(1)), async || (service.hanging() == 0).then_some(()))
+        .await;
     for secure in DOORS {
         let before = service.cancelled();
         let client = grpcio(front, secure, "cancel");
         client.says("cancelled", SOON).await;
         let given_up = async || (service.cancelled() == before + 1 && service.hanging() == 0).then_some(());
-        until("the service hears of it", Duration::from_secs(1), given_up).await;
+        until("the service hears of it", promised(Duration::from_secs(1)), given_up).await;
     }
 }
 
@@ -196,7 +197,7 @@ async fn serves_tonic(front: &Front, service: &Peer) {
         let mut hanging = tonic.streamed("Hang", names[1]).await.unwrap();
         assert_eq!(next(&mut hanging).await.unwrap().unwrap(), "hanging");
         drop(hanging);
-        service.program.says(&format!("given up {}", names[1]), Duration::from_secs(1)).await;
+        service.program.says(&format!("given up {}", names[1]), promised(Duration::from_secs(1))).await;
     }
 }
 
@@ -262,7 +263,7 @@ async fn what_tunneld_refuses_or_gives_up_has_a_status_of_grpc() {
          limits = {{ max_requests_per_route = 1 }}\n\
          timeouts = {{ queue = \"100ms\" }}\n\
          service = [{{ name = \"echo\", servers = [{{ address = \"h2c://{}\" }}] }}]\n\
-         rule = [{{ name = \"r\", host = \"app\", to = \"echo\", timeout = \"500ms\" }}]\n",
+         rule = [{{ name = \"r\", host = \"app\", to = \"echo\", timeout = \"1s\" }}]\n",
         service.addr()
     );
     let server = Tunneld::configured(|_| config, &[]).await;
@@ -270,14 +271,14 @@ async fn what_tunneld_refuses_or_gives_up_has_a_status_of_grpc() {
     let late = tonic.unary("Silence", Request::new(Bytes::from_static(b"silent"))).await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
     assert_eq!(late.metadata().get("x-tunnel-error").unwrap().to_str().unwrap(), "service-timeout");
-    service.program.says("given up silent", Duration::from_secs(1)).await;
+    service.program.says("given up silent", promised(Duration::from_secs(1))).await;
 
     let mut hanging = tonic.streamed("Hang", "alone").await.unwrap();
     assert_eq!(next(&mut hanging).await.unwrap().unwrap(), "hanging");
     let refused = tonic.unary("Unary", Request::new(Bytes::new())).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     drop(hanging);
-    service.program.says("given up alone", Duration::from_secs(1)).await;
+    service.program.says("given up alone", promised(Duration::from_secs(1))).await;
     let free = async || tonic.unary("Unary", Request::new(Bytes::new())).await.ok().map(drop);
     until("there is room again", SOON, free).await;
 }

@@ -1,7 +1,5 @@
 //! Clients that log in honestly and then misbehave: it costs them their session, and nobody else anything.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use ops::spawn::Spawner;
@@ -66,8 +64,7 @@ fn bad_control_messages_end_that_session_alone() {
         ] {
             let LoggedIn { session, inbound: _inbound, .. } = honest_login(&web.server.join(), spawner).await;
             let control = (!bytes.is_empty()).then(|| session.open(bytes.into()).unwrap());
-            within(&format!("the end of the session after {what}"), Duration::from_secs(7), session.closed())
-                .await;
+            within(&format!("the end of the session after {what}"), SOON, session.closed()).await;
             if let Some(mut control) = control {
                 let mut said = Vec::new();
                 let _ = within("the control substream's end", SOON, control.read_to_end(&mut said)).await;
@@ -127,7 +124,7 @@ fn half_said_requests_are_given_up() {
         let opened: Vec<_> = (0..20).map(|_| session.open(half.clone())).collect();
         let ends = opened.into_iter().map(|substream| async {
             let mut substream = substream.unwrap();
-            within("an end", Duration::from_secs(7), substream.read_to_end(&mut Vec::new())).await
+            within("an end", SOON, substream.read_to_end(&mut Vec::new())).await
         });
         join_all(ends).await;
         assert_eq!(web.get("/").await.status, 200);

@@ -97,8 +97,8 @@ async fn what_is_wrong_with_a_certificate_is_told() {
         "{}",
         without.text()
     );
-    assert!(server.metric("tunnel_auth_failures_total").await >= 4.0);
-    assert!(server.program.said().contains("the certificate of the client"), "{}", server.program.said());
+    server.counts("tunnel_auth_failures_total", &[], |count| count >= 4.0).await;
+    server.program.says("the certificate of the client", SOON).await;
 
     let home = Home::new();
     let files = authority.makes(server.home(), "edge-1", 2099);
@@ -115,6 +115,7 @@ async fn what_clients_are_asked_for_changes_while_the_server_runs() {
     let join = server.invite("edge-1", &[]).await;
     // Another name: it would give way to the client that comes after it.
     let _before = home.http(&join, service.addr(), &["--host", "wiki"]).await;
+    server.has_sessions(SESSIONS, SOON).await;
     let apply = async |ca: &str| {
         let listen = format!(
             "[listen]\ntunnel = {{ address = \"127.0.0.1:1\", client_ca = \"{ca}\", auth = \"mtls\" }}\n"
@@ -165,7 +166,7 @@ async fn a_list_of_the_ca_ends_what_it_revokes() {
     server.program.says("a list of revoked certificates is out of date", SOON).await;
     server.has_sessions(0, SOON).await;
     client.says("was revoked by its CA", SOON).await;
-    assert!(server.program.said().contains("\"sessions_ended\":2"), "{}", server.program.said());
+    server.program.says("\"sessions_ended\":2", SOON).await;
     assert_eq!(server.visit(HOST, "/").await, 404, "the name is free at once");
     let config = server.home().join("tunneld.toml");
     let doctor = server.admin(&["doctor", "--config", config.to_str().unwrap()]).await;

@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 
 use tests::fixture::{HttpService, TcpService};
 use tests::pattern;
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, Answer, End, Raw};
 use tests::wait::{SOON, until};
-
-use crate::stage::nobody;
 
 /// A server with the configuration `text`, and the home that the file lives in.
 async fn configured(text: &str) -> (Tunneld, Home) {
@@ -122,7 +121,7 @@ async fn a_rule_leads_to_a_service_next_to_the_server() {
     .await;
     let answer = visitor::get(server.listen().http, "billing.localhost", "/headers").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert!(server.metric("tunnel_requests_total").await >= 1.0);
+    server.counts("tunnel_requests_total", &[], |count| count >= 1.0).await;
 }
 
 /// A server with the group `web`, whose members dial `app` and listen at `door` for the service `billing`.
@@ -213,7 +212,7 @@ async fn a_member_that_does_not_allow_it_says_what_to_paste_and_serves_nothing()
     assert_eq!(server.visit("app.localhost", "/").await, 503);
     assert!(tokio::net::TcpStream::connect(door).await.is_err(), "nothing of a refused part is opened");
     assert_eq!(app.tally().get(|tally| &tally.requests), 0);
-    assert!(server.metric("tunnel_group_members").await >= 1.0);
+    server.counts("tunnel_group_members", &[], |count| count >= 1.0).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use rustls::pki_types::CertificateDer;
 use tests::fixture::{HttpService, TlsService};
 use tests::pattern;
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tls;
 use tests::tunnelc::Home;
@@ -17,8 +18,6 @@ use tests::visitor::{End, Raw, Visitor, empty, request};
 use tests::wait::{SOON, until, within};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-
-use crate::stage::nobody;
 
 /// The service `SERVICE` at this address.
 fn service(name: &str, address: SocketAddr) -> String {
@@ -35,12 +34,17 @@ struct Two {
 
 impl Two {
     async fn up() -> Self {
+        Self::with_patience("10s").await
+    }
+
+    /// With so much time for the first words of a visitor.
+    async fn with_patience(handshake: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let one = TlsService::start(home.path(), "one.t.localhost").await;
         let two = TlsService::start(home.path(), "two.t.localhost").await;
         let config = format!(
             "domain = \"t.localhost\"\n\
-             timeouts = {{ tls_handshake = \"500ms\" }}\n\
+             timeouts = {{ tls_handshake = \"{handshake}\" }}\n\
              service = [{}, {}]\n\
              tls = [\n\
              {{ host = \"*.t.localhost\", listen = \"127.0.0.1:0\", to = \"two\" }},\n\
@@ -182,7 +186,7 @@ async fn the_first_words_may_come_in_pieces() {
 
 #[tokio::test]
 async fn what_is_nobodys_is_refused_in_the_words_of_tls_and_reaches_nobody() {
-    let two = Two::up().await;
+    let two = Two::with_patience("1s").await;
     let (door, root) = (two.door().await, two.one.certificate());
     for name in ["t.localhost", "a.one.t.localhost", "example.com"] {
         let error = refused(door, name, root).await;
@@ -200,7 +204,7 @@ async fn what_is_nobodys_is_refused_in_the_words_of_tls_and_reaches_nobody() {
     }
     assert_eq!(Raw::open(door).await.rest(SOON).await, (Vec::new(), End::Reset), "silence");
     assert_eq!((two.one.connections(), two.two.connections()), (0, 0));
-    assert!(two.server.metric("tunnel_guard_closed_total").await >= 4.0);
+    two.server.counts("tunnel_guard_closed_total", &[], |count| count >= 4.0).await;
     two.server.program.says("\"error\":\"no-route\"", SOON).await;
     is_served(tls::connect(door, "one.t.localhost", root).await.unwrap(), "one.t.localhost").await;
 }

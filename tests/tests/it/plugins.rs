@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 
 use tests::fixture::HttpService;
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, Answer, empty, request};
 use tests::wait::{SOON, until};
-
-use crate::stage::nobody;
 
 /// The user is `alice`, the password `open sesame`.
 const AUTH: &str = r#"{ name = "auth", kind = "basic-auth", user_header = "x-user", users = { alice = "$2y$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy" } }"#;

@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tests::fixture::HttpService;
 use tests::load::Load;
+use tests::place::nobody;
 use tests::program::{Finished, Program};
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor;
 use tests::wait::{SOON, until};
-
-use crate::stage::nobody;
 
 const HOST: &str = "app.localhost";
 
@@ -170,7 +169,7 @@ async fn a_member_that_does_not_allow_it_is_behind_and_the_others_serve() {
         (members[0].1.as_str(), members[1].1.as_str(), members[1].2.as_str()),
         ("ready", "behind", line.as_str())
     );
-    assert!(stage.server.metric("tunnel_group_members{group=\"web\",state=\"behind\"}").await > 0.0);
+    stage.server.counts("tunnel_group_members", &["state=\"behind\""], |count| count == 1.0).await;
     load.end().await.is_flawless(false);
     let seen = stage.one.tally().get(|tally| &tally.requests);
     for _ in 0..10 {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use tests::fixture::{HttpService, TcpService};
+use tests::place::nobody;
 use tests::program::Program;
 use tests::tunnelc::Home;
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, Raw};
-use tests::wait::{SOON, throughout, until};
+use tests::wait::{SOON, becomes, throughout, until};
 
-use crate::stage::{HOST, nobody};
+use crate::stage::HOST;
 
 /// The `ops` address that `run` was given.
 async fn readiness(ops: std::net::SocketAddr) -> Option<u16> {
@@ -42,7 +43,8 @@ async fn one_file_makes_several_tunnels_and_an_ops_listener() {
     raw.send("hi").await;
     assert_eq!(raw.exactly(2).await, b"hi");
     server.has_sessions(2, SOON).await;
-    assert_eq!(readiness(ops).await, Some(200));
+    becomes("the client says that it is ready", SOON, async || readiness(ops).await, |it| *it == Some(200))
+        .await;
     assert_eq!(visitor::get(ops, "localhost", "/healthz").await.status, 200);
     assert!(visitor::get(ops, "localhost", "/metrics").await.text().contains("tunnel_"));
     assert!(server.status().await.to_string().contains("edge-1"), "the server knows its name");

@@ -10,7 +10,7 @@ use tests::fixture::HttpService;
 use tests::http2::{self, Http2Visitor};
 use tests::pattern::{self, Checker};
 use tests::visitor::Raw;
-use tests::wait::{SOON, within};
+use tests::wait::{SOON, promised, within};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::stage::{HOST, Web};
@@ -72,7 +72,9 @@ impl Measured {
 
     /// The figures, while the load is there.
     async fn tell(&self, what: &str) {
-        let one = within("a request beside the slow ones", Duration::from_secs(2), self.web.get("/")).await;
+        let one =
+            within("a request beside the slow ones", promised(Duration::from_secs(2)), self.web.get("/"))
+                .await;
         assert_eq!(one.status, 200);
         let programs = [&self.web.server.program, &self.web.tunnel.program];
         let [server, client] =

@@ -97,8 +97,3 @@ pub(crate) fn with_spawner(test: impl AsyncFnOnce(&Spawner)) {
     workers.block_on(test(&spawner));
     workers.shutdown(SOON);
 }
-
-/// An address of the loopback where nobody listens.
-pub(crate) fn nobody() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}

@@ -1,7 +1,5 @@
 //! TCP through the tunnel.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use tests::fixture::{Ending, TcpService};
 use tests::pattern;
@@ -96,7 +94,7 @@ async fn a_stuck_download_holds_nobody_up() {
 async fn a_port_can_be_asked_for_and_belongs_to_one() {
     let server = Tunneld::start().await;
     let (service, home, other) = (TcpService::echo().await, Home::new(), Home::new());
-    let free = crate::stage::nobody().port().to_string();
+    let free = tests::place::nobody().port().to_string();
     let alice = server.invite("alice", &["--port", &free]).await;
     let bob = server.invite("bob", &["--port", &free]).await;
     let tunnel = home.tcp(&alice, service.addr(), &["--port", &free]).await;
@@ -113,7 +111,7 @@ async fn a_port_can_be_asked_for_and_belongs_to_one() {
 
 #[tokio::test]
 async fn the_connections_of_a_groups_tunnel_are_shared_out_in_turns() {
-    let free = crate::stage::nobody().port().to_string();
+    let free = tests::place::nobody().port().to_string();
     let config = format!("principal = [{{ name = \"edge\", groups = [\"web\"], ports = [\"{free}\"] }}]");
     let server = Tunneld::configured(|_| config, &[]).await;
     let join = server.invite("edge", &[]).await;
@@ -145,8 +143,8 @@ async fn a_port_closes_when_its_tunnel_goes() {
     let door = wire.door();
     let Wire { mut tunnel, server, .. } = wire;
     tunnel.program.signal(rustix::process::Signal::INT);
-    tunnel.program.ended(Duration::from_secs(4)).await;
+    tunnel.program.ended(SOON).await;
     let refused = async || TcpStream::connect(door).await.is_err().then_some(());
     tests::wait::until("the port is closed", SOON, refused).await;
-    assert_eq!(server.sessions().await, 0);
+    server.has_sessions(0, SOON).await;
 }

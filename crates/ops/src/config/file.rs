@@ -97,9 +97,21 @@ pub fn load<T>(
     env: &dyn Fn(&str) -> Option<String>,
     document: impl FnOnce(Section<'_>, &mut Problems) -> Option<T>,
 ) -> Result<T, ConfigError> {
-    let source = read_text(path)?;
+    load_text(path, &read_text(path)?, env, document)
+}
+
+/// The same for a file that was read already.
+///
+/// # Errors
+/// Anything in it is wrong: all of it is in the report.
+pub fn load_text<T>(
+    path: &Path,
+    source: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    document: impl FnOnce(Section<'_>, &mut Problems) -> Option<T>,
+) -> Result<T, ConfigError> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    interpret(path, &source, env, colour, document)
+    interpret(path, source, env, colour, document)
 }
 
 /// What stands in the file at `path`. Blocks for as long as the disk does.

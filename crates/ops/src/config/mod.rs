@@ -11,7 +11,7 @@ mod section;
 mod value;
 
 pub use checked::{Mistake, Wrong, good};
-pub use file::{ConfigError, Report, TEXT_MAX, interpret, load, read, read_text};
+pub use file::{ConfigError, Report, TEXT_MAX, interpret, load, load_text, read, read_text};
 pub use placed::{Placed, Span};
 pub use problem::{Lack, Problem, Problems};
 pub use section::{Scope, Section};

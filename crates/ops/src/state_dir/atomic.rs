@@ -26,6 +26,21 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Removes what was set aside by writers that have died meanwhile. What can not be removed stays: it is in nobody's way.
+pub(super) fn tidy(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_aside) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// As [`write`] calls what it writes. Other hidden files in the directory are somebody else's.
+fn is_aside(name: &str) -> bool {
+    let random = name.strip_prefix('.').and_then(|name| name.rsplit_once('.')).map(|(_, random)| random);
+    random.is_some_and(|random| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Makes renames and removals in `directory` survive a power cut.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()

@@ -114,6 +114,13 @@ impl StateDir {
         *self.handed_over.write() = false;
     }
 
+    /// Removes what processes that have died meanwhile were writing. Only for who knows that no other one writes here; what is
+    /// being written through clones of this is waited for.
+    pub fn tidy(&self) {
+        let _writers = self.handed_over.write();
+        atomic::tidy(&self.path);
+    }
+
     /// Whether another process writes here.
     #[must_use]
     pub fn is_handed_over(&self) -> bool {

@@ -154,3 +154,24 @@ fn who_has_handed_over_writes_nothing_until_it_takes_back() {
     clone.write_atomic("id", b"three").unwrap();
     assert!(dir.hand_over(Duration::from_millis(10)) && clone.is_handed_over());
 }
+
+#[test]
+fn what_died_half_written_is_removed_and_nothing_else() {
+    let (_temp, dir) = fresh();
+    dir.write_atomic("names.json", b"{}").unwrap();
+    let half = [".names.json.0123456789abcdef", ".id.00000000000000ff"];
+    let kept = [
+        ".profile",
+        ".names.json",
+        ".names.json.0123",
+        ".0123456789abcdef",
+        "a.0123456789abcdef",
+        "names.json",
+    ];
+    for name in half.iter().chain(&kept[..5]) {
+        fs::write(dir.file(name), b"x").unwrap();
+    }
+    dir.tidy();
+    assert!(half.iter().all(|name| !dir.file(name).exists()));
+    assert!(kept.iter().all(|name| dir.file(name).exists()));
+}

@@ -16,7 +16,7 @@ use protocol::id::InstanceId;
 use protocol::service_name::ServiceName;
 use tokio::io::Interest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 use transport::session::{Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig, start};
@@ -34,6 +34,8 @@ use crate::service::{KnownServers, Service, ServiceTable, ServiceTarget};
 
 /// No test waits longer for anything.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
+/// What is promised within a second, on a machine that has other things to do.
+pub(super) const A_SECOND: Duration = Duration::from_secs(4);
 pub(super) const HOST: &str = "app.test";
 pub(super) const PORT: u16 = 2222;
 
@@ -66,7 +68,7 @@ impl Lines {
         timeout(LIMIT, found).await.unwrap()
     }
 
-    /// Waits until the lines are as `wanted`, for five seconds; the lines as they are then.
+    /// Waits until the lines are as `wanted`, within limits; the lines as they are then.
     pub(super) async fn until(&self, wanted: impl Fn(&[AccessLine]) -> bool) -> Vec<AccessLine> {
         let waiting = async {
             loop {
@@ -78,7 +80,7 @@ impl Lines {
             }
         };
         // Whoever asked sees for itself whether it was in vain.
-        let _ = timeout(Duration::from_secs(5), waiting).await;
+        let _ = timeout(LIMIT / 2, waiting).await;
         self.lines.lock().clone()
     }
 }
@@ -279,12 +281,37 @@ where
     run_with(Timeouts::default(), service, test);
 }
 
+/// Waits until `metrics` say `line`: what a visitor has seen may be counted a moment later.
+pub(super) async fn until_counted(metrics: &Metrics, line: &str) {
+    let said = async {
+        while !metrics.encode().unwrap().lines().any(|other| other == line) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let in_time = timeout(LIMIT / 2, said).await;
+    assert!(in_time.is_ok(), "{line} in {}", metrics.encode().unwrap());
+}
+
+/// What is bound for as long as this process is there.
+static BOUND: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+
+/// An address that is this process' alone, also while nobody listens there: a socket is bound to it that does not listen, so that
+/// nobody gets it who asks for any port that is free, and whoever asks for this one does.
+pub(super) fn nobody() -> SocketAddr {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    BOUND.lock().push(socket);
+    address
+}
+
 /// A service that the test plays by hand.
 pub(super) struct ByHand(std::net::TcpListener);
 
 impl ByHand {
     pub(super) fn new() -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind(nobody()).unwrap();
         listener.set_nonblocking(true).unwrap();
         Self(listener)
     }

@@ -172,8 +172,8 @@ fn a_visitor_that_resets_behind_bytes_that_nobody_reads_is_noticed() {
 fn a_service_that_stops_a_long_upload_has_its_time_to_answer() {
     let service = ByHand::new();
     let timeouts = Timeouts {
-        open: Duration::from_millis(300),
-        request: Duration::from_millis(300),
+        open: Duration::from_millis(600),
+        request: Duration::from_millis(600),
         ..Timeouts::default()
     };
     run_with(timeouts, service.addr(), |world| async move {

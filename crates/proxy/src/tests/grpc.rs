@@ -55,7 +55,7 @@ fn a_call_streams_both_ways_and_ends_with_its_status() {
 fn our_errors_are_statuses_of_grpc() {
     let timeouts = Timeouts {
         member: Duration::from_millis(50),
-        request: Duration::from_millis(100),
+        request: Duration::from_millis(300),
         ..Timeouts::default()
     };
     let service = ByHand::new();

@@ -238,8 +238,8 @@ fn heads_that_are_none_are_answered_in_their_place() {
 fn a_member_that_does_not_answer_is_given_up() {
     let service = ByHand::new();
     let timeouts = Timeouts {
-        open: Duration::from_millis(50),
-        request: Duration::from_millis(50),
+        open: Duration::from_millis(300),
+        request: Duration::from_millis(300),
         member: Duration::from_millis(50),
         ..Timeouts::default()
     };

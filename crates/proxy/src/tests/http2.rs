@@ -203,7 +203,7 @@ fn a_visitors_reset_is_noticed_at_the_service_within_a_second() {
             let gone = Instant::now();
             sender.send_reset(Reason::CANCEL);
             assert_eq!(connection.rest().await.1, End::Reset, "{answer:?}");
-            assert!(gone.elapsed() < Duration::from_secs(1), "{:?}", gone.elapsed());
+            assert!(gone.elapsed() < A_SECOND, "{:?}", gone.elapsed());
             drop((response, begun));
         }
     });
@@ -348,8 +348,8 @@ fn a_visitor_that_makes_no_room_loses_its_stream() {
 fn idle_connections_and_halves_of_a_preface_are_closed() {
     let service = ByHand::new();
     let timeouts = Timeouts {
-        detect: Duration::from_millis(50),
-        keep_alive: Duration::from_millis(100),
+        detect: Duration::from_millis(300),
+        keep_alive: Duration::from_millis(300),
         // This visitor answers no farewell.
         linger: Duration::from_millis(100),
         ..Timeouts::default()
@@ -362,9 +362,8 @@ fn idle_connections_and_halves_of_a_preface_are_closed() {
         let (kind, _, farewell) = idle.hear(u32::MAX).await.unwrap();
         assert_eq!((kind, &farewell[4..]), (GOAWAY, &[0, 0, 0, 0][..]));
         while idle.hear(u32::MAX).await.is_some() {}
-        let metrics = world.server.metrics.encode().unwrap();
-        assert!(metrics.contains("tunnel_guard_closed_total{reason=\"slow-head\"} 1"), "{metrics}");
-        assert!(metrics.contains("tunnel_guard_closed_total{reason=\"idle\"} 1"), "{metrics}");
+        until_counted(&world.server.metrics, "tunnel_guard_closed_total{reason=\"slow-head\"} 1").await;
+        until_counted(&world.server.metrics, "tunnel_guard_closed_total{reason=\"idle\"} 1").await;
         drop(service);
     });
 }

@@ -107,7 +107,7 @@ fn the_timeout_of_a_rule_is_its_own() {
     let timeouts = Timeouts { request: Duration::ZERO, ..Timeouts::default() };
     run_with(timeouts, service.addr(), |world| async move {
         let service = service.listen();
-        for (timeout, answered) in [(Duration::from_millis(50), false), (LIMIT, true)] {
+        for (timeout, answered) in [(Duration::from_millis(300), false), (LIMIT, true)] {
             let written = rule::Treatment { timeout: Some(timeout), ..rule::Treatment::default() };
             let lookup = treated(&world.server, vec![target(&world.session, 1)], &written);
             world.names.set(HOST, lookup);

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
@@ -165,11 +164,5 @@ pub(super) fn answer(mut respond: SendResponse<Bytes>, body: &'static str) {
 
 /// Waits until the metrics of the service end say `line`.
 pub(super) async fn until_metrics(world: &World, line: &str) {
-    let said = async {
-        while !world.client.metrics.encode().unwrap().lines().any(|other| other == line) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let in_time = timeout(LIMIT, said).await;
-    assert!(in_time.is_ok(), "{line} in {}", world.client.metrics.encode().unwrap());
+    until_counted(&world.client.metrics, line).await;
 }

@@ -194,7 +194,7 @@ fn a_plugin_that_fails_at_the_end_that_dials_is_contained() {
 fn a_request_is_accepted_while_a_plugin_at_the_end_that_dials_takes_its_time() {
     let service = ByHand::new();
     let address = service.addr();
-    let timeouts = Timeouts { open: Duration::from_millis(200), ..Timeouts::default() };
+    let timeouts = Timeouts { open: Duration::from_millis(300), ..Timeouts::default() };
     run_with(timeouts, address, move |world| async move {
         let service = service.listen();
         let limit = 3 * timeouts.open;

@@ -5,6 +5,7 @@ use proxy::directory::{Connecting, Directory, Lookup, Public};
 
 use super::fixture::{Start, world_of};
 use super::*;
+use crate::fakes::nobody;
 
 fn tcp(to: &Backend, listen: &[&str]) -> String {
     let entrances = listen.iter().map(|at| format!("[[tcp]]\nlisten = \"{at}\"\nto = \"db\"\n"));
@@ -38,7 +39,7 @@ fn a_listener_of_the_service_manager_that_was_dropped_comes_back() {
 
 #[test]
 fn a_late_listener_without_room_is_told_of_and_begins_when_there_is_some() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = std::net::TcpListener::bind(nobody()).unwrap();
     let late = taken.local_addr().unwrap();
     let written = late.to_string();
     // Three ports have all the room that there is.
@@ -74,7 +75,7 @@ fn a_late_listener_without_room_is_told_of_and_begins_when_there_is_some() {
 #[test]
 fn a_listener_for_others_does_not_wait_for_the_port_of_a_client() {
     world(|world| async move {
-        let port = free_port();
+        let port = nobody().port();
         world.registry.ports().open(port).unwrap();
         let before = world.http();
         let pem = world.certificate("app.localhost", "one");
@@ -90,7 +91,7 @@ fn a_listener_for_others_does_not_wait_for_the_port_of_a_client() {
 fn only_the_listener_that_has_the_socket_of_a_port_gets_its_visitors() {
     for (listens, goes_there) in [("127.0.0.1", true), ("127.0.0.2", false)] {
         world(|world| async move {
-            let (a, port) = (Backend::start("a").await, free_port());
+            let (a, port) = (Backend::start("a").await, nobody().port());
             world.registry.ports().open(port).unwrap();
             world.apply(&tcp(&a, &[&format!("{listens}:{port}")])).await.unwrap();
             let visitor = Connecting { to: &Public::Port(port), client: [127, 0, 0, 1].into() };
@@ -98,8 +99,4 @@ fn only_the_listener_that_has_the_socket_of_a_port_gets_its_visitors() {
             assert_eq!(matches!(found, Lookup::Found(_)), goes_there, "{listens}");
         });
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -10,7 +10,7 @@ use tests::pattern;
 use tests::tunnelc::{Home, SESSIONS, Tunnelc};
 use tests::tunneld::Tunneld;
 use tests::visitor::{empty, full, request, try_send};
-use tests::wait::{SOON, within};
+use tests::wait::{SOON, until, within};
 
 use super::long;
 use crate::stage::HOST;
@@ -47,11 +47,13 @@ struct Sums {
     answered: usize,
     /// Requests that a service heard of twice.
     twice: usize,
+    /// Sessions that have broken.
+    broken: usize,
 }
 
 impl fmt::Display for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, breaks, answered, twice } = self;
+        let Self { runs, breaks, answered, twice, .. } = self;
         write!(f, "{runs} requests, {breaks} breaks, {answered} answered, {twice} GETs sent twice")
     }
 }
@@ -80,11 +82,21 @@ impl World {
         Self { server, ledger, sessions, service, _members: members }
     }
 
+    /// Waits until all sessions are there, those that have come for `broken` ones too: until the server has heard that one is
+    /// broken, it counts it.
+    async fn has_sessions(&self, broken: usize) {
+        let all = 2 * SESSIONS as usize + broken;
+        let begun =
+            || self.server.program.stderr().iter().filter(|line| line.contains("session began")).count();
+        until("another session has begun", SOON, async || (begun() >= all).then_some(())).await;
+        self.server.has_sessions(2 * SESSIONS, SOON).await;
+    }
+
     /// One request, and what must be true of it.
     async fn run(&self, n: usize, sums: &mut Sums) {
         let at = Break::number(n);
         // The session breaks that carries the request, and none that is just being made.
-        self.server.has_sessions(2 * SESSIONS, SOON).await;
+        self.has_sessions(sums.broken).await;
         let link = if at.session { &self.sessions } else { &self.service };
         let post = (n / (4 * PLACES)).is_multiple_of(2);
         let (method, body) = if post { ("POST", full(pattern::all(BODY))) } else { ("GET", empty()) };
@@ -115,6 +127,7 @@ impl World {
         );
         sums.runs += 1;
         sums.breaks += usize::from(broke);
+        sums.broken += usize::from(broke && at.session);
         sums.answered += usize::from(whole);
         sums.twice += usize::from(times == 2);
     }

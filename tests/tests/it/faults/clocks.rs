@@ -11,7 +11,7 @@ use tests::program::Program;
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::websocket;
-use tests::wait::{SOON, throughout, until, within};
+use tests::wait::{SOON, promised, throughout, until, within};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::long;
@@ -112,7 +112,7 @@ async fn stands_still_for_a_while(stopped: impl Fn(&Web) -> &Program) {
     throughout("it stands still", Duration::from_secs(8), async || true).await;
     stopped(&web).signal(Signal::CONT);
     socket.send(Message::text("x")).await.unwrap();
-    let back = within("the echo", Duration::from_secs(2), socket.next()).await.unwrap().unwrap();
+    let back = within("the echo", promised(Duration::from_secs(2)), socket.next()).await.unwrap().unwrap();
     assert_eq!(back, Message::text("x"));
     assert!(!web.tunnel.program.said().to_lowercase().contains("lost"), "{}", web.tunnel.program.said());
 }
@@ -134,14 +134,14 @@ async fn d10_a_server_that_stands_still_is_found_again() {
     web.server.program.signal(Signal::STOP);
     let stopped = Instant::now();
     let lost = async || web.tunnel.program.said().to_lowercase().contains("lost").then_some(());
-    until("the client gives it up", Duration::from_secs(18), lost).await;
+    until("the client gives it up", promised(Duration::from_secs(16)), lost).await;
     assert!(stopped.elapsed() >= Duration::from_secs(10), "{:?}", stopped.elapsed());
     if long() {
         throughout("it stands still", Duration::from_secs(60) - stopped.elapsed(), async || true).await;
     }
     web.server.program.signal(Signal::CONT);
     let took = web.server.serves(HOST, SOON).await;
-    assert!(took <= Duration::from_secs(5), "{took:?}");
+    assert!(took <= promised(Duration::from_secs(5)), "{took:?}");
     web.server.has_sessions(SESSIONS, SOON).await;
     let status = web.server.status().await;
     let members = status["names"][0]["members"].as_array().unwrap();

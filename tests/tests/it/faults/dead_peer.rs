@@ -7,21 +7,22 @@ use tests::fixture::HttpService;
 use tests::leak::Baseline;
 use tests::link::Link;
 use tests::netns::Wire;
+use tests::place::nobody;
 use tests::program::{Program, inside};
 use tests::tunnelc::{Home, SESSIONS};
 use tests::tunneld::Tunneld;
 use tests::visitor::{self, End, Raw};
-use tests::wait::{SOON, until, within};
+use tests::wait::{SOON, promised, until, within};
 use tokio::net::{TcpStream, UnixListener};
 use tokio::task::JoinSet;
 
-use crate::stage::{HOST, nobody};
+use crate::stage::HOST;
 
 /// When a death may be declared.
 const EARLY: Duration = Duration::from_secs(10);
 const LATE: Duration = Duration::from_secs(16);
 /// For waiting for it.
-const LIMIT: Duration = Duration::from_secs(18);
+const LIMIT: Duration = SOON;
 /// What has no end.
 const ENDLESS: &str = "/chunked?n=400000000000";
 const TRICKLE: &str = "/sse?n=1000000&ms=20";
@@ -29,7 +30,7 @@ const DEATHS: &str = r#"tunnel_session_replaced_total{reason="silent"}"#;
 const SILENT: &str = "the other end fell silent";
 
 fn in_time(what: &str, took: Duration) {
-    assert!((EARLY..=LATE).contains(&took), "{what} after {took:?}");
+    assert!((EARLY..=promised(LATE)).contains(&took), "{what} after {took:?}");
 }
 
 fn silences(program: &Program) -> u64 {
@@ -92,7 +93,7 @@ async fn over_a_relay(downloads: usize) {
 
     link.thaw();
     let back = server.serves(HOST, SOON).await;
-    assert!(back <= Duration::from_secs(3), "{back:?} after the path was back");
+    assert!(back <= promised(Duration::from_secs(3)), "{back:?} after the path was back");
     server.has_sessions(SESSIONS, SOON).await;
     is_told_once(&server, &client, ops).await;
     drop(service);
@@ -189,7 +190,7 @@ async fn over_a_wire(downloads: usize) {
         done.stdout.contains("0 200").then_some(())
     });
     let (_, took) = within("the way back", SOON, back).await;
-    assert!(took <= Duration::from_secs(3), "{took:?} after the wire was back");
+    assert!(took <= promised(Duration::from_secs(3)), "{took:?} after the wire was back");
 }
 
 #[tokio::test]

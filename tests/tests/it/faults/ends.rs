@@ -9,7 +9,7 @@ use tests::http2::{self, Http2Visitor};
 use tests::pattern;
 use tests::tunnelc::SESSIONS;
 use tests::visitor::Raw;
-use tests::wait::{SOON, within};
+use tests::wait::{SOON, promised, within};
 
 use super::Linked;
 use super::side::{Framing, Outcome, Side};
@@ -185,14 +185,14 @@ impl Cell {
     async fn visitor_resets(&self) {
         let (visitor, mut service) = self.halfway().await;
         let _connection = visitor.reset();
-        let (bytes, outcome) = service.end(AT_ONCE).await;
+        let (bytes, outcome) = service.end(promised(AT_ONCE)).await;
         assert!(bytes == pattern::all(UPLOAD / 2) && outcome.is_broken(), "{} {outcome:?}", bytes.len());
     }
 
     async fn service_resets(&self) {
         let (mut visitor, service) = self.halfway().await;
         let _connection = service.reset();
-        let (bytes, outcome) = visitor.end(AT_ONCE).await;
+        let (bytes, outcome) = visitor.end(promised(AT_ONCE)).await;
         let reset = match self.column {
             Column::Http2 => Outcome::ResetFor(Reason::INTERNAL_ERROR),
             _ => Outcome::Reset,
@@ -204,7 +204,7 @@ impl Cell {
         let (mut visitor, mut service) = self.halfway().await;
         self.linked.link.cut();
         let ((uploaded, at_service), (answered, at_visitor)) =
-            tokio::join!(service.end(AT_ONCE), visitor.end(AT_ONCE));
+            tokio::join!(service.end(promised(AT_ONCE)), visitor.end(promised(AT_ONCE)));
         assert!(uploaded == pattern::all(UPLOAD / 2) && answered == pattern::all(ANSWER / 2));
         assert!(at_service.is_broken() && at_visitor.is_broken(), "{at_service:?} {at_visitor:?}");
         self.linked.server.has_sessions(SESSIONS, SOON).await;

@@ -12,11 +12,12 @@ use tests::frames::{END_HEADERS, END_STREAM, Framer, HEADERS, block, frame};
 use tests::http2::{self, Http2Visitor, data, whole, write};
 use tests::leak::Baseline;
 use tests::pattern;
+use tests::place::nobody;
 use tests::tunnelc::Home;
 use tests::tunneld::Tunneld;
-use tests::wait::{SOON, within};
+use tests::wait::{SOON, promised, within};
 
-use crate::stage::{HOST, Web, nobody};
+use crate::stage::{HOST, Web};
 
 const CALL: [(&str, &str); 5] = [
     ("content-type", "application/grpc+proto"),
@@ -105,7 +106,7 @@ impl End {
 
     /// Waits for the reset of what the other side sends.
     async fn is_reset(&mut self) -> Reason {
-        within("a reset", AT_ONCE, whole(&mut self.receive)).await.1.unwrap_err()
+        within("a reset", promised(AT_ONCE), whole(&mut self.receive)).await.1.unwrap_err()
     }
 }
 
@@ -275,13 +276,13 @@ async fn d24_a_call_that_is_cancelled_is_over_on_the_other_side() {
     let (_connection, response, mut send, request, _respond) = web.called().await;
     send.send_reset(Reason::CANCEL);
     drop(response);
-    let ended = within("a reset", AT_ONCE, whole(&mut request.into_body())).await.1;
+    let ended = within("a reset", promised(AT_ONCE), whole(&mut request.into_body())).await.1;
     assert_eq!(ended, Err(Reason::CANCEL));
     // When the request has ended.
     let (_connection, response, mut send, _request, mut respond) = web.called().await;
     send.send_data(message(b"x"), true).unwrap();
     drop((response, send));
-    assert_eq!(within("a reset", AT_ONCE, is_left(&mut respond)).await, Reason::CANCEL);
+    assert_eq!(within("a reset", promised(AT_ONCE), is_left(&mut respond)).await, Reason::CANCEL);
     for by_visitor in [true, false] {
         let Call { mut visitor, mut service, _connection } = web.call().await;
         visitor.say(b"up").await;
@@ -310,7 +311,7 @@ async fn d24_deadlines() {
     assert!(response.body().is_end_stream());
 
     // The server's own, for a service that says nothing.
-    let server = Tunneld::configured(|_| "timeouts = { request = \"300ms\" }\n".to_owned(), &[]).await;
+    let server = Tunneld::configured(|_| "timeouts = { request = \"1s\" }\n".to_owned(), &[]).await;
     let (service, home) = (PlayedHttp2::start().await, Home::new());
     let tunnel = home.http(&server.join(), format!("h2c://{}", service.addr()), &["--host", "demo"]).await;
     let web = Web { tunnel, home, server, service };
@@ -320,5 +321,5 @@ async fn d24_deadlines() {
     assert_eq!(response.headers()["grpc-status"], "4");
     assert_eq!(response.headers()["x-tunnel-error"], "service-timeout");
     assert_eq!(data(&mut request.into_body()).await.unwrap().unwrap(), message(b"x"));
-    within("that nobody waits any more", AT_ONCE, is_left(&mut respond)).await;
+    within("that nobody waits any more", promised(AT_ONCE), is_left(&mut respond)).await;
 }

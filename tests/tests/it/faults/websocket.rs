@@ -10,7 +10,7 @@ use tests::pattern::{self, Checker};
 use tests::tunnelc::Home;
 use tests::tunneld::Tunneld;
 use tests::visitor::{End, Raw, websocket};
-use tests::wait::{SOON, throughout, until, within};
+use tests::wait::{SOON, promised, throughout, until, within};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -163,12 +163,12 @@ async fn d26_pings_and_closes() {
         }
         let close = CloseFrame { code: code.into(), reason: reason.into() };
         socket.close(Some(close.clone())).await.unwrap();
-        let answer = within("the close", AT_ONCE, socket.next()).await.unwrap().unwrap();
+        let answer = within("the close", promised(AT_ONCE), socket.next()).await.unwrap().unwrap();
         let Message::Close(Some(answer)) = answer else { panic!("{answer:?}") };
         assert_eq!(u16::from(answer.code), code);
-        assert!(within("the end", AT_ONCE, socket.next()).await.is_none());
+        assert!(within("the end", promised(AT_ONCE), socket.next()).await.is_none());
         let closed = async || (web.service.tally().get(|tally| &tally.sockets) == 0).then_some(());
-        until("the service has seen the close", AT_ONCE, closed).await;
+        until("the service has seen the close", promised(AT_ONCE), closed).await;
         if baseline.is_none() {
             baseline = Some(Baseline::of(&web.server, &web.tunnel.program).await);
         }
@@ -183,7 +183,7 @@ async fn d26_pings_and_closes() {
     let close = frame(0x88, None, b"\x03\xe9going");
     service.send(&close).await;
     service.finish().await;
-    assert_eq!(visitor.rest(AT_ONCE).await, (close, End::Fin));
+    assert_eq!(visitor.rest(promised(AT_ONCE)).await, (close, End::Fin));
 }
 
 #[tokio::test]
@@ -193,8 +193,8 @@ async fn d26_idle_sockets_live() {
         true => (1000, Duration::from_secs(600), ""),
         false => (
             100,
-            Duration::from_secs(2),
-            "timeouts = { keep_alive = \"500ms\", body = \"500ms\", head = \"500ms\" }\n",
+            Duration::from_millis(2_500),
+            "timeouts = { keep_alive = \"1s\", body = \"1s\", head = \"1s\" }\n",
         ),
     };
     let server = Tunneld::configured(|_| config.to_owned(), &[]).await;
@@ -226,16 +226,16 @@ async fn d26_an_abrupt_end_is_seen_by_the_other_side() {
     let web = stage().await;
     let (mut visitor, service) = opened(&web).await;
     service.reset();
-    assert_eq!(visitor.rest(AT_ONCE).await, (Vec::new(), End::Reset));
+    assert_eq!(visitor.rest(promised(AT_ONCE)).await, (Vec::new(), End::Reset));
     // Of the visitor.
     let (visitor, mut service) = opened(&web).await;
     visitor.reset();
-    assert_eq!(service.rest(AT_ONCE).await, (Vec::new(), End::Reset));
+    assert_eq!(service.rest(promised(AT_ONCE)).await, (Vec::new(), End::Reset));
     // Of the client.
     let (mut visitor, _service) = opened(&web).await;
     let Web { mut tunnel, server, .. } = web;
     tunnel.program.kill();
-    assert_eq!(visitor.rest(AT_ONCE).await, (Vec::new(), End::Reset));
+    assert_eq!(visitor.rest(promised(AT_ONCE)).await, (Vec::new(), End::Reset));
     drop(server);
     // Of the session.
     let service = HttpService::start().await;
@@ -245,7 +245,9 @@ async fn d26_an_abrupt_end_is_seen_by_the_other_side() {
     within("the echo", SOON, socket.next()).await.unwrap().unwrap();
     linked.link.cut();
     let gone = async || (service.tally().get(|tally| &tally.sockets) == 0).then_some(());
-    let (end, _) =
-        tokio::join!(within("the end", AT_ONCE, socket.next()), until("the service sees it", AT_ONCE, gone));
+    let (end, _) = tokio::join!(
+        within("the end", promised(AT_ONCE), socket.next()),
+        until("the service sees it", promised(AT_ONCE), gone)
+    );
     assert!(end.is_none_or(|end| end.is_err()), "a close that nobody sent");
 }
