@@ -125,9 +125,13 @@ async fn the_examples_start_and_serve_what_they_say() {
     };
     // The example of the client does not permit all that the one of the server asks for, and is told what to paste.
     let first = start(&client);
-    let refused = async || Some(state_of(&server, "edge-1").await).filter(|(state, _)| state == "behind");
-    let (_, reason) = until("edge-1 is behind", SOON, refused).await.0;
-    assert!(reason.contains(&format!("add to [allow]: dial = [\"{}\"]", db.addr())), "{reason}");
+    // Who has not answered yet is behind too.
+    let lacks = format!("add to [allow]: dial = [\"{}\"]", db.addr());
+    let refused = async || {
+        let (state, reason) = state_of(&server, "edge-1").await;
+        (state == "behind" && reason.contains(&lacks)).then_some(())
+    };
+    until("edge-1 is behind, and says why", SOON, refused).await;
     drop(first);
     let client = client
         .replace("[allow]", "# [allow]")
