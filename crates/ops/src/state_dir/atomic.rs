@@ -35,7 +35,7 @@ pub(super) fn tidy(directory: &Path) {
     }
 }
 
-/// As [`write`] calls what it writes. Other hidden files in the directory are somebody else's.
+/// As [`write()`] calls what it writes. Other hidden files in the directory are somebody else's.
 fn is_aside(name: &str) -> bool {
     let random = name.strip_prefix('.').and_then(|name| name.rsplit_once('.')).map(|(_, random)| random);
     random.is_some_and(|random| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
