@@ -59,10 +59,9 @@ impl<F: Future> Future for WhenCalled<F> {
             *this.call.task.lock() = Some(cx.waker().clone());
         }
         // Behind the registration: whoever calls from here on wakes this task.
-        if !this.call.made.load(Ordering::Acquire) {
+        if !this.call.made.load(Ordering::Acquire) || !this.call.made.swap(false, Ordering::AcqRel) {
             return Poll::Pending;
         }
-        this.call.made.store(false, Ordering::Release);
         this.future.as_mut().poll(&mut Context::from_waker(&this.waker))
     }
 }

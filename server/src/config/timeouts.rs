@@ -13,8 +13,8 @@ const fn seconds(count: u64) -> Duration {
 /// No wait is shorter or longer.
 const RANGE: (Duration, Duration) = (Duration::from_millis(100), seconds(7 * 24 * 3600));
 /// A member may keep its first answer for a second (`spec/06`): with less time than that, whatever takes a service longer would
-/// be given up though it was accepted.
-const OPEN: (Duration, Duration) = (seconds(2), RANGE.1);
+/// be given up though it was accepted. Less is taken for this.
+const OPEN_LEAST: Duration = seconds(2);
 /// Sessions are lost unnoticed for three of them, and each costs every client a message.
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(500), seconds(60));
 /// Nothing is watched for longer, and 0 is not at all.
@@ -81,9 +81,10 @@ pub(super) fn timeouts(mut section: Section<'_>, problems: &mut Problems) -> Tim
             *place = time.value;
         }
     };
-    read("open", OPEN, &mut all.data_plane.open);
+    read("open", RANGE, &mut all.data_plane.open);
     read("heartbeat", HEARTBEAT, &mut all.heartbeat);
     read("watch", WATCH, &mut all.watch);
+    all.data_plane.open = all.data_plane.open.max(OPEN_LEAST);
     section.finish(&[], problems);
     all
 }

@@ -78,6 +78,8 @@ pub(crate) struct Channel {
     substream: Substream,
     /// Read and not looked at.
     chunk: Bytes,
+    /// How much that was when it was read.
+    read: usize,
     /// A frame that is not complete, other than data.
     partial: BytesMut,
     /// What is still to come of a data frame: its bytes are passed on as they come, never gathered.
@@ -93,7 +95,7 @@ impl Channel {
     /// A channel on `substream`, of which `read` was read before.
     pub(crate) fn new(substream: Substream, read: Bytes, order: Order) -> Self {
         let (partial, out) = (BytesMut::new(), Outbox::default());
-        Self { substream, chunk: read, partial, data_left: 0, order, ended: false, out }
+        Self { substream, read: read.len(), chunk: read, partial, data_left: 0, order, ended: false, out }
     }
 
     /// The next message. Data comes in pieces that need not be the frames that were sent. An end of the substream is an
@@ -111,6 +113,7 @@ impl Channel {
                     return Poll::Ready(Err(Broken::Ended));
                 }
             };
+            self.read = self.chunk.len();
         }
     }
 
@@ -142,7 +145,7 @@ impl Channel {
 
     /// The next message where it was read. What is kept of it keeps all that was read, which therefore is little.
     fn decode_whole(&mut self) -> Result<Option<Message>, DecodeError> {
-        if self.chunk.len() > COPIED_BELOW { Ok(None) } else { Message::decode(&mut self.chunk) }
+        if self.read > COPIED_BELOW { Ok(None) } else { Message::decode(&mut self.chunk) }
     }
 
     fn take_data_header(&mut self) -> Result<bool, DecodeError> {

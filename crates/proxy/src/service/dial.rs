@@ -81,20 +81,25 @@ pub(super) async fn connect(address: &Address) -> Result<LocalStream, DialError>
             UnixStream::connect(path).await.map(LocalStream::from).map_err(DialError::Refused)
         }
         Address::Tcp { host, port } => match host {
-            HostName::Ip(ip) => connect_tcp([SocketAddr::new(*ip, *port)]).await,
+            HostName::Ip(ip) => connect_tcp([SocketAddr::new(*ip, *port)], Duration::MAX).await,
             HostName::Localhost => {
                 let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
-                connect_tcp(loopback.map(|ip| SocketAddr::new(ip, *port))).await
+                // Somebody else may listen at the second: nobody but who is refused at the first is to come to it.
+                connect_tcp(loopback.map(|ip| SocketAddr::new(ip, *port)), Duration::MAX).await
             }
             HostName::Name(name) => {
                 let found = lookup_host((name.as_str(), *port)).await.map_err(DialError::Unresolved)?;
-                connect_tcp(found).await
+                connect_tcp(found, HEAD_START).await
             }
         },
     }
 }
 
-async fn connect_tcp(addresses: impl IntoIterator<Item = SocketAddr>) -> Result<LocalStream, DialError> {
+/// To the first of `addresses` that takes the connection; each is tried alone for `head_start`, or until it fails.
+async fn connect_tcp(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+    head_start: Duration,
+) -> Result<LocalStream, DialError> {
     let mut failure = DialError::Unresolved(io::ErrorKind::NotFound.into());
     let (mut addresses, mut tried) = (addresses.into_iter(), FuturesUnordered::new());
     loop {
@@ -107,7 +112,7 @@ async fn connect_tcp(addresses: impl IntoIterator<Item = SocketAddr>) -> Result<
             None if tried.is_empty() => return Err(failure),
             None => {}
         }
-        match timeout(HEAD_START, tried.next()).await {
+        match timeout(head_start, tried.next()).await {
             Ok(Some(Ok(stream))) => return Ok(stream.into()),
             Ok(Some(Err(error))) => failure = DialError::Refused(error),
             // The next one begins.
@@ -169,15 +174,21 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_does_not_answer_leaves_time_for_the_next_one() {
         let (port, other, _full) = stuck().await;
-        let localhost = Address::Tcp { host: HostName::Localhost, port };
-        let reached = dial(&localhost, LIMIT).await.unwrap();
+        let both = || {
+            [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()]
+                .map(|ip| SocketAddr::new(ip, port))
+        };
+        let reached = timeout(LIMIT, connect_tcp(both(), HEAD_START)).await.unwrap().unwrap();
         let LocalStream::Tcp(reached) = reached else { panic!("{reached:?}") };
         assert_eq!(reached.peer_addr().unwrap().ip(), Ipv6Addr::LOCALHOST);
-        drop(other);
-        // Neither of them.
+
+        // Those of localhost need not be one and the same service: only who is refused goes on.
+        let localhost = Address::Tcp { host: HostName::Localhost, port };
         let gone = dial(&localhost, 2 * HEAD_START).await.unwrap_err();
         assert!(matches!(gone, DialError::Timeout), "{gone}");
         assert_eq!(gone.code(), Code::SERVICE_UNREACHABLE);
+        drop(other);
+        timeout(2 * HEAD_START, connect_tcp(both(), HEAD_START)).await.unwrap_err();
     }
 
     #[tokio::test]

@@ -49,10 +49,18 @@ fn caps_and_time_outs_that_are_off() {
 }
 
 #[test]
+fn a_member_has_time_for_its_first_answer() {
+    for (written, open) in [("100ms", 2), ("2s", 2), ("9s", 9)] {
+        let config = good(&format!("timeouts = {{ open = \"{written}\" }}"));
+        assert_eq!(config.timeouts.data_plane.open, Duration::from_secs(open));
+    }
+}
+
+#[test]
 fn what_a_cap_can_not_be() {
     let source = r#"
 limits = { max_body = "10MB", max_requests_per_client = 0 }
-timeouts = { request = "5ms", open = "1s" }
+timeouts = { request = "5ms", open = "5ms" }
 service = [{ name = "s", servers = [{ address = "1" }] }]
 rule = [{ name = "r", to = "s", max_body = -1, timeout = "1us" }]
 "#;
@@ -60,7 +68,7 @@ rule = [{ name = "r", to = "s", max_body = -1, timeout = "1us" }]
         "2:23 \"10MB\" is no number of bytes: write 10MiB, 512KiB, 2GiB or 1000",
         "2:57 `max_requests_per_client` is a number from 1 to 1000000",
         "3:24 `request` is \"0s\" for no limit, or at least 100ms",
-        "3:38 `open` is a time from 2s to 7days",
+        "3:38 `open` is a time from 100ms to 7days",
         "5:44 `max_body` is a number from 0 to 9223372036854775807",
         "5:58 `timeout` is \"0s\" for no limit, or at least 1ms",
     ];
