@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(500);
 const BEATS: u32 = 3;
 /// What a heartbeat may be late after the machine has slept.
 const HEARTBEAT_LATE: Duration = Duration::from_secs(1);
-/// How long the last bytes may take at a close.
+/// How long the last bytes may take at a close, ours or those of a peer that takes no more.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Driver<T> {
@@ -47,6 +47,14 @@ pub(super) struct Driver<T> {
     sleep: Sleep,
     close: WhenCalled<WaitForCancellationFutureOwned>,
     wakers: Wakers,
+}
+
+/// Why a link carries no more.
+enum Failure {
+    /// Nothing will come from it either.
+    Over(SessionEnd),
+    /// It takes no more; what had come before that is still to be read.
+    Write(io::ErrorKind),
 }
 
 /// What a turn came to.
@@ -77,7 +85,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Drives the session to its end.
     pub(super) async fn run(mut self) -> SessionEnd {
-        let end = poll_fn(|cx| self.poll(cx)).await;
+        let end = match poll_fn(|cx| self.poll(cx)).await {
+            Failure::Over(end) => end,
+            Failure::Write(kind) => self.last_words(kind).await,
+        };
         if let SessionEnd::Breach(breach) = end {
             self.shared.drive(&mut self.wakers, |state| state.mux.go_away(breach.code()));
         }
@@ -95,19 +106,42 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         end
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
+    /// Reads what the peer had said before the link took no more: answers, their ends, and that it closes.
+    async fn last_words(&mut self, kind: io::ErrorKind) -> SessionEnd {
+        let rest = poll_fn(|cx| {
+            let read = self.read_some(cx);
+            self.wakers.wake();
+            match read {
+                Err(end) => Poll::Ready(end),
+                Ok(Turn::Idle) => Poll::Pending,
+                Ok(Turn::Again) => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            }
+        });
+        match timeout(CLOSE_TIMEOUT, rest).await {
+            Ok(SessionEnd::Link(_)) | Err(_) => SessionEnd::Link(kind),
+            Ok(end) => end,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         if Pin::new(&mut self.close).poll(cx).is_ready() {
-            return Poll::Ready(SessionEnd::Closed);
+            return Poll::Ready(Failure::Over(SessionEnd::Closed));
         }
         // Before the clock: a process that has stood still finds what came meanwhile.
         let read = self.read_some(cx);
         if read.is_ok() && self.poll_tick(cx) {
-            return Poll::Ready(SessionEnd::Silent);
+            return Poll::Ready(Failure::Over(SessionEnd::Silent));
         }
-        let turn = read.and_then(|read| Ok((read, self.send_some(cx)?)));
+        let turn = read.map_err(Failure::Over).and_then(|read| {
+            let sent = self.send_some(cx).map_err(|error| Failure::Write(error.kind()))?;
+            Ok((read, sent))
+        });
         self.wakers.wake();
         match turn {
-            Err(end) => Poll::Ready(end),
+            Err(failure) => Poll::Ready(failure),
             Ok((Turn::Idle, Turn::Idle)) => Poll::Pending,
             Ok(_) => {
                 // Behind those that were just woken.
@@ -155,11 +189,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Ok(Turn::Again)
     }
 
-    fn send_some(&mut self, cx: &mut Context<'_>) -> Result<Turn, SessionEnd> {
-        match self.poll_send(cx) {
+    fn send_some(&mut self, cx: &mut Context<'_>) -> io::Result<Turn> {
+        match self.poll_send(cx)? {
             Poll::Pending => Ok(Turn::Idle),
-            Poll::Ready(Err(error)) => Err(SessionEnd::Link(error.kind())),
-            Poll::Ready(Ok(())) => {
+            Poll::Ready(()) => {
                 let batch = &mut self.batch;
                 let more = self.shared.drive(&mut self.wakers, |state| {
                     state.mux.transmit(BATCH, Instant::now(), batch);
@@ -171,11 +204,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 if !more {
                     return Ok(Turn::Idle);
                 }
-                match self.poll_send(cx) {
-                    Poll::Pending => Ok(Turn::Idle),
-                    Poll::Ready(Err(error)) => Err(SessionEnd::Link(error.kind())),
-                    Poll::Ready(Ok(())) => Ok(Turn::Again),
-                }
+                Ok(if self.poll_send(cx)?.is_ready() { Turn::Again } else { Turn::Idle })
             }
         }
     }

@@ -1,8 +1,12 @@
 use super::*;
 
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
 use futures_util::FutureExt;
 use ops::spawn::{Placement, Workers};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::time::timeout;
 
 const DEAD_AFTER: Duration = Duration::from_secs(15);
@@ -96,6 +100,65 @@ fn the_death_of_a_session_is_no_end_of_its_substreams() {
         let error = opened.write_all(&[0; 1 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
         assert_eq!(ends.server.0.open(Bytes::new()).unwrap_err(), OpenError::Lost);
+    });
+}
+
+/// A link to a peer that is gone: no write arrives, and what came before is not read ahead of the first one.
+struct TakesNoMore {
+    io: DuplexStream,
+    reader: Option<Waker>,
+    has_failed: bool,
+}
+
+impl AsyncRead for TakesNoMore {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.has_failed {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        self.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for TakesNoMore {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        self.has_failed = true;
+        self.reader.take().map(Waker::wake);
+        Poll::Ready(Err(ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn what_a_peer_said_before_it_left_is_heard_though_nothing_reaches_it_any_more() {
+    run(|spawner| async move {
+        let (here, there) = duplex(1 << 20);
+        let (peer, _) = begin(there, Role::Client, DEAD_AFTER, &spawner);
+        let mut answer = peer.open(Bytes::from_static(b"answer")).unwrap();
+        answer.shutdown().await.unwrap();
+        peer.close();
+        assert_eq!(peer.closed().await, SessionEnd::Closed);
+
+        let config = config(Role::Server, DEAD_AFTER);
+        let here = TakesNoMore { io: here, reader: None, has_failed: false };
+        let here = ReadAhead::new(here, config.liveness.clone());
+        let (session, mut inbound) = start(here, config, &spawner, spawner.here());
+        let _last_straw = session.open(Bytes::from_static(b"question")).unwrap();
+        let mut heard = String::new();
+        inbound.accept().await.unwrap().read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "answer");
+        assert_eq!(session.closed().await, SessionEnd::ClosedByPeer);
     });
 }
 
