@@ -15,9 +15,9 @@ use proxy::dispatch::Dispatch;
 use proxy::ingress::{Entrance, HttpIngress, TcpIngress};
 use proxy::plugin::Chain;
 use proxy::routes::{Members, Routes};
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::DropGuard;
+use transport::accept::Listener;
 
 use crate::sessions::Sessions;
 
@@ -97,7 +97,7 @@ pub(crate) fn let_in(
     let (stopped, permits) = (stop.clone(), Arc::new(Semaphore::new(VISITORS)));
     let spawner = context.spawner.clone();
     spawner.spawn(spawner.next_worker(), "ingress", async move {
-        let listener = match TcpListener::from_std(socket) {
+        let listener = match Listener::new(socket) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, ingress = &*route, "a listener is lost"),
         };

@@ -10,9 +10,9 @@ use proxy::context::Context;
 use proxy::directory::Public;
 use proxy::dispatch::Dispatch;
 use proxy::ingress::{Gate, HttpIngress, TcpIngress, TlsIngress};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use transport::accept::Listener;
 
 use crate::registry::{NoRoom, SWEEP, Serve};
 use room::Room;
@@ -158,7 +158,7 @@ impl Visitors {
         &self,
         name: &'static str,
         socket: StdListener,
-        run: impl FnOnce(TcpListener) -> R + Send + 'static,
+        run: impl FnOnce(Listener) -> R + Send + 'static,
     ) where
         R: Future<Output = ()> + Send,
     {
@@ -168,7 +168,7 @@ impl Visitors {
             if drain.run_until_cancelled(open.cancelled()).await.is_none() {
                 return;
             }
-            match TcpListener::from_std(socket) {
+            match Listener::new(socket) {
                 Ok(listener) => run(listener).await,
                 Err(error) => tracing::error!(%error, "a listener for visitors is lost"),
             }

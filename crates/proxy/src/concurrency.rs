@@ -167,7 +167,7 @@ impl Concurrency {
             return Ok(permit);
         }
         let _queued = self.queue.try_take().ok_or(ErrorKind::OverLimit)?;
-        match timeout(self.limits.wait, pool.take()).await {
+        match Box::pin(timeout(self.limits.wait, pool.take())).await {
             Ok(Some(permit)) => Ok(permit),
             _ => Err(ErrorKind::OverLimit),
         }

@@ -1,12 +1,14 @@
 //! Accept loops: never wait for a peer, back off when the process is out of descriptors, never exit on an error.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -15,13 +17,43 @@ use crate::socket::{abort, tune};
 /// The first and the longest pause after an error that is not about one connection (EMFILE, ENFILE, ENOBUFS, ENOMEM).
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// Connections that are accepted in one go. Behind them those that are in get their turn: of many that come at once the
+/// first are answered while the last are still being accepted.
+const IN_ONE_GO: usize = 4;
+
 /// How long nothing is said about connections that were reset because too many are open.
 const NO_ROOM_QUIET: Duration = Duration::from_secs(1);
+
+/// A listening socket, whose connections belong to no runtime yet: that of the worker which serves one is the first.
+#[derive(Debug)]
+pub struct Listener(AsyncFd<TcpListener>);
+
+impl Listener {
+    /// Listens on `listener`, within the runtime of this thread.
+    ///
+    /// # Errors
+    /// The runtime has no more room for descriptors.
+    pub fn new(listener: TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        #[expect(
+            deprecated,
+            reason = "what replaces it is unsafe, for descriptors that lie; a listener does not"
+        )]
+        AsyncFd::with_interest(listener, Interest::READABLE).map(Self)
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.0.async_io(Interest::READABLE, TcpListener::accept).await?;
+        stream.set_nonblocking(true)?;
+        // A listener on [::] gives IPv4 peers their IPv6 form.
+        Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+    }
+}
 
 /// A connection and its place among those that may live at once; dropping the permit frees the place.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The connection, with NODELAY set.
+    /// The connection, with NODELAY set, nonblocking.
     pub stream: TcpStream,
     /// The other end; IPv4 addresses are IPv4.
     pub peer: SocketAddr,
@@ -37,7 +69,7 @@ pub struct Accepted {
 ///
 /// Cancel safe: a connection is either handed over or still in the listener's queue.
 pub async fn accept_loop(
-    listener: &TcpListener,
+    listener: &Listener,
     permits: Arc<Semaphore>,
     shutdown: CancellationToken,
     mut on_connection: impl FnMut(Accepted) + Send,
@@ -45,7 +77,12 @@ pub async fn accept_loop(
 ) {
     let mut pause = BACK_OFF.0;
     let mut quiet_until = Instant::now();
+    let mut in_a_row = 0;
     loop {
+        in_a_row += 1;
+        if in_a_row % IN_ONE_GO == 0 {
+            yield_now().await;
+        }
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
@@ -56,9 +93,7 @@ pub async fn accept_loop(
                 pause = BACK_OFF.0;
                 match permits.clone().try_acquire_owned() {
                     // A connection that can not be tuned is one that its peer gave up.
-                    Ok(permit) if tune(&stream).is_ok() => {
-                        // A listener on [::] gives IPv4 peers their IPv6 form.
-                        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    Ok(permit) if tune(&stream, peer.ip()).is_ok() => {
                         on_connection(Accepted { stream, peer, permit });
                     }
                     Ok(_) => {}
@@ -96,6 +131,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
     use tokio::sync::mpsc;
 
     use super::*;
@@ -108,8 +144,9 @@ mod tests {
         let mut loops = tokio::task::JoinSet::new();
         let mut addresses = Vec::new();
         for _ in 0..3 {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             addresses.push(listener.local_addr().unwrap());
+            let listener = Listener::new(listener).unwrap();
             let accepted = accepted.clone();
             let hand_over = move |connection| accepted.try_send(connection).unwrap();
             let (permits, shutdown) = (permits.clone(), shutdown.clone());

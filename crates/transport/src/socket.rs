@@ -1,6 +1,8 @@
 //! Options of the sockets we own.
 
 use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -24,12 +26,13 @@ const UNPACED: &[u8] = b"reno";
 ///
 /// # Errors
 /// The kernel's error; the socket is usually already closed by its peer then.
-pub fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    if stream.peer_addr()?.ip().to_canonical().is_loopback() {
+pub fn tune(stream: &impl AsFd, peer: IpAddr) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    if peer.to_canonical().is_loopback() {
         // It is as good with another one.
-        #[cfg(target_os = "linux")]
-        let _ = SockRef::from(stream).set_tcp_congestion(UNPACED);
+        let _ = socket.set_tcp_congestion(UNPACED);
     }
     Ok(())
 }
@@ -41,7 +44,7 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
 /// # Errors
 /// The kernel's error.
 pub fn tune_session(stream: &TcpStream) -> io::Result<()> {
-    tune(stream)?;
+    tune(stream, stream.peer_addr()?.ip())?;
     keep_alive(stream)?;
     #[cfg(target_os = "linux")]
     {
@@ -69,7 +72,7 @@ pub fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 ///
 /// # Errors
 /// The kernel's error; closing then ends with FIN.
-pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
+pub fn reset_on_close(stream: &impl AsFd) -> io::Result<()> {
     SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
 
@@ -104,7 +107,7 @@ pub async fn peek(stream: &TcpStream, buffer: &mut [u8], seen: usize) -> io::Res
 }
 
 /// Closes a connection with a reset.
-pub fn abort(stream: TcpStream) {
+pub fn abort(stream: impl AsFd) {
     // A failure means that the peer was faster: there is nobody left to tell.
     drop(reset_on_close(&stream));
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ops::metrics::GuardReason;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
-use transport::accept::{Accepted, accept_loop};
+use transport::accept::{Accepted, Listener, accept_loop};
 
 use super::lobby::Entered;
 use super::{Door, login};
@@ -17,7 +17,7 @@ pub fn listen(door: &Arc<Door>, listeners: Vec<TcpListener>, stop: &Cancellation
     for listener in listeners {
         let (door, spawner, stop) = (door.clone(), door.spawner.clone(), stop.clone());
         spawner.clone().spawn(spawner.next_worker(), "accept clients", async move {
-            let listener = match tokio::net::TcpListener::from_std(listener) {
+            let listener = match Listener::new(listener) {
                 Ok(listener) => listener,
                 Err(error) => return tracing::error!(%error, "the listener for clients is lost"),
             };
@@ -27,19 +27,20 @@ pub fn listen(door: &Arc<Door>, listeners: Vec<TcpListener>, stop: &Cancellation
 }
 
 /// Accepts while the door is open.
-async fn accept(door: &Arc<Door>, listener: &tokio::net::TcpListener, stop: &CancellationToken) {
+async fn accept(door: &Arc<Door>, listener: &Listener, stop: &CancellationToken) {
     let (mut shuts, mut opens) = (door.elsewhere.subscribe(), door.elsewhere.subscribe());
     while !stop.is_cancelled() {
         let on_error = |error: &std::io::Error| {
             door.metrics.accept_error();
             tracing::warn!(%error, "no client can be accepted");
         };
+        let on_connection = |Accepted { stream, peer, permit }: Accepted| admit(door, stream, peer, permit);
         let (permits, until) = (door.permits.clone(), stop.clone());
         tokio::select! {
             biased;
             // The door has the other end for as long as it is there.
             _ = shuts.wait_for(Option::is_some) => {}
-            () = accept_loop(listener, permits, until, |accepted| enter(door, accepted), on_error) => return,
+            () = accept_loop(listener, permits, until, on_connection, on_error) => return,
         }
         tokio::select! {
             _ = opens.wait_for(Option::is_none) => {}
@@ -59,13 +60,6 @@ pub fn take(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
     match door.permits.clone().try_acquire_owned() {
         Ok(permit) if !door.drain.is_cancelled() => admit(door, stream, peer, permit),
         _ => door.metrics.guard_closed(GuardReason::TooMany),
-    }
-}
-
-fn enter(door: &Arc<Door>, Accepted { stream, peer, permit }: Accepted) {
-    // A socket that the kernel does not give back is dropped, and with it the connection.
-    if let Ok(stream) = stream.into_std() {
-        admit(door, stream, peer, permit);
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn refuse(stream: TcpStream, alert: Alert, linger: Duration) {
 async fn say(mut stream: TcpStream, alert: Alert) -> io::Result<()> {
     stream.write_all(&alert.record()).await?;
     stream.shutdown().await?;
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; 4096];
     let mut discarded = 0_usize;
     while discarded < DISCARDED_MAX {
         match stream.read(&mut buffer).await? {

@@ -1,10 +1,12 @@
 //! One request of a visitor: from its head to the response that the visitor gets.
 
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
@@ -101,24 +103,48 @@ impl<F: Into<Failure>> From<F> for Stopped {
     }
 }
 
+/// A request that may go to a member.
+struct Admitted {
+    parts: Parts,
+    body: Option<IncomingBody>,
+    facts: Facts,
+    trace: TraceContext,
+    /// Whose it is and what the service hears of it, if a trusted proxy says so.
+    forwarded: Option<(SocketAddr, FacingVisitor)>,
+    record: Box<Record>,
+    visiting: Visiting,
+}
+
 /// Answers `request`, which has a body, or none. Interim responses go ahead by `interim`.
-pub(super) async fn answer(
-    context: &Context,
-    dispatch: &Dispatch,
-    visitor: &Visitor,
+// No `async fn`: every visitor has room for this future, and that of an `async fn` has its arguments twice.
+pub(super) fn answer<'a>(
+    context: &'a Context,
+    dispatch: &'a Dispatch,
+    visitor: &'a Visitor,
     visiting: Visiting,
     interim: Interim,
     request: Request<Option<IncomingBody>>,
-) -> Result<Answered, VisitorGone> {
+) -> impl Future<Output = Result<Answered, VisitorGone>> + Send + 'a {
+    match admit(context, visitor, visiting, request) {
+        Either::Left(admitted) => Either::Left(pass_on(admitted, context, dispatch, visitor, interim)),
+        Either::Right(response) => Either::Right(ready(Ok(response.into()))),
+    }
+}
+
+/// Looks whether `request` makes sense, and is for here; else, what it is answered.
+fn admit(
+    context: &Context,
+    visitor: &Visitor,
+    visiting: Visiting,
+    request: Request<Option<IncomingBody>>,
+) -> Either<Admitted, Response<AnswerBody>> {
     let trace = trace::of_request(request.headers());
     let mut record = Record::start(context, AccessKind::Http, trace.trace_id);
     let entrance = visitor.gate.now();
     let forwarded = visitor.forwarded(&entrance, request.headers());
-    let (address, facing) =
-        forwarded.as_ref().map_or((visitor.address, &visitor.facing), |(address, facing)| (*address, facing));
-    record.line.visitor = Some(address);
+    record.line.visitor = Some(forwarded.as_ref().map_or(visitor.address, |(address, _)| *address));
     if let Some(fault) = visiting.refused() {
-        return Ok(refuse(&fault.into(), request.headers(), trace, record, visiting, true).into());
+        return Either::Right(refuse(&fault.into(), request.headers(), trace, record, visiting, true));
     }
     record.line.method = Some(request.method().clone());
     record.line.path = request.uri().path_and_query().cloned();
@@ -127,83 +153,104 @@ pub(super) async fn answer(
     // The guard has counted those of HTTP/1.1.
     if request.headers().len() > FIELDS_MAX {
         let failure = Fault::Fields.into();
-        return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body).into());
+        return Either::Right(refuse(&failure, request.headers(), trace, record, visiting, has_body));
     }
     let facts = match Facts::of(&request, has_body, entrance.by_address.as_ref()) {
         Ok(facts) => facts,
         Err(failure) => {
-            return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body).into());
+            return Either::Right(refuse(&failure, request.headers(), trace, record, visiting, has_body));
         }
     };
     record.line.host = Some(facts.host.clone());
     if !entrance.covers(visitor.sni.as_deref(), &facts.host) {
         let failure = Fault::Misdirected.into();
-        return Ok(refuse(&failure, request.headers(), trace, record, visiting, has_body).into());
+        return Either::Right(refuse(&failure, request.headers(), trace, record, visiting, has_body));
     }
     if let Some(pattern) = &entrance.redirect {
-        let response = match redirect(pattern, &facts) {
+        return Either::Right(match redirect(pattern, &facts) {
             Ok(response) => {
                 record.line.status = Some(response.status().as_u16());
                 visiting.finish(has_body);
                 sent_elsewhere(response, has_body)
             }
             Err(failure) => refuse(&failure, request.headers(), trace, record, visiting, has_body),
-        };
-        return Ok(response.into());
+        });
     }
-    drop(entrance);
     let (mut parts, body) = request.into_parts();
     if parts.method == Method::CONNECT {
         // An extended one: for the other end an upgrade is an upgrade.
         parts.method = Method::GET;
     }
-    let mut opener = Opener::new(&facts, &parts, body, interim, address, facing, trace, context.timeouts());
-    opener.timer = visiting.borrow_timer();
+    Either::Left(Admitted { parts, body, facts, trace, forwarded, record, visiting })
+}
 
-    let opened = match attempt(dispatch, &context.spawner, &mut opener, &mut record).await {
-        Ok(opened) => opened,
-        Err(stopped) => {
-            let (unread, plugged) = (opener.is_unread(), opener.plugged.take());
-            let (response, kind) = match stopped {
-                Stopped::Failure(failure) => (page(&failure, &parts.headers, trace), Some(failure.kind)),
-                Stopped::Answered(reply) => {
-                    let kind = reply.kind();
-                    (reply.into_response(&parts.headers, trace), kind)
-                }
-                Stopped::Answer(rule) => {
-                    match rule.response(&facts.host, facts.path.path(), facts.path.query()) {
-                        Some(response) => (response, None),
-                        None => {
-                            let failure = Failure::of(ErrorKind::Internal);
-                            (page(&failure, &parts.headers, trace), Some(failure.kind))
+/// Gets the response of a member for `admitted`, or what is said without one.
+#[expect(clippy::manual_async_fn, reason = "the future of an `async fn` has its arguments twice")]
+fn pass_on<'a>(
+    mut admitted: Admitted,
+    context: &'a Context,
+    dispatch: &'a Dispatch,
+    visitor: &'a Visitor,
+    interim: Interim,
+) -> impl Future<Output = Result<Answered, VisitorGone>> + Send + 'a {
+    async move {
+        let (facts, parts, trace) = (&admitted.facts, &admitted.parts, admitted.trace);
+        let (mut record, visiting) = (admitted.record, admitted.visiting);
+        let (address, facing) = match &admitted.forwarded {
+            Some((address, facing)) => (*address, facing),
+            None => (visitor.address, &visitor.facing),
+        };
+        let body = admitted.body.take();
+        let mut opener = Opener::new(facts, parts, body, interim, address, facing, trace, context.timeouts());
+        opener.timer = visiting.borrow_timer();
+
+        let opened = match attempt(dispatch, &context.spawner, &mut opener, &mut record).await {
+            Ok(opened) => opened,
+            Err(stopped) => {
+                let (unread, plugged) = (opener.is_unread(), opener.plugged.take());
+                let (response, kind) = match stopped {
+                    Stopped::Failure(failure) => (page(&failure, &parts.headers, trace), Some(failure.kind)),
+                    Stopped::Answered(reply) => {
+                        let kind = reply.kind();
+                        (reply.into_response(&parts.headers, trace), kind)
+                    }
+                    Stopped::Answer(rule) => {
+                        match rule.response(&facts.host, facts.path.path(), facts.path.query()) {
+                            Some(response) => (response, None),
+                            None => {
+                                let failure = Failure::of(ErrorKind::Internal);
+                                (page(&failure, &parts.headers, trace), Some(failure.kind))
+                            }
                         }
                     }
-                }
-                Stopped::VisitorGone => return Err(VisitorGone),
-            };
-            let (response, kind) = pass_back(plugged, response, kind, &parts.headers, trace).await;
-            return Ok(say(response, kind, record, visiting, unread).into());
+                    Stopped::VisitorGone => return Err(VisitorGone),
+                };
+                let (response, kind) =
+                    Box::pin(pass_back(plugged, response, kind, &parts.headers, trace)).await;
+                return Ok(say(response, kind, record, visiting, unread).into());
+            }
+        };
+        let plugged = opener.plugged.take();
+        drop(opener);
+        match &facts.upgrade {
+            Some(asked) if opened.head.status == 101 && opened.keeps_to(Some(asked)) => {
+                let switched = switch(opened, plugged, asked, (parts, trace), context, record, visiting);
+                Ok(Box::pin(switched).await)
+            }
+            // In HTTP/2 a success would tell the visitor that the protocol is spoken (RFC 8441 section 4).
+            Some(_)
+                if opened.head.status == 101
+                    || (parts.version == Version::HTTP_2 && (200..300).contains(&opened.head.status)) =>
+            {
+                let failure = Failure::of(ErrorKind::ServiceCut);
+                let page = page(&failure, &parts.headers, trace);
+                let (page, kind) =
+                    Box::pin(pass_back(plugged, page, Some(failure.kind), &parts.headers, trace)).await;
+                // What the visitor said behind its request is in the protocol that it asked for.
+                Ok(say(page, kind, record, visiting, parts.version < Version::HTTP_2).into())
+            }
+            _ => Ok(respond(opened, plugged, parts, trace, context, record, visiting).await.into()),
         }
-    };
-    let plugged = opener.plugged.take();
-    drop(opener);
-    match &facts.upgrade {
-        Some(asked) if opened.head.status == 101 && opened.keeps_to(Some(asked)) => {
-            let switched = switch(opened, plugged, asked, (&parts, trace), context, record, visiting);
-            Ok(Box::pin(switched).await)
-        }
-        // In HTTP/2 a success would tell the visitor that the protocol is spoken (RFC 8441 section 4).
-        Some(_)
-            if opened.head.status == 101
-                || (parts.version == Version::HTTP_2 && (200..300).contains(&opened.head.status)) =>
-        {
-            let failure = Failure::of(ErrorKind::ServiceCut);
-            let page = page(&failure, &parts.headers, trace);
-            let (page, kind) = pass_back(plugged, page, Some(failure.kind), &parts.headers, trace).await;
-            // What the visitor said behind its request is in the protocol that it asked for.
-            Ok(say(page, kind, record, visiting, parts.version < Version::HTTP_2).into())
-        }
-        _ => Ok(respond(opened, plugged, &parts, trace, context, record, visiting).await.into()),
     }
 }
 
@@ -251,7 +298,7 @@ async fn attempt(
             record.routed(&labels);
             // Who may not come in waits for no member, and does not hear that there is none.
             plug(&plugins, spawner, opener, record).await?;
-            found = tries.wait(Ask::Http(&asked), labels, plugins).await;
+            found = Box::pin(tries.wait(Ask::Http(&asked), labels, plugins)).await;
         }
         let route = match found {
             Ok(route) => route,
@@ -416,11 +463,12 @@ async fn respond(
     let Some(mut head) = opened.response(&parts.method) else {
         let failure = Failure::of(ErrorKind::ServiceCut);
         let page = page(&failure, &parts.headers, trace);
-        let (page, kind) = pass_back(plugged, page, Some(failure.kind), &parts.headers, trace).await;
+        let (page, kind) =
+            Box::pin(pass_back(plugged, page, Some(failure.kind), &parts.headers, trace)).await;
         return say(page, kind, record, visiting, true);
     };
     if let Some(mut plugged) = plugged
-        && let Err(reply) = plugged.on_response(&mut head).await
+        && let Err(reply) = Box::pin(plugged.on_response(&mut head)).await
     {
         let kind = reply.kind();
         return say(reply.into_response(&parts.headers, trace), kind, record, visiting, true);

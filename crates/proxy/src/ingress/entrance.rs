@@ -169,7 +169,9 @@ impl Entrance {
         {
             return Some(Entered::Passed(stream, peer, Public::Tls(tls.listener, host)));
         }
-        let accepted = timeout(self.patience(), TlsAcceptor::from(tls.config.clone()).accept(stream)).await;
+        // Apart: a visitor without TLS holds no room for it.
+        let accepted = Box::pin(TlsAcceptor::from(tls.config.clone()).accept(stream));
+        let accepted = timeout(self.patience(), accepted).await;
         let stream = guard(accepted, metrics, GuardReason::Tls)?;
         let session = stream.get_ref().1;
         let protocol = match session.alpn_protocol() {

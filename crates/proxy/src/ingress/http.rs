@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use ops::metrics::IngressMetrics;
 use protocol::exchange::Scheme;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use transport::accept::{Accepted, accept_loop};
+use transport::accept::{Accepted, Listener, accept_loop};
 
 use super::connection::Visitor;
 use super::entrance::{Entered, Gate};
@@ -53,11 +53,9 @@ impl HttpIngress {
     /// Accepts on `listener` until `stop`, which should be a child of the drain's start; `permits` bounds the connections
     /// that live at once. The connections go on after it returns: they end when they are idle during a drain, or at its
     /// end.
-    pub async fn run(&self, listener: TcpListener, permits: Arc<Semaphore>, stop: CancellationToken) {
+    pub async fn run(&self, listener: Listener, permits: Arc<Semaphore>, stop: CancellationToken) {
         let accepted = |accepted: Accepted| {
             let Accepted { stream, peer, permit } = accepted;
-            // A descriptor that can not be handed over is as good as closed.
-            let Ok(stream) = stream.into_std() else { return };
             let spawner = &self.context.spawner;
             spawner.spawn(spawner.next_worker(), "visitor", self.clone().connection(stream, peer, permit));
         };
@@ -79,7 +77,8 @@ impl HttpIngress {
         drop(entrance);
         match entered {
             Some(Entered::Plain(stream, arrival)) => self.serve(stream, arrival).await,
-            Some(Entered::Tls(stream, arrival)) => self.serve(*stream, arrival).await,
+            // What few visitors need has its place apart from what all of them hold for as long as they are there.
+            Some(Entered::Tls(stream, arrival)) => Box::pin(self.serve(*stream, arrival)).await,
             Some(Entered::Passed(stream, peer, to)) => {
                 let Ok(stream) = stream.into_std() else { return };
                 let kept = (permit, self.metrics.connection());
@@ -113,7 +112,7 @@ impl HttpIngress {
         let visitor = Visitor { address, facing, gate, sni };
         match protocol {
             Protocol::Http1 => http1::serve(io, state, visitor, dispatch, context).await,
-            Protocol::Http2 => http2::serve(io, state, visitor, dispatch, context).await,
+            Protocol::Http2 => Box::pin(http2::serve(io, state, visitor, dispatch, context)).await,
         }
     }
 }

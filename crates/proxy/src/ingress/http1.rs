@@ -1,7 +1,9 @@
 //! A visitor's connection with HTTP/1.1 on it.
 
+use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use http_body::Body;
@@ -71,37 +73,39 @@ pub(super) async fn serve<S: VisitorStream>(
     }
 }
 
-async fn respond(
-    context: &Context,
-    drain: &Drain,
-    dispatch: &Dispatch,
-    visitor: &Visitor,
+// No `async fn`: see `answer`.
+fn respond<'a>(
+    context: &'a Context,
+    drain: &'a Drain,
+    dispatch: &'a Dispatch,
+    visitor: &'a Visitor,
     visiting: Visiting,
-    interims: &Arc<InterimQueue>,
+    interims: &'a Arc<InterimQueue>,
     mut request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, VisitorGone> {
+) -> impl Future<Output = Result<Response<AnswerBody>, VisitorGone>> + Send + 'a {
     let upgrade = hyper::upgrade::on(&mut request);
     let interim = match request.version() {
         Version::HTTP_11 => Interim::connection(interims.clone()),
         _ => Interim::nowhere(),
     };
     let request = request.map(|body| (!body.is_end_stream()).then_some(IncomingBody::Http1(body)));
-    let answered = answer(context, dispatch, visitor, visiting, interim, request).await;
-    interims.answered();
-    match answered? {
-        Answered::Response(mut response) => {
-            if drain.is_draining() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer(context, dispatch, visitor, visiting, interim, request).map(move |answered| {
+        interims.answered();
+        match answered? {
+            Answered::Response(mut response) => {
+                if drain.is_draining() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok(response)
             }
-            Ok(response)
+            Answered::Switched(switched) => {
+                let (response, channel, record, poison) = *switched;
+                // Without the connection there is nobody to tell: dropping the channel resets the other end.
+                let io = async move { upgrade.await.ok().map(TokioIo::new) };
+                let task = carry_upgraded(io, channel, poison, record, context.clone());
+                context.spawner.spawn(context.spawner.here(), "upgraded", task);
+                Ok(response.map(|()| AnswerBody::Page(None)))
+            }
         }
-        Answered::Switched(switched) => {
-            let (response, channel, record, poison) = *switched;
-            // Without the connection there is nobody to tell: dropping the channel resets the other end.
-            let io = async move { upgrade.await.ok().map(TokioIo::new) };
-            let task = carry_upgraded(io, channel, poison, record, context.clone());
-            context.spawner.spawn(context.spawner.here(), "upgraded", task);
-            Ok(response.map(|()| AnswerBody::Page(None)))
-        }
-    }
+    })
 }

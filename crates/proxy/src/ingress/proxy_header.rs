@@ -18,7 +18,7 @@ const V1_MAX: usize = 107;
 /// # Errors
 /// The connection's; [`io::ErrorKind::InvalidData`] if it does not begin with a header, or with one that is too long.
 pub(super) async fn take(stream: &TcpStream) -> io::Result<Option<SocketAddr>> {
-    let mut buffer = [0; MAX];
+    let mut buffer = vec![0; MAX];
     let mut seen = 0;
     loop {
         seen = peek(stream, &mut buffer, seen).await?;

@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
 
 use ops::metrics::{GaugeGuard, IngressMetrics};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use transport::accept::{Accepted, accept_loop};
+use transport::accept::{Accepted, Listener, accept_loop};
 use transport::socket;
 
 use super::entrance::Gate;
@@ -42,12 +42,10 @@ impl TcpIngress {
 
     /// Accepts on `listener` until `stop`, which should be a child of the drain's start; `permits` bounds the connections
     /// that live at once. The connections go on after it returns.
-    pub async fn run(&self, listener: TcpListener, permits: Arc<Semaphore>, stop: CancellationToken) {
+    pub async fn run(&self, listener: Listener, permits: Arc<Semaphore>, stop: CancellationToken) {
         let context = self.relaying.context();
         let accepted = |accepted: Accepted| {
             let Accepted { stream, peer, permit } = accepted;
-            // Unread so far, so that the worker of its session can be the first to poll it.
-            let Ok(stream) = stream.into_std() else { return };
             let kept = (permit, self.metrics.connection());
             if self.gate.now().proxy_protocol {
                 let spawner = &context.spawner;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use ops::metrics::{GuardReason, IngressMetrics};
 use policy::host::Host;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use transport::accept::{Accepted, accept_loop};
+use transport::accept::{Accepted, Listener, accept_loop};
 use transport::socket;
 
 use super::alert::{Alert, refuse};
@@ -62,12 +62,10 @@ impl TlsIngress {
 
     /// Accepts on `listener` until `stop`, which should be a child of the drain's start; `permits` bounds the connections
     /// that live at once. The connections go on after it returns.
-    pub async fn run(&self, listener: TcpListener, permits: Arc<Semaphore>, stop: CancellationToken) {
+    pub async fn run(&self, listener: Listener, permits: Arc<Semaphore>, stop: CancellationToken) {
         let context = self.relaying.context();
         let accepted = |accepted: Accepted| {
             let Accepted { stream, peer, permit } = accepted;
-            // A descriptor that can not be handed over is as good as closed.
-            let Ok(stream) = stream.into_std() else { return };
             let spawner = &context.spawner;
             spawner.spawn(spawner.next_worker(), "visitor", self.clone().connection(stream, peer, permit));
         };

@@ -76,7 +76,7 @@ impl Plugged {
             seen.fetch_add(1, Ordering::Relaxed);
             // Whoever fails has changed nothing. Of a request that goes no further, that does not matter.
             let before = (seat.on_failure == OnFailure::Open).then(|| request.clone());
-            match seat.call("on_request", |plugin| plugin.on_request(request)).await {
+            match Box::pin(seat.call("on_request", |plugin| plugin.on_request(request))).await {
                 Ok(Flow::Pass) => {}
                 Ok(answer) => return answer,
                 Err(_) => match before {
@@ -108,7 +108,7 @@ impl Plugged {
         for seat in seats.iter().rev() {
             let before = (seat.on_failure == OnFailure::Open).then(|| head.clone());
             let request = &self.request;
-            if seat.call("on_response", |plugin| plugin.on_response(request, head)).await.is_err() {
+            if Box::pin(seat.call("on_response", |plugin| plugin.on_response(request, head))).await.is_err() {
                 match before {
                     Some(before) => *head = before,
                     None => return Err(Box::new(Reply::broken())),

@@ -123,7 +123,7 @@ async fn connect_tcp(
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    socket::tune(&stream)?;
+    socket::tune(&stream, address.ip())?;
     Ok(stream)
 }
 

@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
+use transport::accept::Listener;
 use transport::session::{Inbound, Liveness, ProcessBudget, ReadAhead, Role, Session, SessionConfig, start};
 
 use crate::access::{AccessLine, RequestSink};
@@ -234,9 +235,11 @@ pub(super) fn run_limited<F>(
         let dispatch = Arc::new(dispatch);
         dispatch.limit_to(limits);
         let permits = Arc::new(Semaphore::new(100));
-        let http_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let tcp_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (http, tcp) = (http_listener.local_addr().unwrap(), tcp_listener.local_addr().unwrap());
+        let listen = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            (listener.local_addr().unwrap(), Listener::new(listener).unwrap())
+        };
+        let ((http, http_listener), (tcp, tcp_listener)) = (listen(), listen());
         let ingress = HttpIngress::new("http", dispatch.clone(), server.clone(), Arc::default());
         let (stop, places) = (server.drain.start.child_token(), permits.clone());
         // Listeners belong to the runtime of this thread, where they are polled as well.

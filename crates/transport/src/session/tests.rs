@@ -79,7 +79,7 @@ fn a_dropped_substream_reads_as_a_reset() {
         opened.reset();
         let mut bytes = Vec::new();
         let error = accepted.read_to_end(&mut bytes).await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         assert_eq!(bytes, b"head");
     });
 }
@@ -96,9 +96,9 @@ fn the_death_of_a_session_is_no_end_of_its_substreams() {
         assert_eq!(ends.client.0.closed().await, SessionEnd::Closed);
         assert_ne!(ends.server.0.closed().await, SessionEnd::Closed);
         let error = accepted.read_to_end(&mut Vec::new()).await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
         let error = opened.write_all(&[0; 1 << 20]).await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
         assert_eq!(ends.server.0.open(Bytes::new()).unwrap_err(), OpenError::Lost);
     });
 }
@@ -127,7 +127,9 @@ impl AsyncRead for TakesNoMore {
 impl AsyncWrite for TakesNoMore {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
         self.has_failed = true;
-        self.reader.take().map(Waker::wake);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
         Poll::Ready(Err(ErrorKind::BrokenPipe.into()))
     }
 
@@ -253,7 +255,7 @@ fn an_end_that_the_link_did_not_live_to_carry_is_an_error() {
         ends.server.0.close();
         ends.server.0.closed().await;
         let error = substream.shutdown().await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
     });
 }
 
