@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -16,10 +15,6 @@ use crate::socket::{abort, tune};
 
 /// The first and the longest pause after an error that is not about one connection (EMFILE, ENFILE, ENOBUFS, ENOMEM).
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// Connections that are accepted in one go. Behind them those that are in get their turn: of many that come at once the
-/// first are answered while the last are still being accepted.
-const IN_ONE_GO: usize = 4;
 
 /// How long nothing is said about connections that were reset because too many are open.
 const NO_ROOM_QUIET: Duration = Duration::from_secs(1);
@@ -77,12 +72,7 @@ pub async fn accept_loop(
 ) {
     let mut pause = BACK_OFF.0;
     let mut quiet_until = Instant::now();
-    let mut in_a_row = 0;
     loop {
-        in_a_row += 1;
-        if in_a_row % IN_ONE_GO == 0 {
-            yield_now().await;
-        }
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,

@@ -2,7 +2,8 @@ use super::*;
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use ops::spawn::{Placement, Workers};
@@ -103,34 +104,33 @@ fn the_death_of_a_session_is_no_end_of_its_substreams() {
     });
 }
 
-/// A link to a peer that is gone: no write arrives, and what came before is not read ahead of the first one.
-struct TakesNoMore {
+/// A link that fails once its peer `is_gone`: no write arrives, and what came before is not read ahead of the first one.
+struct Failing {
     io: DuplexStream,
-    reader: Option<Waker>,
+    is_gone: Arc<AtomicBool>,
     has_failed: bool,
 }
 
-impl AsyncRead for TakesNoMore {
+impl AsyncRead for Failing {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.has_failed {
+        if self.has_failed || !self.is_gone.load(Ordering::SeqCst) {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
-        self.reader = Some(cx.waker().clone());
         Poll::Pending
     }
 }
 
-impl AsyncWrite for TakesNoMore {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        self.has_failed = true;
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
+impl AsyncWrite for Failing {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_gone.load(Ordering::SeqCst) {
+            self.has_failed = true;
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
-        Poll::Ready(Err(ErrorKind::BrokenPipe.into()))
+        Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -146,19 +146,24 @@ impl AsyncWrite for TakesNoMore {
 fn what_a_peer_said_before_it_left_is_heard_though_nothing_reaches_it_any_more() {
     run(|spawner| async move {
         let (here, there) = duplex(1 << 20);
-        let (peer, _) = begin(there, Role::Client, DEAD_AFTER, &spawner);
-        let mut answer = peer.open(Bytes::from_static(b"answer")).unwrap();
+        let (peer, mut inbound) = begin(there, Role::Client, DEAD_AFTER, &spawner);
+        let config = config(Role::Server, DEAD_AFTER);
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let here = Failing { io: here, is_gone: is_gone.clone(), has_failed: false };
+        let here = ReadAhead::new(here, config.liveness.clone());
+        let (session, _inbound) = start(here, config, &spawner, spawner.here());
+        let mut asked = session.open(Bytes::from_static(b"question")).unwrap();
+
+        let mut answer = inbound.accept().await.unwrap();
+        is_gone.store(true, Ordering::SeqCst);
+        answer.write_all(b"answer").await.unwrap();
         answer.shutdown().await.unwrap();
         peer.close();
         assert_eq!(peer.closed().await, SessionEnd::Closed);
 
-        let config = config(Role::Server, DEAD_AFTER);
-        let here = TakesNoMore { io: here, reader: None, has_failed: false };
-        let here = ReadAhead::new(here, config.liveness.clone());
-        let (session, mut inbound) = start(here, config, &spawner, spawner.here());
-        let _last_straw = session.open(Bytes::from_static(b"question")).unwrap();
+        asked.write_all(b" and more").await.unwrap();
         let mut heard = String::new();
-        inbound.accept().await.unwrap().read_to_string(&mut heard).await.unwrap();
+        asked.read_to_string(&mut heard).await.unwrap();
         assert_eq!(heard, "answer");
         assert_eq!(session.closed().await, SessionEnd::ClosedByPeer);
     });
