@@ -2,6 +2,7 @@
 
 mod ahead;
 mod alert;
+mod attempt;
 mod client_hello;
 mod connection;
 mod entrance;
