@@ -29,7 +29,7 @@ test: programs peers nextest ## every test
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace --all-targets; fi
 
 faults: peers nextest ## the fault cases in their long forms, on release builds
-	cargo build --release -p server -p client
+	cargo build --release -p server -p client -p plugin-agents
 	TUNNEL_FULL=1 cargo nextest run --release -p tests -p proxy --profile faults
 
 # Debian's names of what the tests speak to, each behind the program that it brings.

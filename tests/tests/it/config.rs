@@ -131,7 +131,10 @@ rule = [{ name = "app", host = "app", respond = { body = "hello" }, plugins = ["
 #[tokio::test]
 async fn a_file_that_is_wrong_starts_nothing() {
     let home = tempfile::tempdir().unwrap();
-    let done = tunneld(home.path(), &["--config", &write(home.path(), "domian = \"x\"")]).await;
+    let file = write(home.path(), "domian = \"x\"");
+    // Where the machine has a server's state, its last revision would be served.
+    let state = home.path().join("state").display().to_string();
+    let done = tunneld(home.path(), &["--config", &file, "--state", &state]).await;
     assert_eq!(done.code, Some(2), "{}", done.text());
     assert!(done.stderr.contains("did you mean `domain`?"), "{}", done.stderr);
 }
