@@ -22,7 +22,8 @@ const NOTSENT_LOWAT: u32 = 64 * 1024;
 const UNPACED: &[u8] = b"reno";
 
 /// Sets what every TCP socket of ours has: no Nagle delay, so that a head and a body in two segments do not wait 40 ms; and
-/// no pacing where no link is to be spared: bbr, the default of many servers, sets timers for what a copy would do.
+/// no pacing where no link is to be spared, which `peer` tells: bbr, the default of many servers, sets timers for what a
+/// copy would do.
 ///
 /// # Errors
 /// The kernel's error; the socket is usually already closed by its peer then.

@@ -76,6 +76,7 @@ impl Plugged {
             seen.fetch_add(1, Ordering::Relaxed);
             // Whoever fails has changed nothing. Of a request that goes no further, that does not matter.
             let before = (seat.on_failure == OnFailure::Open).then(|| request.clone());
+            // Boxed: most requests have no plugin, and room for their way to a member.
             match Box::pin(seat.call("on_request", |plugin| plugin.on_request(request))).await {
                 Ok(Flow::Pass) => {}
                 Ok(answer) => return answer,
@@ -108,7 +109,7 @@ impl Plugged {
         for seat in seats.iter().rev() {
             let before = (seat.on_failure == OnFailure::Open).then(|| head.clone());
             let request = &self.request;
-            if Box::pin(seat.call("on_response", |plugin| plugin.on_response(request, head))).await.is_err() {
+            if seat.call("on_response", |plugin| plugin.on_response(request, head)).await.is_err() {
                 match before {
                     Some(before) => *head = before,
                     None => return Err(Box::new(Reply::broken())),
