@@ -60,6 +60,8 @@ pub fn run(settings: Settings, watch: Option<FileWatch>) -> Exit {
         // The verifier of the system's roots logs what a failed attempt says anyway.
         default_filter: format!("{},rustls_platform_verifier=off", if viewed { "warn" } else { "info" }),
     };
+    // Before there is a thread, which that of the log is.
+    let descriptors = fd_limit::raise();
     let logs = match log::init(&options) {
         Ok(logs) => logs,
         Err(error) => return Exit::failed(error),
@@ -68,7 +70,7 @@ pub fn run(settings: Settings, watch: Option<FileWatch>) -> Exit {
         Ok(placement) => placement,
         Err(error) => return Exit::usage(error),
     };
-    if let Err(error) = fd_limit::raise() {
+    if let Err(error) = descriptors {
         tracing::warn!("cannot raise the limit of open files: {error}");
     }
     let workers = available_parallelism().map_or(1, usize::from);

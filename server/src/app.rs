@@ -56,8 +56,10 @@ pub(crate) fn run(flags: Flags, kinds: &Kinds, inheritance: &mut Option<Inherita
     let activation = Activation::of_process().map_err(Exit::usage)?;
     let format = flags.log.as_deref().map_or(Ok(LogFormat::Auto), str::parse).map_err(Exit::usage)?;
     let logs = LogOptions { format, default_filter: "info".to_owned() };
+    // Before there is a thread, which that of the log is.
+    let descriptors = ops::fd_limit::raise();
     let logs = ops::log::init(&logs).map_err(Exit::failed)?;
-    let descriptors = ops::fd_limit::raise().unwrap_or_else(|error| {
+    let descriptors = descriptors.unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files stays as it is");
         Some(USUAL_DESCRIPTORS)
     });
