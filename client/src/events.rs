@@ -10,16 +10,16 @@ use protocol::control::RegisterCode;
 use protocol::id::Slot;
 use protocol::join::HostPort;
 use protocol::text::Text;
-use proxy::access::{AccessKind, AccessLine};
+use proxy::access::{AccessKind, AccessLine, LogSink, RequestSink};
 use proxy::error::answer_to;
 use tokio::sync::mpsc;
 
 use crate::view;
 
 /// Events that wait for the view.
-const WAITING_MAX: usize = 2_048;
-/// Places kept for what is not a request: those are many, and one more or less is no news.
-const RESERVED: usize = 64;
+const WAITING_MAX: usize = 256;
+/// Events that wait where a request is no news any more: nobody reads so many lines in the moment that the view rests.
+const REQUESTS_MAX: usize = 192;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,19 +173,26 @@ impl Events {
         (Self(To::View { waiting, dropped: dropped.clone() }), Watched { events, dropped })
     }
 
-    /// Whether somebody watches requests here; the log has access lines of its own.
-    #[must_use]
-    pub fn show_requests(&self) -> bool {
-        matches!(self.0, To::View { .. })
+    /// A request or connection is over: for the view, or an access line of the log.
+    pub fn request(&self, line: &AccessLine) {
+        match &self.0 {
+            To::Log => LogSink.request(line),
+            To::View { waiting, dropped } => {
+                let ahead = waiting.max_capacity().saturating_sub(waiting.capacity());
+                // What is not shown is not put together either.
+                if ahead >= REQUESTS_MAX || waiting.try_send(Event::Request(RequestLine::of(line))).is_err() {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
-    /// Something happened.
+    /// Something else happened.
     pub fn tell(&self, event: Event) {
         match &self.0 {
             To::Log => view::log::write(&event),
             To::View { waiting, dropped } => {
-                let minor = matches!(event, Event::Request(_)) && waiting.capacity() <= RESERVED;
-                if minor || waiting.try_send(event).is_err() {
+                if waiting.try_send(event).is_err() {
                     dropped.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -200,20 +207,27 @@ mod tests {
     #[test]
     fn a_flood_of_requests_leaves_room_for_news() {
         let (events, mut watched) = Events::to_view();
-        let request = RequestLine {
+        let line = AccessLine {
+            trace: [0; 16],
             kind: AccessKind::Http,
+            visitor: None,
             method: Some(Method::GET),
-            path: Some("/".to_owned()),
+            path: None,
+            host: None,
+            route: None,
+            service: None,
+            member: None,
             status: Some(200),
+            bytes_up: 0,
+            bytes_down: 0,
             duration: Duration::ZERO,
-            bytes: (0, 0),
             error: None,
         };
         for _ in 0..WAITING_MAX {
-            events.tell(Event::Request(request.clone()));
+            events.request(&line);
         }
         events.tell(Event::Note("news".to_owned()));
-        assert_eq!(watched.dropped.load(Ordering::Relaxed), RESERVED as u64);
+        assert_eq!(watched.dropped.load(Ordering::Relaxed), (WAITING_MAX - REQUESTS_MAX) as u64);
         let mut last = None;
         while let Ok(event) = watched.events.try_recv() {
             last = Some(event);

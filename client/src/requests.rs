@@ -1,9 +1,9 @@
 //! What hears of every request and connection that a service of this client got.
 
 use arc_swap::ArcSwap;
-use proxy::access::{AccessLine, LogSink, RequestSink};
+use proxy::access::{AccessLine, RequestSink};
 
-use crate::events::{Event, Events, RequestLine};
+use crate::events::{Event, Events};
 use crate::hints::HostHints;
 use crate::settings::Mode;
 use crate::tunnel::Tunnel;
@@ -29,11 +29,7 @@ impl Requests {
 
 impl RequestSink for Requests {
     fn request(&self, line: &AccessLine) {
-        if self.events.show_requests() {
-            self.events.tell(Event::Request(RequestLine::of(line)));
-        } else {
-            LogSink.request(line);
-        }
+        self.events.request(line);
         if let Some(hint) = self.hints.load().on(line) {
             self.events.tell(Event::Warning(hint));
         }
