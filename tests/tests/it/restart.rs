@@ -145,7 +145,7 @@ async fn a_bad_certificate_keeps_https_down_and_nothing_else_until_it_is_mended(
     two_certificates(home.path());
     std::fs::write(home.path().join("app.key"), "broken").unwrap();
     std::fs::write(home.path().join("tunneld.toml"), CONFIG).unwrap();
-    for arguments in [&["--config", "tunneld.toml"][..], &["check", "tunneld.toml"]] {
+    for arguments in [&["--config", "tunneld.toml", "--state", "state"][..], &["check", "tunneld.toml"]] {
         let mut tunneld = command("tunneld", home.path());
         tunneld.current_dir(home.path()).args(arguments);
         refused(&Program::start(tunneld).finished(SOON).await, 2, &["tunneld.toml:3", "app.key"]);
