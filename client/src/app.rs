@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use ops::admin::{self, AdminSocket};
 use ops::cli::Exit;
+use ops::descriptors;
 use ops::drain::Drain;
-use ops::fd_limit;
 use ops::log::{self, LogFormat, LogOptions};
 use ops::metrics::Metrics;
 use ops::signals::{Hangups, Shutdown};
@@ -60,8 +60,8 @@ pub fn run(settings: Settings, watch: Option<FileWatch>) -> Exit {
         // The verifier of the system's roots logs what a failed attempt says anyway.
         default_filter: format!("{},rustls_platform_verifier=off", if viewed { "warn" } else { "info" }),
     };
-    // Before there is a thread, which that of the log is.
-    let descriptors = fd_limit::raise();
+    // The log starts the first thread.
+    let limit = descriptors::make_room();
     let logs = match log::init(&options) {
         Ok(logs) => logs,
         Err(error) => return Exit::failed(error),
@@ -70,7 +70,7 @@ pub fn run(settings: Settings, watch: Option<FileWatch>) -> Exit {
         Ok(placement) => placement,
         Err(error) => return Exit::usage(error),
     };
-    if let Err(error) = descriptors {
+    if let Err(error) = limit {
         tracing::warn!("cannot raise the limit of open files: {error}");
     }
     let workers = available_parallelism().map_or(1, usize::from);

@@ -18,8 +18,8 @@ use crate::view;
 
 /// Events that wait for the view.
 const WAITING_MAX: usize = 256;
-/// Events that wait where a request is no news any more: nobody reads so many lines in the moment that the view rests.
-const REQUESTS_MAX: usize = 192;
+/// Places kept for what is not a request: of those nobody reads as many as the rest in the moment that the view rests.
+const RESERVED: usize = 64;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,9 +178,10 @@ impl Events {
         match &self.0 {
             To::Log => LogSink.request(line),
             To::View { waiting, dropped } => {
-                let ahead = waiting.max_capacity().saturating_sub(waiting.capacity());
                 // What is not shown is not put together either.
-                if ahead >= REQUESTS_MAX || waiting.try_send(Event::Request(RequestLine::of(line))).is_err() {
+                if waiting.capacity() <= RESERVED
+                    || waiting.try_send(Event::Request(RequestLine::of(line))).is_err()
+                {
                     dropped.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -227,7 +228,7 @@ mod tests {
             events.request(&line);
         }
         events.tell(Event::Note("news".to_owned()));
-        assert_eq!(watched.dropped.load(Ordering::Relaxed), (WAITING_MAX - REQUESTS_MAX) as u64);
+        assert_eq!(watched.dropped.load(Ordering::Relaxed), RESERVED as u64);
         let mut last = None;
         while let Ok(event) = watched.events.try_recv() {
             last = Some(event);

@@ -56,8 +56,8 @@ pub(crate) fn run(flags: Flags, kinds: &Kinds, inheritance: &mut Option<Inherita
     let activation = Activation::of_process().map_err(Exit::usage)?;
     let format = flags.log.as_deref().map_or(Ok(LogFormat::Auto), str::parse).map_err(Exit::usage)?;
     let logs = LogOptions { format, default_filter: "info".to_owned() };
-    // Before there is a thread, which that of the log is.
-    let descriptors = ops::fd_limit::raise();
+    // The log starts the first thread.
+    let descriptors = ops::descriptors::make_room();
     let logs = ops::log::init(&logs).map_err(Exit::failed)?;
     let descriptors = descriptors.unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files stays as it is");

@@ -83,7 +83,7 @@ impl Fleet {
         let tls = joins.iter().map(|join| client_config(&Trust::Pins(join.pins.clone())).unwrap());
         let workers = available_parallelism().map_or(1, usize::from);
         let (spawner, threads) = Spawner::start(workers, Placement::PerCore).unwrap();
-        ops::fd_limit::raise().unwrap();
+        ops::descriptors::make_room().unwrap();
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             plan,
